@@ -1,0 +1,43 @@
+# `make repro` and `make test` set up everything they need: Python 3.11 or newer, make and git suffice.
+# VENV=DIR keeps the environment elsewhere, for instance in a cache shared by several checkouts.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
+
+export PATH := $(BIN):$(PATH)
+
+.PHONY: help setup repro test lint types format speed lock
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+setup: $(READY) ## make the virtual environment from the lock file
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, $(PYTHON) is %d.%d; set PYTHON=/path/to/python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@rm -f $(VENV)/.ready-*
+	@touch $@
+
+repro: setup ## run the quick benchmark and make its tables and figures
+	$(BIN)/dvc repro
+
+test: setup lint types ## lint, types and the whole test suite
+	$(BIN)/python -m pytest -n auto
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: setup
+	$(BIN)/mypy
+
+format: setup ## format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: ## renew requirements.lock (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra dev --extra tensorboard pyproject.toml -o requirements.lock

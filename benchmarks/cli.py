@@ -1,0 +1,238 @@
+"""Command line. Heavy imports stay inside the commands, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.errors import BenchError, ConfigError
+
+if TYPE_CHECKING:
+    from benchmarks.config import BenchmarkConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+_out = Console(soft_wrap=True)
+
+app = typer.Typer(
+    help="EGCL-Bench: fair comparison of semi-supervised medical image segmentation.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Params = Annotated[Path, typer.Option("--params", help="Parameter file of the benchmark.")]
+Dataset = Annotated[str, typer.Argument(help="Data set id; see `datasets`.")]
+MethodId = Annotated[str, typer.Argument(help="Method id; see `methods`.")]
+Raw = Annotated[Path | None, typer.Option(help="Raw data; default data/raw/<dataset>.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
+PARAMS = Path("params.yaml")
+
+
+def main() -> None:
+    """Run a command; an expected error prints one clear message and exits with its code."""
+    try:
+        app()
+    except BenchError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        sys.exit(130)
+
+
+def _config(path: Path, dataset: str | None = None) -> BenchmarkConfig:
+    from benchmarks.config import load_config
+    from benchmarks.errors import nearest
+
+    config = load_config(path)
+    if dataset is not None and dataset not in config.data:
+        raise ConfigError(f"no data set '{dataset}' in '{path}': {nearest(dataset, config.data)}")
+    return config
+
+
+def _example(command: str) -> str:
+    return f"Example: python -m benchmarks {command}"
+
+
+@app.command(epilog=_example("fetch phantom_acdc"))
+def fetch(dataset: Dataset, params: Params = PARAMS, raw: Raw = None) -> None:
+    """Generate a synthetic phantom's raw files, or say how to obtain a real data set."""
+    from benchmarks.config import check
+    from datasets import load_dataset
+
+    config, adapter = _config(params, dataset), load_dataset(dataset)
+    options = check(adapter.FetchParams, config.data[dataset].fetch, where=f"data.{dataset}.fetch")
+    target = raw or ROOT / "data" / "raw" / dataset
+    adapter.fetch(target, options)
+    _out.print(f"raw data: {target}", highlight=False)
+
+
+@app.command(epilog=_example("prepare phantom_acdc"))
+def prepare(
+    dataset: Dataset,
+    params: Params = PARAMS,
+    raw: Raw = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cases at once.")] = 2,
+) -> None:
+    """Read raw data, check every case and write memory-mapped arrays."""
+    from benchmarks.config import check
+    from benchmarks.grid import prepared_folder
+    from datasets import load_dataset
+    from datasets.prepare import prepare as run_prepare
+
+    config, adapter = _config(params, dataset), load_dataset(dataset)
+    options = check(adapter.Params, config.data[dataset].prepare, where=f"data.{dataset}.prepare")
+    target = prepared_folder(ROOT, config, dataset)
+    data = run_prepare(adapter, raw or ROOT / "data" / "raw" / dataset, target, options, jobs=jobs)
+    _out.print(f"{len(data.cases)} cases: {target}", highlight=False)
+
+
+@app.command(epilog=_example("split phantom_acdc"))
+def split(dataset: Dataset, params: Params = PARAMS) -> None:
+    """Divide patients into training, validation and test, and order the training patients."""
+    from benchmarks.grid import prepared_folder, split_file
+    from datasets import load_dataset
+    from datasets.split import make_split, patients_of, save_split
+    from datasets.store import open_prepared
+
+    config = _config(params, dataset)
+    data = open_prepared(prepared_folder(ROOT, config, dataset))
+    made = make_split(
+        patients_of(data),
+        dataset,
+        config.data[dataset].split,
+        load_dataset(dataset).public_splits(),
+    )
+    target = split_file(ROOT, config, dataset)
+    save_split(made, target)
+    _out.print(f"split: {target}", highlight=False)
+
+
+@app.command(epilog=_example("run phantom_acdc mean_teacher --seed 0"))
+def run(
+    dataset: Dataset,
+    method: MethodId,
+    params: Params = PARAMS,
+    labels: Annotated[
+        int | None, typer.Option(help="Only this number of labelled patients.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="Only this fold.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Only this seed.")] = None,
+    device: Device = "auto",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once.")] = None,
+) -> None:
+    """Train the runs of one method on one data set; finished ones are kept, stopped ones resume."""
+    from benchmarks.run import Place, resolve, run_cells
+
+    config = _config(params)
+    chosen = [
+        r
+        for r in resolve(config, dataset, method, ROOT)
+        if (labels is None or r.key.labels == labels)
+        and (fold is None or r.key.fold == fold)
+        and (seed is None or r.key.seed == seed)
+    ]
+    if not chosen:
+        raise ConfigError(
+            f"no run of {dataset} {method} has labels={labels}, fold={fold}, seed={seed};"
+            f" the grid of '{params}' has labels {list(config.data[dataset].labels)},"
+            f" folds {list(config.grid.folds)}, seeds {list(config.grid.seeds)}"
+        )
+    run_cells(config, chosen, Place(ROOT, device), jobs=jobs)
+
+
+@app.command(epilog=_example("evaluate phantom_acdc mean_teacher"))
+def evaluate(
+    dataset: Dataset, method: MethodId, params: Params = PARAMS, device: Device = "auto"
+) -> None:
+    """Score finished runs on the test patients, per case and class."""
+    from benchmarks.evaluate import evaluate as run_evaluate
+    from benchmarks.run import Place
+
+    target = run_evaluate(_config(params), dataset, method, Place(ROOT, device))
+    _out.print(f"scores: {target}", highlight=False)
+
+
+@app.command(epilog=_example("report"))
+def report(params: Params = PARAMS) -> None:
+    """Make tables and figures from the scores of the whole grid."""
+    from benchmarks.report import build_report
+
+    for path in build_report(_config(params), root=ROOT):
+        _out.print(str(path), highlight=False)
+
+
+@app.command(epilog=_example("methods --json"))
+def methods(
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """List the methods."""
+    from methods import load_method, method_ids
+
+    rows = []
+    for name in method_ids():
+        cls = load_method(name)
+        defaults = {key: field.default for key, field in cls.Params.model_fields.items()}
+        rows.append({"id": name, "title": cls.title, "paper": cls.paper, "params": defaults})
+    _show(rows, as_json=as_json)
+
+
+@app.command(epilog=_example("datasets --json"))
+def datasets(
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """List the data sets and whether their raw files are here."""
+    from datasets import dataset_ids, load_dataset
+
+    rows = []
+    for name in dataset_ids():
+        adapter = load_dataset(name)
+        rows.append(
+            {
+                "id": name,
+                "title": adapter.title,
+                "access": adapter.access,
+                "raw": (ROOT / "data" / "raw" / name).exists(),
+                "licence": adapter.licence,
+            }
+        )
+    _show(rows, as_json=as_json)
+
+
+@app.command(epilog=_example("doctor"))
+def doctor() -> None:
+    """Print versions, devices, free disk and which raw data are here."""
+    import shutil
+
+    from benchmarks.device import environment, pick_device
+    from datasets import dataset_ids
+
+    facts = environment(str(pick_device("auto")))
+    facts["free_disk_gb"] = shutil.disk_usage(ROOT).free // 10**9
+    here = [name for name in dataset_ids() if (ROOT / "data" / "raw" / name).exists()]
+    facts["raw_data"] = ", ".join(here) or "none; `python -m benchmarks fetch <dataset>`"
+    _show([{"what": key, "value": value} for key, value in facts.items()], as_json=False)
+
+
+def _show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+    """Print rows as JSON or as a table."""
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    _out.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

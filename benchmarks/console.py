@@ -1,0 +1,89 @@
+"""Progress of many runs: bars with time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+# Plain lines appear when this share of a task has passed since the last one.
+_LINE_SHARE = 0.25
+
+
+class Board:
+    """Shows tasks that advance in any order.
+
+    Args:
+        interactive: True for bars; None asks whether the error stream is a terminal.
+    """
+
+    def __init__(self, *, interactive: bool | None = None) -> None:
+        console = Console(stderr=True)
+        self._bars: Progress | None = None
+        if console.is_terminal if interactive is None else interactive:
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=console,
+            )
+        self._ids: dict[str, TaskID] = {}
+        self._lines: dict[str, tuple[float, float]] = {}
+
+    def __enter__(self) -> Board:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def update(self, name: str, done: int, total: int, note: str = "") -> None:
+        """Move a task.
+
+        Args:
+            name: of the task; shown.
+            done: finished units.
+            total: all units.
+            note: short text behind the bar.
+        """
+        if self._bars:
+            if name not in self._ids:
+                self._ids[name] = self._bars.add_task(name, total=total, note="")
+            self._bars.update(self._ids[name], completed=done, note=note)
+            return
+        started, shown = self._lines.setdefault(name, (time.monotonic(), 0.0))
+        share = done / total
+        if share - shown >= _LINE_SHARE or (done == total and shown < 1):
+            self._lines[name] = (started, share)
+            left = (time.monotonic() - started) / share * (1 - share)
+            sys.stderr.write(f"{name}: {done}/{total}, {left:.0f} s left  {note}\n")
+            sys.stderr.flush()
+
+    def say(self, text: str) -> None:
+        """Show a line of text."""
+        if self._bars:
+            self._bars.console.print(text, highlight=False)
+        else:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()

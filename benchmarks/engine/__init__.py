@@ -1,0 +1,1 @@
+"""The one training loop. Nothing here names a method."""

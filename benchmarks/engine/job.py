@@ -1,0 +1,100 @@
+"""What a run needs before its loop starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.config import TrainConfig
+from benchmarks.engine.nets import Builder, stride
+from benchmarks.engine.seeding import derive
+from benchmarks.errors import ConfigError
+from datasets.split import Fold
+from datasets.store import Prepared
+from methods.base import Method, MethodParams
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything one run needs.
+
+    Attributes:
+        method: class to train.
+        params: its parameters.
+        train: training configuration.
+        data: prepared data set.
+        fold: patients of the fold; its test patients are not read here.
+        labels: labelled patients.
+        seed: of the run.
+        digest: identity of the run.
+        folder: where files of the unfinished run are kept.
+    """
+
+    method: type[Method[Any]]
+    params: MethodParams
+    train: TrainConfig
+    data: Prepared
+    fold: Fold
+    labels: int
+    seed: int
+    digest: str
+    folder: Path
+
+
+def build_method(job: Job, device: torch.device) -> Method[Any]:
+    """The method with freshly initialised networks on the device.
+
+    Weights depend on the seed and the order in which a method builds its networks alone.
+    """
+    data = job.data
+    builder = Builder(
+        job.train.network,
+        ndim=data.ndim,
+        in_channels=len(data.channels),
+        classes=len(data.classes),
+        seed=job.seed,
+    )
+    torch.manual_seed(derive(job.seed, "heads"))
+    method: Method[Any] = job.method(builder, job.params, classes=len(data.classes), ndim=data.ndim)
+    return method.to(device).to(memory_format=memory_format(job.train, data.ndim))
+
+
+def memory_format(train: TrainConfig, ndim: int) -> torch.memory_format:
+    """Layout of weights and images."""
+    if not train.channels_last:
+        return torch.contiguous_format
+    return torch.channels_last if ndim == 2 else torch.channels_last_3d
+
+
+def autocast_dtype(train: TrainConfig, device: torch.device) -> torch.dtype | None:
+    """Type of mixed precision, or None; `auto` is bf16 on CUDA and off on CPU."""
+    if train.amp == "off" or (train.amp == "auto" and device.type != "cuda"):
+        return None
+    return torch.float16 if train.amp == "fp16" else torch.bfloat16
+
+
+def check_grid(job: Job) -> None:
+    """Refuse training images whose size the network cannot halve often enough.
+
+    Raises:
+        ConfigError: names the size, the multiple and the keys to change.
+    """
+    multiple = stride(job.train.network)
+    sizes = (
+        {job.train.patch}
+        if job.train.patch
+        else {c.grid_shape[-job.data.ndim :] for c in job.data.cases}
+    )
+    for size in sizes:
+        if any(s % multiple for s in size):
+            raise ConfigError(
+                f"training images of {job.data.dataset} are {size} voxels, but the network needs"
+                f" multiples of {multiple}: set train.patch or data.{job.data.dataset}.prepare.size"
+            )
+    if len(sizes) > 1:
+        raise ConfigError(
+            f"cases of {job.data.dataset} differ in size {sorted(sizes)[:3]}: set train.patch"
+        )

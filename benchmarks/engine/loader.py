@@ -1,0 +1,226 @@
+"""Two streams of training samples read from memory-mapped arrays.
+
+A sample's identity and crop are functions of (seed, stream, position) alone: every method sees the
+same data in the same order, and a resumed run continues where it stopped. The unlabelled stream
+never opens a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.engine.augment import weak
+from benchmarks.engine.job import Job
+from benchmarks.engine.seeding import derive, generator
+from benchmarks.errors import ConfigError
+from datasets.store import Case, Prepared
+from methods.base import Batch
+
+S = TypeVar("S", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """How a stream is drawn.
+
+    Attributes:
+        name: `labeled` or `unlabeled`, part of its random stream.
+        batch: samples per step.
+        patch: random crop (*S, voxels), or None for the whole grid.
+        seed: of the run.
+    """
+
+    name: str
+    batch: int
+    patch: tuple[int, ...] | None
+    seed: int
+
+
+class Stream:
+    """Endless shuffled passes over the samples of some cases.
+
+    A sample is a slice (2D) or a volume (3D).
+
+    Args:
+        data: prepared data set.
+        cases: where the samples come from.
+        config: how they are drawn.
+        with_label: False opens no mask file.
+
+    Raises:
+        ConfigError: no cases, or a patch of the wrong number of axes.
+    """
+
+    def __init__(
+        self, data: Prepared, cases: Sequence[Case], config: StreamConfig, *, with_label: bool
+    ) -> None:
+        if not cases:
+            raise ConfigError(
+                f"no cases for the {config.name} stream of {data.dataset}; label fewer patients"
+                " (data.<dataset>.labels) or take fewer for validation and test"
+            )
+        if config.patch is not None and len(config.patch) != data.ndim:
+            raise ConfigError(
+                f"train.patch has {len(config.patch)} axes, {data.dataset} needs {data.ndim}"
+            )
+        self._config = config
+        self._images = [data.image(c.case) for c in cases]
+        self._labels = [data.label(c.case) for c in cases] if with_label else None
+        self._samples = [
+            (i, d)
+            for i, c in enumerate(cases)
+            for d in (range(c.grid_shape[0]) if data.ndim == 2 else (-1,))
+        ]
+
+    def __len__(self) -> int:
+        """Number of samples in one pass."""
+        return len(self._samples)
+
+    def read(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
+        """Samples of one step: images (N, C, *S) float32 and labels (N, *S) uint8 or None."""
+        images, labels = [], []
+        first = step * self._config.batch
+        for position in range(first, first + self._config.batch):
+            image, label = self._sample(position)
+            images.append(image)
+            labels.append(label)
+        stacked = (
+            np.stack([label for label in labels if label is not None])
+            if labels[0] is not None
+            else None
+        )
+        return np.stack(images), stacked
+
+    def _sample(self, position: int) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
+        rng = np.random.default_rng(derive(self._config.seed, self._config.name, "crop", position))
+        case, depth = self._samples[self._order(position)]
+        image: NDArray[np.float32] = self._images[case]
+        label: NDArray[np.uint8] | None = self._labels[case] if self._labels else None
+        if depth >= 0:
+            image, label = image[:, depth], None if label is None else label[depth]
+        patch = self._config.patch
+        if patch is None:
+            return np.asarray(image), None if label is None else np.asarray(label)
+        window = _window(rng, image.shape[1:], patch)
+        return _cut(image, window, patch), None if label is None else _cut(label, window, patch)
+
+    def _order(self, position: int) -> int:
+        epoch, index = divmod(position, len(self._samples))
+        if getattr(self, "_epoch", None) != epoch:
+            rng = np.random.default_rng(derive(self._config.seed, self._config.name, epoch))
+            self._epoch, self._permutation = epoch, rng.permutation(len(self._samples))
+        return int(self._permutation[index])
+
+
+def _window(
+    rng: np.random.Generator, shape: Sequence[int], patch: Sequence[int]
+) -> tuple[slice, ...]:
+    """A uniformly drawn crop window; an axis shorter than the patch is taken whole."""
+    starts = [int(rng.integers(0, max(s - p, 0) + 1)) for s, p in zip(shape, patch, strict=True)]
+    return tuple(slice(a, a + min(s, p)) for a, s, p in zip(starts, shape, patch, strict=True))
+
+
+def _cut(array: NDArray[S], window: tuple[slice, ...], patch: Sequence[int]) -> NDArray[S]:
+    """Crop the spatial axes (after C, if there is one) and pad their ends with zeros."""
+    crop = np.asarray(array[:, *window] if array.ndim > len(window) else array[window])
+    missing = [p - s for p, s in zip(patch, crop.shape[-len(patch) :], strict=True)]
+    if any(missing):
+        crop = np.pad(crop, [(0, 0)] * (crop.ndim - len(patch)) + [(0, m) for m in missing])
+    return crop
+
+
+class Loader:
+    """Batches of both streams on the device, augmented; the next one is read ahead in a thread.
+
+    Args:
+        labeled: stream with masks.
+        unlabeled: stream without, or None.
+        policy: augmentation policy.
+        device: where batches go; memory is pinned for CUDA.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        labeled: Stream,
+        unlabeled: Stream | None,
+        *,
+        policy: str,
+        device: torch.device,
+        seed: int,
+    ) -> None:
+        self._labeled, self._unlabeled = labeled, unlabeled
+        self._policy, self._device, self._seed = policy, device, seed
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._ahead: tuple[int, Future[tuple[Tensor, Tensor, Tensor]]] | None = None
+
+    def batch(self, step: int) -> Batch:
+        """The batch of an iteration; the same step always gives the same batch."""
+        if self._ahead is not None and self._ahead[0] == step:
+            image, label, unlabeled = self._ahead[1].result()
+        else:
+            image, label, unlabeled = self._read(step)
+        self._ahead = (step + 1, self._reader.submit(self._read, step + 1))
+        image, label, unlabeled = (self._to_device(x) for x in (image, label, unlabeled))
+        image, augmented = weak(
+            image,
+            label,
+            policy=self._policy,
+            generator=generator(self._seed, "labeled", "weak", step),
+        )
+        unlabeled, _ = weak(
+            unlabeled,
+            None,
+            policy=self._policy,
+            generator=generator(self._seed, "unlabeled", "weak", step),
+        )
+        assert augmented is not None  # noqa: S101 - narrows the type; weak returns what it was given
+        return Batch(image=image, label=augmented.long(), unlabeled=unlabeled)
+
+    def close(self) -> None:
+        """Stop the reading thread."""
+        self._reader.shutdown(cancel_futures=True)
+
+    def _read(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        image, label = self._labeled.read(step)
+        unlabeled = image[:0] if self._unlabeled is None else self._unlabeled.read(step)[0]
+        tensors = tuple(
+            torch.from_numpy(np.ascontiguousarray(x)) for x in (image, label, unlabeled)
+        )
+        return tensors[0], tensors[1], tensors[2]
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        if self._device.type != "cuda":
+            return tensor.to(self._device)
+        return tensor.pin_memory().to(self._device, non_blocking=True)
+
+
+def make_loader(job: Job, device: torch.device) -> Loader:
+    """Both streams of a run: the labelled patients with masks, the other training patients without.
+
+    Args:
+        job: the run.
+        device: where batches go.
+    """
+    train = job.train
+    known = job.fold.labeled(job.labels)
+    rest = [patient for patient in job.fold.train if patient not in set(known)]
+    labeled = Stream(
+        job.data,
+        [c for c in job.data.of_patients(known) if c.labeled],
+        StreamConfig("labeled", train.labeled_batch, train.patch, job.seed),
+        with_label=True,
+    )
+    unlabeled = None
+    if job.method.uses_unlabeled:
+        config = StreamConfig("unlabeled", train.unlabeled_batch, train.patch, job.seed)
+        unlabeled = Stream(job.data, job.data.of_patients(rest), config, with_label=False)
+    return Loader(labeled, unlabeled, policy=train.augment, device=device, seed=job.seed)

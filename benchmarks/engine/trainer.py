@@ -1,0 +1,209 @@
+"""One training loop for all methods, on CPU or CUDA."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks.engine.job import Job, autocast_dtype, build_method, check_grid
+from benchmarks.engine.loader import make_loader
+from benchmarks.engine.optim import learning_rate, make_optimizer
+from benchmarks.engine.seeding import derive
+from benchmarks.engine.state import Position, load_state, save_state, save_weights
+from benchmarks.engine.validate import validation_dice
+from benchmarks.errors import Interrupted, RunError
+from methods.base import Progress
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop tells its caller.
+
+    Attributes:
+        report: called with the finished steps and a short text.
+        stop: asked after every step; True saves the state and leaves.
+        checkpoint_seconds: between resumable states.
+        tensorboard: also write TensorBoard files.
+    """
+
+    report: Callable[[int, str], None]
+    stop: Callable[[], bool]
+    checkpoint_seconds: float = 60.0
+    tensorboard: bool = False
+
+
+class Trainer:
+    """Trains one run; `train` returns when the run is complete.
+
+    Args:
+        job: what to train.
+        device: where.
+        hooks: progress and interruption.
+    """
+
+    def __init__(self, job: Job, device: torch.device, hooks: Hooks) -> None:
+        check_grid(job)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        self.job, self.device, self.hooks = job, device, hooks
+        self.method = build_method(job, device)
+        self.optimizer = make_optimizer(self.method.parameters(), job.train.optimizer)
+        self.dtype = autocast_dtype(job.train, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self.loader = make_loader(job, device)
+        self.val_cases = [c for c in job.data.of_patients(job.fold.val) if c.labeled]
+        self._score = partial(validation_dice, job=job, cases=self.val_cases, device=device)
+        self.position = Position()
+        self._state, self._metrics = job.folder / "state.pt", job.folder / "metrics.jsonl"
+
+    def train(self) -> Position:
+        """Run or resume the loop to its end.
+
+        Returns:
+            The final position.
+
+        Raises:
+            Interrupted: a stop was asked for; the state is saved.
+            RunError: a loss is not finite; names iteration and terms.
+        """
+        self._resume()
+        total = self.job.train.iterations
+        every = max(1, total // 100)
+        started = saved = time.monotonic()
+        spent = self.position.seconds
+        try:
+            for step in range(self.position.step, total):
+                row = self._step(step)
+                self.position.step = step + 1
+                self.position.seconds = spent + time.monotonic() - started
+                if (step + 1) % every == 0 or step + 1 == total:
+                    self._log(step + 1, row)
+                if step + 1 in self._validation_steps():
+                    self._validate(step + 1)
+                if self.hooks.stop() and step + 1 < total:
+                    self._save(row)
+                    raise Interrupted(f"stopped at iteration {step + 1}; run again to resume")
+                if time.monotonic() - saved >= self.hooks.checkpoint_seconds:
+                    self._save(row)
+                    saved = time.monotonic()
+        finally:
+            self.loader.close()
+        return self._finish()
+
+    def _step(self, step: int) -> dict[str, Tensor]:
+        """One iteration; returns what is worth logging, still on the device."""
+        train, t = self.job.train, Progress(step, self.job.train.iterations)
+        rate = learning_rate(train.optimizer, t.fraction)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch = self.loader.batch(step)
+        # Dropout and noise are a function of the step, so a resumed run draws the same.
+        torch.manual_seed(derive(self.job.seed, "step", step))
+        self.method.train()
+        with torch.autocast(
+            self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None
+        ):
+            terms = self.method.losses(batch, t)
+        loss = torch.stack([term.float() for term in terms.values()]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.method.after_step(t)
+        losses = {f"loss/{name}": term.detach() for name, term in terms.items()}
+        return {
+            **losses,
+            "loss": loss.detach(),
+            "lr": torch.tensor(rate),
+            **self.method.take_observed(),
+        }
+
+    def _log(self, done: int, row: Mapping[str, Tensor]) -> None:
+        values = self._finite(done, row)
+        self._write({"step": done, **values})
+        self.hooks.report(done, f"loss {values['loss']:.3f}")
+
+    def _finite(self, done: int, row: Mapping[str, Tensor]) -> dict[str, float]:
+        """Values of a row; waits for the device."""
+        values = {name: float(value) for name, value in row.items()}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise RunError(
+                f"not finite at iteration {done}: {', '.join(bad)}; lower train.optimizer.lr"
+                f" or the method's weight. The last good state is kept in '{self.job.folder}'"
+            )
+        return values
+
+    def _write(self, row: Mapping[str, float]) -> None:
+        with self._metrics.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+        if self.hooks.tensorboard:
+            self._tensorboard(row)
+
+    def _tensorboard(self, row: Mapping[str, float]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(self.job.folder / "tensorboard")) as writer:
+            for name, value in row.items():
+                if name != "step":
+                    tag = name if name.startswith("val/") else f"train/{name}"
+                    writer.add_scalar(tag, value, int(row["step"]))
+
+    def _validation_steps(self) -> set[int]:
+        train = self.job.train
+        n = min(train.validations, train.iterations)
+        return {math.ceil(k * train.iterations / n) for k in range(1, n + 1)}
+
+    def _validate(self, done: int) -> None:
+        """Score the tested network and its companions; keep the best of the former."""
+        if not self.val_cases:
+            return
+        self.method.eval()
+        score, per_class = self._score(self.method.predict)
+        names = self.job.data.classes[1:]
+        row = {f"val/dice/{name}": value for name, value in zip(names, per_class, strict=True)}
+        for name, predict in self.method.companions().items():
+            row[f"val/dice_{name}"] = self._score(predict)[0]
+        self._write({"step": done, "val/dice": score, **row})
+        self.position.validations[done] = score
+        if score > self.position.best_score:
+            self.position.best_score, self.position.best_step = score, done
+            save_weights(self.job.folder / "best.safetensors", self.method)
+        self.hooks.report(done, f"val Dice {score:.3f}")
+
+    def _save(self, row: Mapping[str, Tensor]) -> None:
+        self._finite(self.position.step, row)
+        self.position.metrics_bytes = self._metrics.stat().st_size if self._metrics.exists() else 0
+        parts = {
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+        save_state(self._state, self.job.digest, self.position, parts)
+
+    def _resume(self) -> None:
+        found = load_state(self._state, self.job.digest)
+        kept = 0
+        if found is not None:
+            self.position, parts = found
+            kept = self.position.metrics_bytes
+            self.method.load_state_dict(parts["method"])
+            self.optimizer.load_state_dict(parts["optimizer"])
+            self.scaler.load_state_dict(parts["scaler"])
+        if self._metrics.exists():
+            with self._metrics.open("r+b") as stream:
+                stream.truncate(kept)
+
+    def _finish(self) -> Position:
+        save_weights(self.job.folder / "last.safetensors", self.method)
+        if not self.val_cases:
+            self.position.best_step = self.position.step
+            save_weights(self.job.folder / "best.safetensors", self.method)
+        self._state.unlink(missing_ok=True)
+        return self.position

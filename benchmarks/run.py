@@ -1,0 +1,223 @@
+"""Trains the runs of one data set and method: skips finished ones, works in parallel, resumes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.config import BenchmarkConfig, check
+from benchmarks.console import Board
+from benchmarks.device import default_jobs, environment, pick_device
+from benchmarks.errors import RunError
+from benchmarks.files import read_json, write_json
+from benchmarks.grid import RunKey, check_names, expand, fold_of, prepared_folder, split_file
+from benchmarks.identity import code_digest, run_digest
+from benchmarks.pool import Report, run_pool
+from benchmarks.signals import StopFlag
+from datasets.split import load_split
+from datasets.store import open_prepared
+from methods import load_method
+
+if TYPE_CHECKING:
+    from benchmarks.engine.job import Job
+    from methods.base import MethodParams
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how runs are made.
+
+    Attributes:
+        root: the checkout.
+        device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
+        threads: CPU threads of a run; 0 leaves the default.
+    """
+
+    root: Path
+    device: str = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A run with everything its identity depends on.
+
+    Attributes:
+        key: names the run.
+        params: parameters of the method.
+        digest: identity.
+    """
+
+    key: RunKey
+    params: MethodParams
+    digest: str
+
+
+def method_params(config: BenchmarkConfig, method: str) -> MethodParams:
+    """Checked parameters of a method: its own block, on top of the base method's for a variant.
+
+    Raises:
+        ConfigError: unknown method, key or value.
+    """
+    base = method.partition("-")[0]
+    block = {**config.methods.get(base, {}), **config.methods[method]}
+    params: MethodParams = check(load_method(base).Params, block, where=f"methods.{method}")
+    return params
+
+
+def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> list[Resolved]:
+    """All runs of a method on a data set, with their identities.
+
+    Raises:
+        ConfigError: names outside the grid, or wrong parameters.
+        DataError: data not prepared or not split.
+    """
+    check_names(config, dataset, method)
+    params = method_params(config, method)
+    train = config.train_for(dataset).model_dump(mode="json")
+    data = open_prepared(prepared_folder(root, config, dataset))
+    split = load_split(split_file(root, config, dataset))
+    code = code_digest(root, method.partition("-")[0])
+    return [
+        Resolved(
+            key,
+            params,
+            run_digest(
+                key,
+                train=train,
+                params=params.model_dump(mode="json"),
+                split=split.digest,
+                data=data.digest,
+                code=code,
+            ),
+        )
+        for key in expand(config, split, method)
+    ]
+
+
+def finished(resolved: Resolved, root: Path) -> bool:
+    """Whether the run's folder is complete and made from exactly this configuration."""
+    record = resolved.key.folder(root) / "run.json"
+    return record.is_file() and read_json(record)["digest"] == resolved.digest
+
+
+def make_job(config: BenchmarkConfig, resolved: Resolved, root: Path, folder: Path) -> Job:
+    """Everything the engine needs to train or rebuild a run.
+
+    Args:
+        config: of the benchmark.
+        resolved: the run.
+        root: the checkout.
+        folder: where the run's files are.
+    """
+    from benchmarks.engine.job import Job
+
+    key = resolved.key
+    split = load_split(split_file(root, config, key.dataset))
+    return Job(
+        method=load_method(key.base),
+        params=resolved.params,
+        train=config.train_for(key.dataset),
+        data=open_prepared(prepared_folder(root, config, key.dataset)),
+        fold=fold_of(split, key.fold),
+        labels=key.labels,
+        seed=key.seed,
+        digest=resolved.digest,
+        folder=folder,
+    )
+
+
+def train_one(config: BenchmarkConfig, resolved: Resolved, place: Place, report: Report) -> None:
+    """Train one run and move its folder into place.
+
+    Raises:
+        Interrupted: stopped by a signal; the state is kept.
+    """
+    import torch
+
+    from benchmarks.engine.trainer import Hooks, Trainer
+
+    if place.threads:
+        torch.set_num_threads(place.threads)
+    key, root = resolved.key, place.root
+    device = pick_device(place.device)
+    target = key.folder(root)
+    partial = target.with_name(f".{target.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    job = make_job(config, resolved, root, partial)
+    name = f"{key.dataset} {key.method} {key.cell}"
+    with StopFlag() as flag:
+        hooks = Hooks(
+            report=lambda done, note: report(name, done, job.train.iterations, note),
+            stop=lambda: flag.raised,
+            checkpoint_seconds=config.runtime.checkpoint_seconds,
+            tensorboard=config.runtime.tensorboard,
+        )
+        try:
+            position = Trainer(job, device, hooks).train()
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"out of memory on {device} ({error}); lower train.labeled_batch,"
+                " train.unlabeled_batch or train.patch"
+            ) from None
+    write_json(
+        partial / "run.json",
+        {
+            "digest": resolved.digest,
+            "key": asdict(key),
+            "train": job.train.model_dump(mode="json"),
+            "params": resolved.params.model_dump(mode="json"),
+            "position": asdict(position),
+            "environment": environment(str(device)),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+
+
+def run_cells(
+    config: BenchmarkConfig, wanted: list[Resolved], place: Place, *, jobs: int | None = None
+) -> int:
+    """Train what is not finished.
+
+    Args:
+        config: of the benchmark.
+        wanted: runs.
+        place: where.
+        jobs: worker processes; None takes `runtime.jobs`.
+
+    Returns:
+        Number of runs trained; the others were finished before.
+
+    Raises:
+        Interrupted: stopped by a signal.
+        RunError: runs failed; the others are finished.
+    """
+    todo = [r for r in wanted if not finished(r, place.root)]
+    with Board() as board:
+        for r in wanted:
+            if r not in todo:
+                board.say(f"{r.key.dataset} {r.key.method} {r.key.cell}: finished before, kept")
+        configured = (
+            default_jobs(place.device) if config.runtime.jobs == "auto" else config.runtime.jobs
+        )
+        count = min(jobs or configured, len(todo))
+        if count <= 1:
+            for r in todo:
+                train_one(config, r, place, board.update)
+        else:
+            run_pool(partial(_train_task, config, place), todo, count, board)
+        for r in todo:
+            board.say(f"{r.key.folder(place.root)}")
+    return len(todo)
+
+
+def _train_task(
+    config: BenchmarkConfig, place: Place, resolved: Resolved, threads: int, report: Report
+) -> None:
+    train_one(config, resolved, replace(place, threads=place.threads or threads), report)

@@ -1,0 +1,173 @@
+"""Raw files to prepared arrays: one folder, complete or absent."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from benchmarks.errors import DataError
+from benchmarks.files import file_digest, fill_folder, write_json
+from datasets.base import Adapter, Box, P, PrepareParams, RawCase, Volume
+from datasets.resample import resize_linear, resize_nearest
+from datasets.store import FINGERPRINT, FORMAT, CaseRecord, Fingerprint, Prepared, open_prepared
+
+
+def prepare(
+    adapter: Adapter[P],
+    raw: Path,
+    out: Path,
+    params: P,
+    *,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Read, normalise, crop and resize every case of a data set.
+
+    Writes `<out>/<case>/{image,label,reference}.npy` (see `Prepared`), `meta.json` beside them and
+    `<out>/dataset.json`. Equal raw data and parameters give equal bytes, whatever `jobs` is.
+
+    Args:
+        adapter: the data set.
+        raw: its raw folder.
+        out: folder to make; older prepared data in it are replaced when the new are complete.
+        params: an instance of `adapter.Params`.
+        jobs: processes, at least 1.
+        progress: called with (cases done, cases in all) after each case.
+
+    Raises:
+        DataError: raw data are missing or damaged, or `out` holds something else; nothing is
+            written then.
+    """
+    _check_target(out)
+    raw_cases = adapter.scan(raw, params)
+    _check_ids(raw_cases)
+    info = adapter.info(params)
+
+    def fill(folder: Path) -> None:
+        work = partial(_prepare_case, adapter, params, len(info.classes), folder)
+        records: list[CaseRecord] = []
+        for record in _map(work, raw_cases, min(jobs, len(raw_cases))):
+            records.append(record)
+            if progress is not None:
+                progress(len(records), len(raw_cases))
+        fingerprint = Fingerprint(
+            format=FORMAT,
+            dataset=adapter.id,
+            title=adapter.title,
+            synthetic=adapter.synthetic,
+            ndim=info.ndim,
+            channels=info.channels,
+            classes=info.classes,
+            params=params.model_dump(mode="json"),
+            cases=tuple(records),
+        )
+        write_json(folder / FINGERPRINT, fingerprint.to_json())
+
+    fill_folder(out, fill)
+    return open_prepared(out)
+
+
+def _check_target(out: Path) -> None:
+    if out.exists() and not (out / FINGERPRINT).is_file() and (out.is_file() or any(out.iterdir())):
+        raise DataError(
+            f"'{out}' is not empty and holds no prepared data, so it is left alone; "
+            "name another folder or remove it"
+        )
+
+
+def _check_ids(cases: list[RawCase]) -> None:
+    counts = Counter(case.case for case in cases)
+    twice = sorted(name for name, count in counts.items() if count > 1)
+    if twice:
+        raise DataError(f"case ids occur twice: {', '.join(twice)}; keep one copy of each case")
+
+
+def _map(
+    work: Callable[[RawCase], CaseRecord], cases: Iterable[RawCase], jobs: int
+) -> Iterator[CaseRecord]:
+    """Apply `work` in order, in this process or in several."""
+    if jobs <= 1:
+        yield from map(work, cases)
+        return
+    # Forked children of a process with running threads can hang, so they are spawned.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(work, cases)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _prepare_case(
+    adapter: Adapter[Any], params: PrepareParams, classes: int, out: Path, raw: RawCase
+) -> CaseRecord:
+    """Write one case's folder and return what goes into the fingerprint."""
+    volume = adapter.read(raw, params)
+    depth, rows, columns = volume.image.shape[1:]
+    box = params.crop(volume.box or ((0, depth), (0, rows), (0, columns)))
+    arrays = _arrays(volume, box, params)
+    folder = out / raw.case
+    folder.mkdir()
+    for kind, array in arrays.items():
+        np.save(folder / f"{kind}.npy", array, allow_pickle=False)
+    image = arrays["image"]
+    record = CaseRecord(
+        case=raw.case,
+        patient=raw.patient,
+        group=raw.group,
+        source=raw.source,
+        labeled=volume.label is not None,
+        native_shape=(depth, rows, columns),
+        spacing=volume.spacing,
+        box=box,
+        grid_shape=(image.shape[1], image.shape[2], image.shape[3]),
+        spacing_known=volume.spacing_known,
+        intensity=tuple(_summary(channel) for channel in image),
+        class_shares=_shares(volume.label, classes),
+        files=tuple((f"{k}.npy", file_digest(folder / f"{k}.npy")) for k in arrays),
+    )
+    meta = TypeAdapter(CaseRecord).dump_python(record, mode="json")
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    return record
+
+
+def _arrays(volume: Volume, box: Box, params: PrepareParams) -> dict[str, NDArray[Any]]:
+    """Arrays of one case by file stem."""
+    depth, rows, columns = (high - low for low, high in box)
+    shape = params.grid((depth, rows, columns))
+    window = tuple(slice(*bounds) for bounds in box)
+    resize = resize_linear if params.interpolation == "linear" else resize_nearest
+    image = resize(volume.image[(slice(None), *window)], shape)
+    arrays: dict[str, NDArray[Any]] = {"image": np.ascontiguousarray(image, dtype=np.float32)}
+    if volume.label is not None:
+        label = resize_nearest(volume.label[window], shape)
+        arrays["label"] = np.ascontiguousarray(label)
+        arrays["reference"] = np.ascontiguousarray(volume.label)
+    return arrays
+
+
+def _summary(channel: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    """Minimum, maximum, mean, standard deviation, to six digits."""
+    mean = channel.mean(dtype=np.float64)
+    spread = channel.std(dtype=np.float64)
+    low, high, mid, width = (
+        float(f"{value:.6g}") for value in (channel.min(), channel.max(), mean, spread)
+    )
+    return low, high, mid, width
+
+
+def _shares(label: NDArray[np.uint8] | None, classes: int) -> tuple[float, ...]:
+    if label is None:
+        return ()
+    counts = np.bincount(label.ravel(), minlength=classes)
+    return tuple(float(f"{count / label.size:.6g}") for count in counts)

@@ -1,0 +1,49 @@
+"""Methods, one file each, found by the file's name; nothing is registered."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from methods.base import Method
+
+
+def method_ids() -> list[str]:
+    """Ids of all methods: the names of the files beside this one, sorted."""
+    files = Path(__file__).parent.glob("*.py")
+    return sorted(f.stem for f in files if f.stem not in {"__init__", "base"})
+
+
+@cache
+def load_method(method: str) -> type[Method[Any]]:
+    """The `Method` subclass defined in `methods/<method>.py`.
+
+    Args:
+        method: id, without a variant's suffix.
+
+    Raises:
+        ConfigError: no such file, or the file does not define exactly one method.
+    """
+    if method not in method_ids():
+        raise ConfigError(f"unknown method '{method}': {nearest(method, method_ids())}")
+    from methods.base import Method
+
+    module = import_module(f"methods.{method}")
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Method)
+        and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        names = ", ".join(c.__name__ for c in found) or "none"
+        raise ConfigError(
+            f"methods/{method}.py must define exactly one Method, it defines: {names}"
+        )
+    return found[0]

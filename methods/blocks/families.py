@@ -1,0 +1,69 @@
+"""Network arrangements that several methods share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from methods.base import Method, MethodParams, NetBuilder, Progress
+from methods.blocks.ema import copy_weights, ema_update, gaussian_noise
+from methods.blocks.losses import softmax32
+
+P = TypeVar("P", bound=MethodParams)
+
+
+class OneNet(Method[P]):
+    """A single network, which is tested."""
+
+    def setup(self, build_net: NetBuilder) -> None:
+        """One network."""
+        self.student = build_net()
+
+    def predict(self, image: Tensor) -> Tensor:
+        """Logits of the network."""
+        logits: Tensor = self.student(image)
+        return logits
+
+
+class TeacherParams(MethodParams):
+    """Parameters of methods with an EMA teacher that sees noisy inputs."""
+
+    weight: float = Field(0.1, ge=0, description="largest consistency weight")
+    ramp: float = Field(1.0, gt=0, le=1, description="share of the run until the weight is full")
+    decay: float = Field(0.99, ge=0, lt=1, description="EMA decay of the teacher")
+    noise: float = Field(0.1, ge=0, description="noise on the teacher's input, image units")
+    clip: float = Field(0.2, gt=0, description="largest absolute noise, image units")
+
+
+T = TypeVar("T", bound=TeacherParams)
+
+
+class StudentTeacher(OneNet[T]):
+    """A student and its EMA teacher. The student is tested, the teacher is logged beside it.
+
+    The teacher stays in train mode (batch statistics, dropout), as in SSL4MIS.
+    """
+
+    def setup(self, build_net: NetBuilder) -> None:
+        """Student and teacher; the teacher takes no gradient."""
+        super().setup(build_net)
+        self.teacher = build_net().requires_grad_(False)
+        copy_weights(self.teacher, self.student)
+
+    @torch.no_grad()
+    def teacher_probability(self, image: Tensor) -> Tensor:
+        """Teacher's prediction (N, K, *S) float32 on images with fresh noise."""
+        noisy = gaussian_noise(image, sigma=self.params.noise, clip=self.params.clip)
+        return softmax32(self.teacher(noisy))
+
+    def after_step(self, t: Progress) -> None:
+        """EMA of the weights."""
+        ema_update(self.teacher, self.student, decay=self.params.decay, step=t.step)
+
+    def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """The teacher."""
+        return {"teacher": self.teacher}

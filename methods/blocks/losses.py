@@ -1,0 +1,75 @@
+"""Supervised and consistency losses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def dice_loss(probability: Tensor, label: Tensor, *, smooth: float = 1e-5) -> Tensor:
+    """Soft Dice loss with squared denominator, summed over the whole batch, background included.
+
+    `(1/K) sum_k [1 - (2 sum p_k y_k + s) / (sum p_k^2 + sum y_k^2 + s)]`, the form and the `s` of
+    the SSL4MIS code base (github.com/HiLab-git/SSL4MIS, `utils/losses.py`).
+
+    Args:
+        probability: (N, K, *S) in [0, 1].
+        label: (N, *S) int64 in [0, K).
+        smooth: `s`; a class absent from both sides costs nothing.
+
+    Returns:
+        0-d float32 in [0, 1].
+    """
+    p = probability.float().transpose(0, 1).flatten(1)
+    y = F.one_hot(label.flatten(), p.shape[0]).T.to(p.dtype)
+    intersect, sizes = (p * y).sum(1), p.square().sum(1) + y.sum(1)
+    return (1 - (2 * intersect + smooth) / (sizes + smooth)).mean()
+
+
+def supervised_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """Half the sum of cross-entropy and soft Dice, the supervised loss of every method here.
+
+    Args:
+        logits: (N, K, *S).
+        label: (N, *S) int64 in [0, K).
+
+    Returns:
+        0-d float32, at least 0.
+    """
+    logits = logits.float()
+    return 0.5 * (F.cross_entropy(logits, label) + dice_loss(logits.softmax(1), label))
+
+
+def consistency_mse(probability: Tensor, target: Tensor) -> Tensor:
+    """Mean over pixels and classes of the squared difference of two predictions.
+
+    Args:
+        probability: (N, K, *S) in [0, 1].
+        target: same shape; detach it where no gradient is wanted.
+
+    Returns:
+        0-d float32 in [0, 1]; 0 for an empty batch.
+    """
+    if probability.numel() == 0:
+        return probability.sum()
+    return F.mse_loss(probability.float(), target.float())
+
+
+def masked_mean(value: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `value` where `mask` holds; 0 with a graph where it holds nowhere.
+
+    Args:
+        value: any shape, finite.
+        mask: bool, same shape.
+
+    Returns:
+        0-d tensor.
+    """
+    weight = mask.to(value.dtype)
+    return (value * weight).sum() / weight.sum().clamp(min=1)
+
+
+def softmax32(logits: Tensor) -> Tensor:
+    """Softmax over the class axis (N, K, *S) in float32, also under autocast."""
+    return torch.softmax(logits.float(), dim=1)
