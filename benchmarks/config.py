@@ -106,9 +106,14 @@ class GridConfig(Strict):
     methods: tuple[str, ...] = Field(min_length=1, description="<method> or <method>-<variant>")
     seeds: tuple[int, ...] = Field(min_length=1)
     folds: tuple[int, ...] = (0,)
+    baseline: str | None = Field(None, description="method that the report compares others with")
 
     @model_validator(mode="after")
-    def _no_repeats(self) -> GridConfig:
+    def _consistent(self) -> GridConfig:
+        if self.baseline is not None and self.baseline not in self.methods:
+            raise ValueError(
+                f"grid.baseline '{self.baseline}': {nearest(self.baseline, self.methods)}"
+            )
         for name in ("datasets", "methods", "seeds", "folds"):
             values = getattr(self, name)
             if len(set(values)) != len(values):

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -86,7 +87,7 @@ class EGCLNet(OneNet[EGCLParams]):
         supervised = [supervised_loss(batch.split(v.logits)[0], batch.label) for v in (a, b)]
         w = self.params.weight * sigmoid_ramp(t.fraction)
         terms = {
-            "supervised": sum(supervised[1:], supervised[0]) / 2,
+            "supervised": torch.stack(supervised).mean(),
             "consistency": w * consistency_mse(batch.split(p_a)[1], batch.split(p_b)[1]),
         }
         if t.fraction >= self.params.start:
@@ -121,6 +122,7 @@ class EGCLNet(OneNet[EGCLParams]):
         for g in (LOW, HIGH):
             self.memory.write(g, drawn[g])
         low, high_group = (m.sum() >= p.least_group for m in members)
+        self.observe(empty_group=(~(low & high_group)).float())
         loss = partial(pair_loss, temperature=p.tau_c)
         sg_low = keys[LOW].detach()
         return {

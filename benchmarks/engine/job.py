@@ -14,7 +14,7 @@ from benchmarks.engine.seeding import derive
 from benchmarks.errors import ConfigError
 from datasets.split import Fold
 from datasets.store import Prepared
-from methods.base import Method, MethodParams
+from methods.base import Method, MethodParams, SegNet
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,14 @@ def build_method(job: Job, device: torch.device) -> Method[Any]:
     )
     torch.manual_seed(derive(job.seed, "heads"))
     method: Method[Any] = job.method(builder, job.params, classes=len(data.classes), ndim=data.ndim)
-    return method.to(device).to(memory_format=memory_format(job.train, data.ndim))
+    for net in method.children():
+        if isinstance(net, SegNet):
+            net.to(memory_format=memory_format(job.train, data.ndim))
+    return method.to(device)
 
 
 def memory_format(train: TrainConfig, ndim: int) -> torch.memory_format:
-    """Layout of weights and images."""
+    """Layout of the networks' weights, which their activations follow."""
     if not train.channels_last:
         return torch.contiguous_format
     return torch.channels_last if ndim == 2 else torch.channels_last_3d

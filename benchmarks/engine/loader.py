@@ -169,7 +169,9 @@ class Loader:
         else:
             image, label, unlabeled = self._read(step)
         self._ahead = (step + 1, self._reader.submit(self._read, step + 1))
-        image, label, unlabeled = (self._to_device(x) for x in (image, label, unlabeled))
+        image, label, unlabeled = (
+            x.to(self._device, non_blocking=True) for x in (image, label, unlabeled)
+        )
         image, augmented = weak(
             image,
             label,
@@ -182,8 +184,8 @@ class Loader:
             policy=self._policy,
             generator=generator(self._seed, "unlabeled", "weak", step),
         )
-        assert augmented is not None  # noqa: S101 - narrows the type; weak returns what it was given
-        return Batch(image=image, label=augmented.long(), unlabeled=unlabeled)
+        label = label if augmented is None else augmented
+        return Batch(image=image, label=label.long(), unlabeled=unlabeled)
 
     def close(self) -> None:
         """Stop the reading thread."""
@@ -192,15 +194,11 @@ class Loader:
     def _read(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         image, label = self._labeled.read(step)
         unlabeled = image[:0] if self._unlabeled is None else self._unlabeled.read(step)[0]
-        tensors = tuple(
-            torch.from_numpy(np.ascontiguousarray(x)) for x in (image, label, unlabeled)
-        )
+        arrays = (image, label, unlabeled)
+        tensors = [torch.from_numpy(np.ascontiguousarray(x)) for x in arrays]
+        if self._device.type == "cuda":  # lets the copy overlap with computing
+            tensors = [tensor.pin_memory() for tensor in tensors]
         return tensors[0], tensors[1], tensors[2]
-
-    def _to_device(self, tensor: Tensor) -> Tensor:
-        if self._device.type != "cuda":
-            return tensor.to(self._device)
-        return tensor.pin_memory().to(self._device, non_blocking=True)
 
 
 def make_loader(job: Job, device: torch.device) -> Loader:

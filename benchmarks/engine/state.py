@@ -64,7 +64,8 @@ def load_state(path: Path, digest: str) -> tuple[Position, dict[str, Any]] | Non
         return Position(**state.pop("position")), state
     except Exception as error:
         raise RunError(
-            f"'{path}' is no readable state of a run ({error}); delete it to start this run anew"
+            f"'{path}' is no readable state of a run ({type(error).__name__}); delete it to start"
+            " this run anew"
         ) from None
 
 
@@ -88,5 +89,6 @@ def load_weights(path: Path, module: nn.Module) -> None:
         module.load_state_dict(load_file(path))
     except Exception as error:
         raise RunError(
-            f"'{path}' holds no usable weights ({error}); run `python -m benchmarks run` again"
+            f"'{path}' holds no usable weights ({type(error).__name__}: {str(error)[:200]}); delete"
+            " its folder and run `python -m benchmarks run` again"
         ) from None

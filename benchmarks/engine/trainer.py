@@ -51,6 +51,8 @@ class Trainer:
     def __init__(self, job: Job, device: torch.device, hooks: Hooks) -> None:
         check_grid(job)
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Filling fresh memory costs time and changes no result of a correct program.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.job, self.device, self.hooks = job, device, hooks
         self.method = build_method(job, device)
         self.optimizer = make_optimizer(self.method.parameters(), job.train.optimizer)

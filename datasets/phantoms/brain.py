@@ -1,30 +1,41 @@
 """Synthetic skull-stripped brain-tumour MRI in the layout of the BraTS2019 training set.
 
-Anatomy is a set of implicit surfaces in millimetres (a depth, positive inside) about the centre of
-the brain: x to one side, y backwards, z upwards. Sizes follow an adult head in the SRI24 space of
-BraTS; brightness, relative to white matter, was set by eye against BraTS cases.
+The healthy head comes from `brain_anatomy`; here a tumour, what only looks like one, and the four
+contrasts are added. Brightness, relative to white matter, was set by eye against BraTS cases.
 """
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from datasets.phantoms.fields import Label, Volume, bias_field, rician, save_nifti, smooth_noise
+from datasets.phantoms.brain_anatomy import (
+    CEREBRUM,
+    FIELD_OF_VIEW_MM,
+    Anatomy,
+    Mask,
+    Space,
+    Triple,
+    draw_anatomy,
+    head_space,
+)
+from datasets.phantoms.fields import (
+    Label,
+    Volume,
+    bias_field,
+    enlarge,
+    rician,
+    save_nifti,
+    smooth_noise,
+)
 
 NECROSIS, OEDEMA, ENHANCING = 1, 2, 4
-FIELD_OF_VIEW_MM = 216.0
 LGG_EVERY = 4  # every fourth patient is low grade; 76 of 335 are in BraTS2019
-CEREBRUM = ((0, 0, 8), (66, 84, 60))  # centre and radii, mm
-
-Mask = NDArray[np.bool_]
-Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -47,56 +58,6 @@ CONTRASTS = {
 
 
 @dataclass(frozen=True)
-class _Space:
-    """Position of every voxel, (3, D, H, W) float32 in mm as x, y, z, and the voxel size in mm."""
-
-    points: Volume
-    voxel: float
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.points.shape[1:]
-
-    def offset(self, centre: ArrayLike, radii: ArrayLike = 1.0) -> Volume:
-        """Position relative to a centre, divided by radii."""
-        ones = (1, 1, 1)
-        scale = np.broadcast_to(np.asarray(radii, np.float32), 3).reshape(3, *ones)
-        return (self.points - np.asarray(centre, np.float32).reshape(3, *ones)) / scale
-
-    def blob(self, centre: Triple, radii: Triple) -> Volume:
-        """Depth in mm below an ellipsoid, to first order; mirrored in x unless centred there."""
-        space = self if centre[0] == 0 else self.mirrored()
-        scaled = space.offset(centre, radii)
-        radius = np.linalg.norm(scaled, axis=0)
-        slope = np.linalg.norm(scaled / np.asarray(radii, np.float32).reshape(3, 1, 1, 1), axis=0)
-        return np.asarray(radius * (1 - radius) / (slope + 1e-3), dtype=np.float32)
-
-    def mirrored(self) -> _Space:
-        """The same space with x folded onto its absolute value."""
-        x, y, z = self.points
-        return _Space(np.stack([np.abs(x), y, z]), self.voxel)
-
-    def cover(self, depth: Volume) -> Volume:
-        """Share of each voxel inside a surface, from the depth at its centre: partial volume."""
-        return np.asarray(np.clip(0.5 + depth / (1.3 * self.voxel), 0, 1), dtype=np.float32)
-
-    def noise(self, rng: np.random.Generator, length: float) -> Volume:
-        """Unit random field with a correlation length in mm."""
-        return smooth_noise(rng, self.shape, length / self.voxel)
-
-
-@dataclass(frozen=True)
-class _Anatomy:
-    """Brain mask, shares of fluid and grey matter (the rest is white), depths in mm: (D, H, W)."""
-
-    brain: Mask
-    fluid: Volume
-    grey: Volume
-    ventricle: Volume
-    depth: Volume
-
-
-@dataclass(frozen=True)
 class _Lesion:
     """Where a tumour lies (mm), its size, and the shares of core in it and of rim in the core."""
 
@@ -107,25 +68,8 @@ class _Lesion:
     high_grade: bool
 
 
-def _enlarge(coarse: Volume, shape: tuple[int, ...]) -> Volume:
-    """A slowly varying field, drawn on a coarse grid because wide filters are slow."""
-    factors = [n / c for n, c in zip(shape, coarse.shape, strict=True)]
-    return np.asarray(ndimage.zoom(coarse, factors, order=1), dtype=np.float32)
-
-
-def _head_space(rng: np.random.Generator, *, matrix: int, variation: float) -> _Space:
-    """Axes about the brain's centre, with each patient's size and smooth asymmetric deformation."""
-    voxel = FIELD_OF_VIEW_MM / matrix
-    shape = (round(matrix * 2 / 3), matrix, matrix)
-    middle = (np.array(shape).reshape(3, 1, 1, 1) - 1) / 2
-    points = (np.indices(shape) - middle)[::-1] * voxel
-    scale = 1 + 0.03 * variation * np.clip(rng.standard_normal((3, 1, 1, 1)), -2, 2)
-    warp = [_enlarge(smooth_noise(rng, (12, 18, 18), 2.0), shape) for _ in range(3)]
-    return _Space((points * scale + 2 * variation * np.stack(warp)).astype(np.float32), voxel)
-
-
 def _draw_lesion(
-    rng: np.random.Generator, space: _Space, *, high_grade: bool, variation: float
+    rng: np.random.Generator, space: Space, *, high_grade: bool, variation: float
 ) -> _Lesion:
     """Place a tumour in one cerebral hemisphere, 0.45 to 3.5 % of the image at variation 1."""
     side = rng.choice((-1.0, 1.0))
@@ -142,90 +86,14 @@ def _draw_lesion(
     )
 
 
-def _mass_effect(rng: np.random.Generator, space: _Space, *, lesion: _Lesion) -> _Space:
+def _mass_effect(rng: np.random.Generator, space: Space, *, lesion: _Lesion) -> Space:
     """Push tissue away from the tumour by up to 6 mm; the skull holds the surface in place."""
     radius = (0.24 * lesion.voxels) ** (1 / 3) * space.voxel
     delta = space.offset(lesion.centre)
     distance = np.linalg.norm(delta, axis=0) + 1e-3
     inside = np.clip(space.blob(*CEREBRUM) / 20, 0, 1)
     push = rng.uniform(0, 6) * inside * np.exp(-((distance / (1.8 * radius)) ** 2)) / distance
-    return _Space(space.points - push * delta, space.voxel)
-
-
-def _sulci(rng: np.random.Generator, space: _Space, *, length: float) -> Volume:
-    """Distance in mm to folded sheets that run from the brain surface inwards.
-
-    The sheets are the zero set of a random field sampled close to the surface along each radius.
-    """
-    radius = np.linalg.norm(space.offset(*CEREBRUM), axis=0)
-    middle = (np.array(space.shape).reshape(3, 1, 1, 1) - 1) / 2
-    index = space.points[::-1] * np.clip(radius, 0.35, 1.2) ** -0.6 / space.voxel + middle
-    field = ndimage.map_coordinates(space.noise(rng, length), index, order=1, mode="grid-wrap")
-    slope = np.sqrt(sum(g**2 for g in np.gradient(field, space.voxel))) + 0.02
-    return np.asarray(np.abs(field) / slope, dtype=np.float32)
-
-
-def _ventricles(space: _Space, width: float) -> Volume:
-    """Depth inside the lateral ventricles (curved, with wide horns), third and fourth ventricle."""
-    x, y, z = space.points
-    along = np.clip((y - 4) / 42, -1, 1)
-    beyond = y - 4 - 42 * along
-    across = np.abs(x) - (4 + 18 * along**2 + 4 * along)
-    height = (z - 18 + 13 * along**2) / 1.7
-    lateral = width * (1 - 0.25 * along**2) - np.sqrt(across**2 + height**2 + beyond**2)
-    third = space.blob((0, 2, 3), (0.45 * width, 14, 10))
-    fourth = space.blob((0, 33, -36), (6, 5, 8))
-    return np.asarray(np.maximum.reduce([lateral, third, fourth]), dtype=np.float32)
-
-
-def _folds(rng: np.random.Generator, space: _Space, *, surfaces: tuple[Volume, Volume]) -> Volume:
-    """Distance in mm to the nearest surface that cortex lines: sulci, fissures, folia."""
-    x, y, z = space.points
-    cerebrum, cerebellum = surfaces
-    sulci = _sulci(rng, space, length=3.6) + np.maximum(cerebrum - 15, 0)
-    callosum = space.blob((0, 4, 6), (40, 46, 26))
-    midline = np.maximum(np.abs(x) + 0.2, callosum)
-    curved = _Space(np.stack([np.abs(x) + 0.008 * (y + 2) ** 2, y, z]), space.voxel)
-    insula = 1.6 - curved.blob((40, -2, 2), (1.5, 17, 11)) + 0.8 * space.noise(rng, 6)
-    ripple = np.linalg.norm(space.offset((0, 28, -36)), axis=0) + 4 * space.noise(rng, 8)
-    folia = 3.4 + 2.2 * np.sin(2 * np.pi * ripple / 8.5) + 0.1 * cerebellum
-    lobes = np.minimum.reduce([cerebrum, sulci, midline, insula])
-    folia = np.clip(folia, np.minimum(1.4, cerebellum), np.maximum(cerebellum, 0))
-    return np.asarray(np.where(cerebellum > cerebrum, folia, lobes), dtype=np.float32)
-
-
-def _surfaces(space: _Space) -> tuple[Volume, Volume]:
-    """Depth in mm below the surface of cerebrum with brainstem, and of the cerebellum."""
-    x, y, z = space.points
-    # Frontal lobes are narrower than parietal ones.
-    egg = _Space(np.stack([x / (1 + 0.0012 * y), y, z]), space.voxel)
-    hemispheres = np.minimum(egg.blob(*CEREBRUM), z + 22 + 0.12 * y)
-    temporal = space.blob((36, -5, -22), (27, 44, 24))
-    stem = space.blob((0, 18, -38), (13, 13, 44))
-    cerebellum = space.blob((20, 45, -38), (33, 31, 24))
-    return np.maximum.reduce([hemispheres, temporal, stem]), cerebellum
-
-
-def _anatomy(rng: np.random.Generator, space: _Space, *, variation: float) -> _Anatomy:
-    """Tissue shares: cortex lines the folds, nuclei lie deep, fluid fills the gaps."""
-    age = rng.uniform(0, 1)
-    surfaces = _surfaces(space)
-    depth = np.maximum(*surfaces)
-    folds = _folds(rng, space, surfaces=surfaces)
-    ventricle = _ventricles(space, 4.2 + 3.2 * age * variation)
-    gap = 0.7 * age - 0.1 + 0.35 * space.noise(rng, 20)
-    fluid = np.maximum(space.cover(gap - folds), space.cover(ventricle))
-    nuclei = (
-        0.7 * space.cover(space.blob((11, 10, 5), (8, 13, 9))),
-        0.9 * space.cover(space.blob((25, -4, 3), (5.5, 15, 10))),
-        0.9 * space.cover(space.blob((14, -24, 10), (4.5, 8, 9))),
-    )
-    grey = reduce(np.maximum, nuclei, space.cover(gap + 3.6 - folds))
-    # Brain extraction leaves a rim of fluid of uneven width and fills the cisterns.
-    brain = np.pad(depth > 0.8 * space.noise(rng, 12) - 0.3, 4)
-    brain = ndimage.binary_closing(brain, iterations=round(6 / space.voxel))
-    brain = ndimage.binary_fill_holes(brain)[4:-4, 4:-4, 4:-4]
-    return _Anatomy(brain, fluid, np.minimum(grey, 1 - fluid), ventricle, depth)
+    return Space(space.points - push * delta, space.voxel)
 
 
 def _top(field: Volume, allowed: Mask, *, count: int) -> Mask:
@@ -235,9 +103,7 @@ def _top(field: Volume, allowed: Mask, *, count: int) -> Mask:
     return np.asarray(allowed & (field >= np.partition(values, rank)[rank]), dtype=np.bool_)
 
 
-def _tumour(
-    rng: np.random.Generator, space: _Space, *, anatomy: _Anatomy, lesion: _Lesion
-) -> Label:
+def _tumour(rng: np.random.Generator, space: Space, *, anatomy: Anatomy, lesion: _Lesion) -> Label:
     """Label map: oedema fingers avoid cortex and the other side; a rim encloses the necrosis."""
     near = -np.linalg.norm(space.offset(lesion.centre, rng.uniform(0.75, 1.3, 3)), axis=0)
     far_side = np.maximum(-np.sign(lesion.centre[0]) * space.points[0] - 2, 0)
@@ -258,13 +124,14 @@ def _tumour(
     return label
 
 
-def _infarcts(rng: np.random.Generator, space: _Space, *, lesion: _Lesion) -> Volume:
+def _infarcts(rng: np.random.Generator, space: Space, *, lesion: _Lesion) -> Volume:
     """FLAIR brightness of none to three old cortical infarcts: bright scar, dark cavity.
 
     They lie in the hemisphere without the tumour, so that no label is ambiguous.
     """
     change = np.zeros(space.shape, dtype=np.float32)
     centre, radii = np.array(CEREBRUM)
+    rough = 2.5 * space.noise(rng, 5)
     for _ in range(rng.integers(4)):
         direction = rng.standard_normal(3)
         direction[0] = -np.sign(lesion.centre[0]) * (abs(direction[0]) + 0.3)
@@ -272,14 +139,14 @@ def _infarcts(rng: np.random.Generator, space: _Space, *, lesion: _Lesion) -> Vo
         point = centre + 0.85 * radii * direction / np.linalg.norm(direction)
         distance = np.linalg.norm(space.offset(point, rng.uniform(0.8, 1.3, 3)), axis=0)
         size = rng.uniform(8, 17)
-        edge = size - distance + 2.5 * space.noise(rng, 5)
+        edge = size - distance + rough
         cavity = space.cover(edge - rng.uniform(0.4, 0.8) * size)
         change += rng.uniform(0.4, 0.9) * space.cover(edge) - 1.4 * cavity
     return change
 
 
 def _distractors(
-    rng: np.random.Generator, space: _Space, *, anatomy: _Anatomy, lesion: _Lesion, variation: float
+    rng: np.random.Generator, space: Space, *, anatomy: Anatomy, lesion: _Lesion, variation: float
 ) -> dict[str, Volume]:
     """Brightness added by structures that are not tumour.
 
@@ -308,11 +175,30 @@ def _distractors(
     }
 
 
+def _paint(
+    rng: np.random.Generator, image: Volume, label: Label, *, fluid: Volume, brightness: Volume
+) -> None:
+    """Blend the lesion (D, H, W) into an image in place, in the box around it.
+
+    `brightness`, (3,), holds the core, the oedema and the enhancing part.
+    """
+    margin = 3  # voxels; beyond the reach of the blur
+    around = tuple(
+        slice(max(0, part.start - margin), part.stop + margin)
+        for part in ndimage.find_objects((label > 0).astype(np.uint8))[0]
+    )
+    part, shown = image[around], 1 - 0.5 * fluid[around]
+    texture = 0.1 * smooth_noise(rng, part.shape, 1.2)
+    for value, target in zip((NECROSIS, OEDEMA, ENHANCING), brightness, strict=True):
+        weight = ndimage.gaussian_filter((label[around] == value).astype(np.float32), 0.55)
+        part += weight * shown * (target + texture - part)
+
+
 def _scan(
     rng: np.random.Generator,
     label: Label,
     *,
-    anatomy: _Anatomy,
+    anatomy: Anatomy,
     healthy: Volume,
     contrast: _Contrast,
     high_grade: bool,
@@ -321,28 +207,28 @@ def _scan(
     """One modality (D, H, W) int16: tissue, lesion, coil shading, noise and an arbitrary unit."""
     image = healthy.copy()
     spread = np.exp(np.clip(0.45 * variation * rng.standard_normal(), -1.0, 0.4))
-    texture = 0.1 * smooth_noise(rng, label.shape, 1.2)
     shifts = np.array((contrast.core_spread, 0.1, 0.1)) * variation * rng.standard_normal(3)
     lesion = 1 + (np.array(contrast.high if high_grade else contrast.low) - 1) * spread + shifts
-    for value, brightness in zip((NECROSIS, OEDEMA, ENHANCING), lesion, strict=True):
-        weight = ndimage.gaussian_filter((label == value).astype(np.float32), 0.55)
-        image += weight * (1 - 0.5 * anatomy.fluid) * (brightness + texture - image)
+    _paint(rng, image, label, fluid=anatomy.fluid, brightness=lesion.astype(np.float32))
     # Scanners differ in resolution.
     image = ndimage.gaussian_filter(image, rng.uniform(0, 0.8 * variation))
-    image *= _enlarge(bias_field(rng, (8, 12, 12), 0.08 * variation), label.shape)
-    image = rician(rng, np.maximum(image, 0), rng.uniform(0.015, 0.015 + 0.04 * variation))
+    image *= enlarge(bias_field(rng, (8, 12, 12), 0.08 * variation), label.shape)
+    seen = np.maximum(image[anatomy.brain], 0)
+    seen = rician(rng, seen, rng.uniform(0.015, 0.015 + 0.04 * variation))
     unit = 500 * np.exp(np.clip(0.6 * variation * rng.standard_normal(), -1.5, 1.5))
-    return np.where(anatomy.brain, np.clip(image * unit, 1, 32000), 0).astype(np.int16)
+    stored = np.zeros(label.shape, dtype=np.int16)
+    stored[anatomy.brain] = np.clip(seen * unit, 1, 32000)
+    return stored
 
 
 def _patient(
     rng: np.random.Generator, matrix: int, *, high_grade: bool, variation: float
 ) -> dict[str, NDArray[np.int16] | Label]:
     """Scans and label map, each (D, H, W), under their file suffix."""
-    space = _head_space(rng, matrix=matrix, variation=variation)
+    space = head_space(rng, matrix=matrix, variation=variation)
     lesion = _draw_lesion(rng, space, high_grade=high_grade, variation=variation)
     # The tumour keeps the undeformed axes: only the healthy tissue gives way.
-    anatomy = _anatomy(rng, _mass_effect(rng, space, lesion=lesion), variation=variation)
+    anatomy = draw_anatomy(rng, _mass_effect(rng, space, lesion=lesion), variation=variation)
     label = _tumour(rng, space, anatomy=anatomy, lesion=lesion)
     added = _distractors(rng, space, anatomy=anatomy, lesion=lesion, variation=variation)
     arrays: dict[str, NDArray[np.int16] | Label] = {"seg": label}

@@ -33,6 +33,53 @@ def smooth_noise(
     return np.asarray(field / max(float(field.std()), 1e-6), dtype=np.float32)
 
 
+def enlarge(coarse: Volume, shape: tuple[int, ...]) -> Volume:
+    """Linear interpolation axis by axis, the corners of both grids aligned.
+
+    Args:
+        coarse: (*C) float32, at least two samples along every axis.
+        shape: (*S), as many axes as `coarse` has.
+
+    Returns:
+        (*S) float32, within the range of `coarse`.
+    """
+    for axis, size in enumerate(shape):
+        if coarse.shape[axis] == size:
+            continue
+        position = np.linspace(0, coarse.shape[axis] - 1, size)
+        below = np.minimum(position.astype(np.intp), coarse.shape[axis] - 2)
+        column = (size,) + (1,) * (len(shape) - axis - 1)
+        weight = (position - below).astype(np.float32).reshape(column)
+        low = coarse.take(below, axis)
+        coarse = low + weight * (coarse.take(below + 1, axis) - low)
+    return coarse
+
+
+def broad_noise(
+    rng: np.random.Generator, shape: tuple[int, ...], sigma: tuple[float, ...]
+) -> Volume:
+    """`smooth_noise` drawn on a coarser grid along axes where the correlation length allows it.
+
+    Much faster for wide fields; the standard deviation falls short of 1 by up to a tenth.
+
+    Args:
+        rng: source of randomness.
+        shape: (*S), at least two voxels along every axis.
+        sigma: correlation length in voxels, one number per axis.
+
+    Returns:
+        (*S) float32.
+    """
+    # Below about 1.15 coarse voxels linear interpolation would show as facets.
+    steps = [max(1, int(length / 1.15)) for length in sigma]
+    coarse = tuple((size - 2) // step + 2 for size, step in zip(shape, steps, strict=True))
+    scaled = tuple(
+        length * (few - 1) / (size - 1)
+        for length, few, size in zip(sigma, coarse, shape, strict=True)
+    )
+    return enlarge(smooth_noise(rng, coarse, scaled), shape)
+
+
 def bias_field(rng: np.random.Generator, shape: tuple[int, ...], strength: float) -> Volume:
     """Multiplicative coil-sensitivity field, smooth over the whole image, with mean about 1.
 

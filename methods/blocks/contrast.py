@@ -114,8 +114,10 @@ def pair_loss(
     """
     classes, count, _ = anchors.vectors.shape
     a = anchors.vectors / temperature
-    near = torch.einsum("cad,ckd->cak", a, positives.vectors)
-    far = torch.einsum("cad,ekd->caek", a, negatives.vectors)
+    # Similarities are divided by a small temperature, so half precision would lose them.
+    with torch.autocast(a.device.type, enabled=False):
+        near = torch.einsum("cad,ckd->cak", a, positives.vectors)
+        far = torch.einsum("cad,ekd->caek", a, negatives.vectors)
     other = ~torch.eye(classes, dtype=torch.bool, device=a.device)
     usable = other[:, None, :, None] & negatives.valid[None, None]
     log_negative = far.masked_fill(~usable, _NEVER).flatten(2).logsumexp(2)

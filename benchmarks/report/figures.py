@@ -1,0 +1,147 @@
+"""Dice of every patient and its mean, one panel per data set and labelled count."""
+
+from __future__ import annotations
+
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from benchmarks.config import BenchmarkConfig
+from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
+from benchmarks.report.sections import Results, select
+from benchmarks.report.stats import patient_scores
+from benchmarks.report.style import figure_style, method_looks, new_figure, save
+
+SUFFIXES = (".svg", ".pdf", ".png")
+WIDTH = 7.2  # inches, two columns of a journal page
+_PER_ROW = 3
+_ROW = 0.27  # inches per method
+_JITTER = 0.27  # of the distance between two methods
+
+
+def dice_figure(
+    config: BenchmarkConfig, facts: Facts, results: Results, *, folder: Path
+) -> list[Path]:
+    """Write `dice.svg`, `dice.pdf` and `dice.png`.
+
+    Args:
+        config: the benchmark.
+        facts: its methods and data sets.
+        results: what is drawn; last checkpoint only.
+        folder: to write to.
+
+    Returns:
+        The files.
+    """
+    with figure_style():
+        figure = _draw(config, facts, results)
+        return [save(figure, folder / f"dice{suffix}") for suffix in SUFFIXES]
+
+
+def _draw(config: BenchmarkConfig, facts: Facts, results: Results) -> Figure:
+    columns = min(_PER_ROW, max(len(config.data[d.id].labels) for d in facts.datasets))
+    rows = [
+        (dataset, config.data[dataset.id].labels[start : start + columns])
+        for dataset in facts.datasets
+        for start in range(0, len(config.data[dataset.id].labels), columns)
+    ]
+    figure = new_figure(WIDTH, len(rows) * (0.75 + _ROW * len(facts.methods)) + 0.9)
+    grid = figure.subplots(len(rows), columns, squeeze=False, sharex="row")
+    table, scores = _last(results.table), patient_scores(_last(results.cases))
+    for axes, (dataset, counts) in zip(grid, rows, strict=True):
+        for column, ax in enumerate(axes):
+            if column >= len(counts):
+                ax.set_axis_off()
+                continue
+            own = partial(select, facts=facts, dataset=dataset.id, labels=counts[column])
+            _panel(ax, facts, scores=own(scores), table=own(table))
+            _label(ax, dataset, counts[column], first=column == 0, facts=facts)
+    figure.legend(handles=_handles(facts), loc="outside upper center", ncols=4, frameon=False)
+    figure.supxlabel(_caption(config, facts), x=0.01, ha="left", fontsize="x-small")
+    return figure
+
+
+def _last(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame["checkpoint"] == "last"]
+
+
+def _panel(ax: Axes, facts: Facts, *, scores: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Points, mean, interval and reference lines of one panel; Dice in percent."""
+    looks = method_looks(facts)
+    for row, method in enumerate(facts.methods):
+        colour, marker = looks[method.id, method.variant]
+        points = 100 * _own(scores, method)["dice"].to_numpy(dtype=float)
+        spread = np.random.default_rng(row).uniform(-_JITTER, _JITTER, len(points))
+        ax.scatter(points, row + spread, s=9, color=colour, alpha=0.45, linewidths=0, zorder=2)
+        mean = 100 * _own(table, method)[["dice", "dice_low", "dice_high"]].iloc[0]
+        reach = [[mean["dice"] - mean["dice_low"]], [mean["dice_high"] - mean["dice"]]]
+        ax.errorbar(
+            mean["dice"], row, xerr=reach, fmt=marker, color=colour, ecolor="black", elinewidth=1.2,
+            capsize=2.5, markersize=6, markeredgecolor="white", markeredgewidth=0.7, zorder=4,
+        )  # fmt: skip
+        if _is_reference(method):
+            ax.axvline(mean["dice"], color=colour, linestyle=_dash(method), lw=1, zorder=1)
+
+
+def _own(frame: pd.DataFrame, method: MethodFacts) -> pd.DataFrame:
+    return frame[(frame["method"] == method.id) & (frame["variant"] == method.variant)]
+
+
+def _is_reference(method: MethodFacts) -> bool:
+    return method.all_labels or method.baseline
+
+
+def _dash(method: MethodFacts) -> str:
+    return ":" if method.all_labels else "--"
+
+
+def _label(ax: Axes, dataset: DatasetFacts, labels: int, *, first: bool, facts: Facts) -> None:
+    """Title and axes; the names of the methods stand left of a row's first panel only."""
+    count = f"{labels} labelled patient{'s' if labels != 1 else ''}"
+    ax.set_title(f"{dataset.title}\n{count}" if first else f"\n{count}", fontsize="medium")
+    names = [textwrap.fill(m.title, 26) for m in facts.methods]
+    ax.set_yticks(range(len(names)), names if first else [""] * len(names))
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(visible=False, axis="y")
+    ax.set_xlabel("Dice, %")
+    ax.tick_params(labelbottom=True)
+    ax.margins(x=0.04)
+    sns.despine(ax=ax, left=True)
+
+
+def _handles(facts: Facts) -> list[Line2D]:
+    """Legend entries; colours need none, since the methods stand on the axis."""
+    looks = method_looks(facts)
+    grey = "#555555"
+    handles = [
+        Line2D([], [], ls="", marker="o", ms=3, color=grey, alpha=0.6, label="patient"),
+        Line2D(
+            [], [], color="black", marker="o", ms=5, mfc=grey, mec="white", label="mean, 95 % CI"
+        ),
+    ]
+    return handles + [
+        Line2D([], [], color=looks[m.id, m.variant][0], ls=_dash(m), lw=1, label=f"mean: {m.title}")
+        for m in facts.methods
+        if _is_reference(m)
+    ]
+
+
+def _caption(config: BenchmarkConfig, facts: Facts) -> str:
+    """What the points are, and every method's caveat, wrapped to the width of the figure."""
+    seeds = len(config.grid.seeds)
+    text = (
+        f"Benchmark {config.name}. Points: test patients, mean over {seeds} seed"
+        f"{'s' if seeds != 1 else ''}, folds, cases and classes; last checkpoint. "
+        "Intervals: bootstrap over patients."
+    )
+    if any(d.synthetic for d in facts.datasets):
+        text += " Synthetic phantoms are generated images, which say nothing about patients."
+    notes = dict.fromkeys(m.footnote for m in facts.methods if m.footnote)
+    return "\n".join(textwrap.fill(line, 160) for line in (text, *notes))

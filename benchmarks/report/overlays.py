@@ -1,0 +1,266 @@
+"""One slice of one case: image, reference, and each method's prediction and entropy."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from benchmarks.config import BenchmarkConfig
+from benchmarks.errors import RunError
+from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
+from benchmarks.report.style import figure_style, new_figure, save
+
+COLUMNS = 5
+_CELL = 1.44  # inches
+_CLASSES = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#F0E442")
+_REFERENCE = "white"
+_ARRAYS = {"image": 2, "truth": 2, "prediction": 2, "entropy": 2, "case": 0, "slice": 0}
+_ARRAYS |= {"labels": 0, "seed": 0}
+
+
+@dataclass(frozen=True)
+class Showcase:
+    """What one method made of the shown slice.
+
+    Attributes:
+        method: that made it.
+        image: (H, W) float32.
+        truth: (H, W) uint8 in [0, K).
+        prediction: (H, W) uint8 in [0, K).
+        entropy: (H, W) float32 in [0, 1].
+        case: id.
+        index: of the slice.
+        labels: labelled patients of the run.
+        seed: of the run.
+    """
+
+    method: MethodFacts
+    image: NDArray[np.float32]
+    truth: NDArray[np.uint8]
+    prediction: NDArray[np.uint8]
+    entropy: NDArray[np.float32]
+    case: str
+    index: int
+    labels: int
+    seed: int
+
+
+def overlay_figures(
+    config: BenchmarkConfig, facts: Facts, cases: pd.DataFrame, *, root: Path
+) -> list[Path]:
+    """Write `overlay-<dataset>.png` for every data set that has showcase files.
+
+    Pictures of data that are not synthetic go to the folder `local`, which Git ignores.
+
+    Args:
+        config: the benchmark.
+        facts: its methods and data sets.
+        cases: rows of the case tables, for the Dice of the shown case.
+        root: the checkout.
+
+    Returns:
+        The files; a data set without any showcase file has none.
+
+    Raises:
+        RunError: a showcase file is damaged or shows another slice than its neighbours.
+    """
+    written = []
+    for dataset in facts.datasets:
+        shown = load_showcases(config, facts, dataset, root=root)
+        if not shown:
+            continue
+        reports = root / "reports" / config.name
+        folder = reports if dataset.synthetic else reports / "local"
+        absent = [m.title for m in facts.methods if m not in [s.method for s in shown]]
+        with figure_style():
+            figure = _draw(dataset, shown, cases=cases, absent=absent)
+            written.append(save(figure, folder / f"overlay-{dataset.id}.png"))
+    return written
+
+
+def load_showcases(
+    config: BenchmarkConfig, facts: Facts, dataset: DatasetFacts, *, root: Path
+) -> list[Showcase]:
+    """The showcase files of a data set, in grid order; methods without a file are left out.
+
+    Raises:
+        RunError: a file is damaged or shows another slice than the others.
+    """
+    folder = root / "data" / "showcase" / config.name
+    paths = {m: folder / f"{dataset.id}-{m.key}.npz" for m in facts.methods}
+    shown = [_read(path, method) for method, path in paths.items() if path.is_file()]
+    for other in shown[1:]:
+        first = shown[0]
+        if (other.case, other.index) != (first.case, first.index):
+            raise RunError(
+                f"'{paths[other.method]}' shows slice {other.index} of {other.case}, "
+                f"'{paths[first.method]}' slice {first.index} of {first.case}; make both again: "
+                f"python -m benchmarks evaluate --params FILE {dataset.id} {other.method.key}"
+            )
+    return shown
+
+
+def _read(path: Path, method: MethodFacts) -> Showcase:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+    except (OSError, EOFError, ValueError, BadZipFile) as error:
+        raise RunError(f"'{path}' is no readable showcase: {error}; evaluate again") from None
+    found = {name: value.ndim for name, value in arrays.items()}
+    shapes = {value.shape for value in arrays.values() if value.ndim == 2}
+    if found != _ARRAYS or len(shapes) != 1:
+        raise RunError(f"'{path}' holds {found}; expected {_ARRAYS}, all images of one shape")
+    return Showcase(
+        method=method,
+        image=arrays["image"],
+        truth=arrays["truth"],
+        prediction=arrays["prediction"],
+        entropy=arrays["entropy"],
+        case=str(arrays["case"]),
+        index=int(arrays["slice"]),
+        labels=int(arrays["labels"]),
+        seed=int(arrays["seed"]),
+    )
+
+
+def shown_dice(shown: Showcase, dataset: str, cases: pd.DataFrame) -> float:
+    """Dice of the shown case, mean of its foreground classes, last checkpoint.
+
+    The run is that of the first fold that tests the case.
+
+    Args:
+        shown: one method's showcase.
+        dataset: id.
+        cases: rows of the case tables.
+
+    Returns:
+        In [0, 1]; NaN if the tables do not hold the run.
+    """
+    own = cases[
+        (cases["dataset"] == dataset)
+        & (cases["method"] == shown.method.id)
+        & (cases["variant"] == shown.method.variant)
+        & (cases["case"] == shown.case)
+        & (cases["seed"] == shown.seed)
+        & (cases["checkpoint"] == "last")
+    ]
+    if not shown.method.all_labels:
+        own = own[own["labels"] == shown.labels]
+    return float(own.loc[own["fold"] == own["fold"].min(), "dice"].mean())
+
+
+def _draw(
+    dataset: DatasetFacts, shown: list[Showcase], *, cases: pd.DataFrame, absent: list[str]
+) -> Figure:
+    """Pairs of cells, picture above and map below, wrapped after `COLUMNS` pairs."""
+    pairs = len(shown) + 1
+    columns = min(COLUMNS, pairs)
+    bands = math.ceil(pairs / columns)
+    height, width = shown[0].image.shape
+    cell = _CELL * 0.88 * min(height / width, 1.6)  # the colour bar takes the rest of the width
+    caption = _caption(dataset, shown, absent, width=columns * 31)
+    lines = caption.count("\n") + 1
+    figure = new_figure(max(columns * _CELL, 4.3), bands * (2 * cell + 0.55) + 0.45 + 0.13 * lines)
+    grid = figure.subplots(2 * bands, columns, squeeze=False)
+    for ax in grid.flat:
+        ax.set_axis_off()
+    _image_pair(grid[0, 0], grid[1, 0], shown[0])
+    for place, one in enumerate(shown, start=1):
+        band, column = divmod(place, columns)
+        upper, lower = grid[2 * band, column], grid[2 * band + 1, column]
+        entropy = _method_pair(upper, lower, one, dice=shown_dice(one, dataset.id, cases))
+    _colorbar(figure, entropy, grid)
+    figure.legend(handles=_handles(dataset), loc="outside upper center", ncols=5, frameon=False)
+    figure.supxlabel(caption, x=0.01, ha="left", fontsize="x-small")
+    return figure
+
+
+def _image_pair(upper: Axes, lower: Axes, one: Showcase) -> None:
+    _grey(upper, one.image)
+    upper.set_title("Image", loc="center", fontsize="small")
+    _grey(lower, one.image)
+    _contours(lower, one.truth)
+    _tag(lower, "Reference")
+
+
+def _method_pair(upper: Axes, lower: Axes, one: Showcase, *, dice: float) -> AxesImage:
+    """Prediction over the image, entropy below; returns the entropy picture for the colour bar."""
+    _grey(upper, one.image)
+    _outline(upper, one.truth)
+    _contours(upper, one.prediction)
+    number = "n/a" if math.isnan(dice) else f"{100 * dice:.1f} %"
+    title = textwrap.fill(one.method.title, 20)
+    upper.set_title(f"{title}\nDice {number}", loc="center", fontsize="small")
+    picture = lower.imshow(one.entropy, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    _tag(lower, "Entropy")
+    return picture
+
+
+def _tag(ax: Axes, text: str) -> None:
+    """Name inside the upper left corner of a picture."""
+    shadow = [withStroke(linewidth=1.5, foreground="black")]
+    mark = ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", path_effects=shadow)
+    mark.set(color="white", fontsize="x-small")
+
+
+def _grey(ax: Axes, image: NDArray[np.float32]) -> None:
+    """Image between its 1st and 99th percentile, so that a bright spot does not darken it."""
+    low, high = np.percentile(image, [1, 99])
+    ax.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
+
+
+def _contours(ax: Axes, label: NDArray[np.uint8]) -> None:
+    for value in np.unique(label[label > 0]):
+        colour = _CLASSES[(int(value) - 1) % len(_CLASSES)]
+        ax.contour(label == value, levels=[0.5], colors=[colour], linewidths=1.2)
+
+
+def _outline(ax: Axes, label: NDArray[np.uint8]) -> None:
+    """Reference borders, drawn below the prediction's: what shows of them is disagreement."""
+    for value in np.unique(label[label > 0]):
+        ax.contour(label == value, levels=[0.5], colors=[_REFERENCE], linewidths=0.9)
+
+
+def _colorbar(figure: Figure, picture: AxesImage, grid: NDArray[np.object_]) -> Colorbar:
+    bar = figure.colorbar(picture, ax=grid, shrink=0.5, aspect=30, pad=0.01)
+    bar.set_label("Entropy (0 certain, 1 uniform)", fontsize="x-small")
+    bar.ax.tick_params(labelsize="x-small")
+    return bar
+
+
+def _handles(dataset: DatasetFacts) -> list[Line2D]:
+    colours = [_CLASSES[i % len(_CLASSES)] for i in range(len(dataset.classes))]
+    handles = [
+        Line2D([], [], color=colour, lw=1.5, label=name)
+        for colour, name in zip(colours, dataset.classes, strict=True)
+    ]
+    frame = Line2D([], [], color=_REFERENCE, lw=1, label="reference, where it differs")
+    frame.set_path_effects([withStroke(linewidth=2.2, foreground="#555555")])
+    return [*handles, frame]
+
+
+def _caption(dataset: DatasetFacts, shown: list[Showcase], absent: list[str], *, width: int) -> str:
+    counts = sorted({s.labels for s in shown if not s.method.all_labels})
+    labels = f", {' or '.join(str(n) for n in counts)} labelled patients" if counts else ""
+    seeds = " or ".join(str(n) for n in sorted({s.seed for s in shown}))
+    text = (
+        f"{dataset.title}: slice {shown[0].index} of {shown[0].case}{labels}, seed {seeds}, last "
+        "checkpoint. Below each prediction its entropy. Dice: the whole case, mean of the classes."
+    )
+    missing = f"Not shown, no showcase file: {', '.join(absent)}." if absent else ""
+    notes = dict.fromkeys(s.method.footnote for s in shown)
+    lines = [line for line in (text, missing, *notes) if line]
+    return "\n".join(textwrap.fill(line, max(width, 70)) for line in lines)

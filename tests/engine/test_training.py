@@ -1,0 +1,358 @@
+"""Training, interruption and reuse of runs on a small prepared phantom."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.config import BenchmarkConfig, check
+from benchmarks.engine.job import Job
+from benchmarks.engine.loader import Stream, StreamConfig, make_loader
+from benchmarks.engine.optim import learning_rate
+from benchmarks.engine.trainer import Hooks, Trainer
+from benchmarks.errors import BenchError, ConfigError, Interrupted, RunError
+from benchmarks.evaluate import cases_file, evaluate
+from benchmarks.files import file_digest
+from benchmarks.grid import prepared_folder, split_file
+from benchmarks.run import Place, finished, make_job, resolve, run_cells
+from datasets import load_dataset
+from datasets.prepare import prepare
+from datasets.split import make_split, patients_of, save_split
+from methods import method_ids
+
+QUIET = Hooks(report=lambda _done, _note: None, stop=lambda: False)
+
+
+def make_config(dataset: str = "phantom_acdc", **train: object) -> BenchmarkConfig:
+    three_d = dataset == "phantom_brats2019"
+    value = {
+        "name": "small",
+        "grid": {"datasets": [dataset], "methods": method_ids(), "seeds": [0]},
+        "data": {
+            dataset: {
+                "labels": [2],
+                "fetch": {"patients": 6, "matrix": 32},
+                "prepare": {} if three_d else {"size": [32, 32]},
+                "split": {"scheme": "seeded", "val": 1, "test": 1},
+            }
+        },
+        "train": {
+            "iterations": 6,
+            "labeled_batch": 2,
+            "unlabeled_batch": 2,
+            "patch": [16, 16, 16] if three_d else None,
+            "inference": "whole",
+            "network": {"kind": "unet", "channels": [4, 4, 8, 8]},
+            "validations": 2,
+            **train,
+        },
+        "methods": {name: {} for name in method_ids()},
+    }
+    return check(BenchmarkConfig, value)
+
+
+def build(root: Path, config: BenchmarkConfig) -> None:
+    (dataset,) = config.grid.datasets
+    adapter = load_dataset(dataset)
+    block = config.data[dataset]
+    raw = root / "data/raw" / dataset
+    adapter.fetch(raw, check(adapter.FetchParams, block.fetch))
+    data = prepare(
+        adapter, raw, prepared_folder(root, config, dataset), check(adapter.Params, block.prepare)
+    )
+    split = make_split(patients_of(data), dataset, block.split, adapter.public_splits())
+    save_split(split, split_file(root, config, dataset))
+    # The identity of a run covers the code, so the root looks like a checkout.
+    checkout = Path(__file__).parents[2]
+    for name in ("benchmarks", "methods", "datasets/store.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(checkout / name)
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root with a prepared 2D phantom."""
+    root = tmp_path_factory.mktemp("flat")
+    build(root, make_config())
+    return root
+
+
+@pytest.fixture(scope="module")
+def solid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root with a prepared 3D phantom."""
+    root = tmp_path_factory.mktemp("solid")
+    build(root, make_config("phantom_brats2019"))
+    return root
+
+
+def stop_at(step: int) -> Hooks:
+    """Hooks that ask for a stop once a step has been reported."""
+    seen: list[int] = []
+    return replace(
+        QUIET, report=lambda done, _note: seen.append(done), stop=lambda: max(seen) >= step
+    )
+
+
+def job_of(root: Path, folder: Path, method: str, config: BenchmarkConfig | None = None) -> Job:
+    config = config or make_config()
+    (resolved,) = resolve(config, config.grid.datasets[0], method, root)
+    folder.mkdir(parents=True, exist_ok=True)
+    return make_job(config, resolved, root, folder)
+
+
+def weights(folder: Path) -> dict[str, str]:
+    return {name: file_digest(folder / f"{name}.safetensors") for name in ("last", "best")}
+
+
+@pytest.mark.parametrize("method", method_ids())
+@pytest.mark.parametrize("dimension", ["flat", "solid"])
+def test_interrupted_run_ends_with_the_same_bits(
+    method: str, dimension: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    root = request.getfixturevalue(dimension)
+    config = make_config("phantom_acdc" if dimension == "flat" else "phantom_brats2019")
+    cpu = torch.device("cpu")
+    whole = job_of(root, tmp_path / "whole", method, config)
+    Trainer(whole, cpu, QUIET).train()
+
+    cut = job_of(root, tmp_path / "cut", method, config)
+    for stop_after in (2, 5):
+        with pytest.raises(Interrupted, match=f"iteration {stop_after}"):
+            Trainer(cut, cpu, stop_at(stop_after)).train()
+    Trainer(cut, cpu, QUIET).train()
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    lines = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("cut", "whole")]
+    assert lines[0] == lines[1]
+    assert not (tmp_path / "cut" / "state.pt").exists()
+
+
+def test_metrics_hold_losses_and_both_networks(flat: Path, tmp_path: Path) -> None:
+    Trainer(job_of(flat, tmp_path, "mean_teacher"), torch.device("cpu"), QUIET).train()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [row for row in rows if "loss" in row]
+    assert [row["step"] for row in losses] == [1, 2, 3, 4, 5, 6]
+    for row in losses:
+        parts = row["loss/supervised"] + row["loss/consistency"]
+        assert row["loss"] == pytest.approx(parts, rel=1e-5)
+    validations = [row for row in rows if "val/dice" in row]
+    assert [row["step"] for row in validations] == [3, 6]
+    assert all("val/dice_teacher" in row for row in validations)
+
+
+def test_masks_of_unlabeled_and_test_patients_are_never_opened(
+    flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training gives the same bits when only labelled and validation masks can be read."""
+    Trainer(job_of(flat, tmp_path / "a", "egcl_net"), torch.device("cpu"), QUIET).train()
+    job = job_of(flat, tmp_path / "b", "egcl_net")
+    allowed = {*job.fold.labeled(job.labels), *job.fold.val}
+    opened: set[str] = set()
+    original = type(job.data)._load
+
+    def guarded(self: object, case: str, kind: str, shape: tuple[int, ...]) -> object:
+        patient = job.data.case(case).patient
+        if kind != "image" and patient not in allowed:
+            raise AssertionError(f"mask of {case} was opened")
+        if patient in job.fold.test:
+            raise AssertionError(f"test case {case} was opened")
+        opened.add(patient)
+        return original(self, case, kind, shape)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(job.data), "_load", guarded)
+    Trainer(job, torch.device("cpu"), QUIET).train()
+    assert opened == {*job.fold.train, *job.fold.val}
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_data_order_is_the_same_for_all_methods(flat: Path, tmp_path: Path) -> None:
+    loaders = [
+        make_loader(job_of(flat, tmp_path / m, m), torch.device("cpu"))
+        for m in ("mean_teacher", "egcl_net")
+    ]
+    for step in (3, 0, 4):
+        a, b = (loader.batch(step) for loader in loaders)
+        assert torch.equal(a.image, b.image) and torch.equal(a.label, b.label)
+        assert torch.equal(a.unlabeled, b.unlabeled)
+    for loader in loaders:
+        loader.close()
+
+
+def test_stream_visits_every_sample_once_per_pass(flat: Path, tmp_path: Path) -> None:
+    job = job_of(flat, tmp_path, "supervised")
+    cases = job.data.of_patients(job.fold.labeled(2))
+    stream = Stream(job.data, cases, StreamConfig("labeled", 1, None, 0), with_label=True)
+    count = sum(c.grid_shape[0] for c in cases)
+    assert len(stream) == count
+    passes = [[stream.read(n * count + i)[0].tobytes() for i in range(count)] for n in (0, 1)]
+    assert sorted(passes[0]) == sorted(passes[1])
+    assert passes[0] != passes[1]
+
+
+def test_crop_larger_than_the_volume_is_padded(solid: Path, tmp_path: Path) -> None:
+    config = make_config("phantom_brats2019")
+    job = job_of(solid, tmp_path, "supervised", config)
+    cases = job.data.of_patients(job.fold.labeled(2))
+    stream = Stream(job.data, cases, StreamConfig("labeled", 2, (64, 8, 8), 0), with_label=True)
+    image, label = stream.read(0)
+    assert image.shape == (2, 1, 64, 8, 8)
+    assert label is not None and label.shape == (2, 64, 8, 8)
+    assert not image[:, :, -4:].any()
+
+
+def test_poly_rate() -> None:
+    config = make_config().train.optimizer
+    assert learning_rate(config, 0.0) == config.lr
+    assert learning_rate(config, 0.5) == pytest.approx(config.lr * 0.5**0.9)
+    assert learning_rate(config.model_copy(update={"schedule": "constant"}), 0.9) == config.lr
+
+
+def test_grid_that_the_network_cannot_halve_is_refused(flat: Path, tmp_path: Path) -> None:
+    job = job_of(flat, tmp_path, "supervised", make_config(patch=[20, 20]))
+    with pytest.raises(ConfigError, match="multiples of 8"):
+        Trainer(job, torch.device("cpu"), QUIET)
+
+
+def test_non_finite_loss_stops_and_names_the_term(
+    flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(flat, tmp_path, "supervised")
+    trainer = Trainer(job, torch.device("cpu"), QUIET)
+    monkeypatch.setattr(
+        trainer.method, "losses", lambda batch, _t: {"supervised": batch.image.sum() * float("nan")
+        + sum(p.sum() for p in trainer.method.parameters())}
+    )  # fmt: skip
+    with pytest.raises(RunError, match=r"iteration 1: loss/supervised"):
+        trainer.train()
+    assert not (tmp_path / "last.safetensors").exists()
+
+
+def test_finished_runs_are_kept_until_something_changes(flat: Path, tmp_path: Path) -> None:
+    root = tmp_path
+    for name in ("data", "datasets", "benchmarks", "methods"):
+        (root / name).symlink_to(flat / name)
+    config, place = make_config(), Place(root, "cpu")
+    wanted = resolve(config, "phantom_acdc", "supervised", root)
+    assert run_cells(config, wanted, place) == 1
+    folder = wanted[0].key.folder(root)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["digest"] == wanted[0].digest
+    assert {p.name for p in folder.iterdir()} == {
+        "run.json", "metrics.jsonl", "last.safetensors", "best.safetensors",
+    }  # fmt: skip
+    assert run_cells(config, wanted, place) == 0
+
+    target = evaluate(config, "phantom_acdc", "supervised", place)
+    assert target == cases_file(root, config, "phantom_acdc", "supervised")
+    scores = target.read_text().splitlines()
+    # 1 test patient x 2 frames x 3 classes x 2 checkpoints
+    assert len(scores) == 1 + 12
+
+    longer = make_config(iterations=7)
+    changed = resolve(longer, "phantom_acdc", "supervised", root)
+    assert not finished(changed[0], root)
+    with pytest.raises(RunError, match="benchmarks run phantom_acdc supervised"):
+        evaluate(longer, "phantom_acdc", "supervised", place)
+
+
+def test_damaged_state_is_named(flat: Path, tmp_path: Path) -> None:
+    job = job_of(flat, tmp_path, "supervised")
+    (tmp_path / "state.pt").write_bytes(b"not a state")
+    with pytest.raises(RunError, match=r"state\.pt.*delete it"):
+        Trainer(job, torch.device("cpu"), QUIET).train()
+
+
+def test_state_with_code_in_it_is_not_unpickled(flat: Path, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.system, (f"touch {tmp_path}/owned",))
+
+    job = job_of(flat, tmp_path / "run", "supervised")
+    torch.save({"digest": job.digest, "position": Evil()}, tmp_path / "run" / "state.pt")
+    with pytest.raises(BenchError):
+        Trainer(job, torch.device("cpu"), QUIET).train()
+    assert not (tmp_path / "owned").exists()
+
+
+TWO_RUNS = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+from benchmarks.errors import Interrupted
+from benchmarks.run import Place, resolve, run_cells
+from tests.engine.test_training import make_config
+
+if __name__ == "__main__":
+    config = make_config(iterations=int(sys.argv[3]))
+    grid = config.grid.model_copy(update={"seeds": (0, 1)})
+    config, root = config.model_copy(update={"grid": grid}), Path(sys.argv[2])
+    try:
+        wanted = resolve(config, "phantom_acdc", "supervised", root)
+        run_cells(config, wanted, Place(root, "cpu"), jobs=2)
+    except Interrupted:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_leaves_a_state_that_resumes(
+    flat: Path, tmp_path: Path, signal_number: signal.Signals
+) -> None:
+    """Two worker processes stop at a signal to their parent, and a second call finishes."""
+    for name in ("data", "datasets", "benchmarks", "methods"):
+        (tmp_path / name).symlink_to(flat / name)
+    main = tmp_path / "main.py"
+    main.write_text(TWO_RUNS)
+    checkout = Path(__file__).parents[2]
+    command = [sys.executable, str(main), str(checkout), str(tmp_path), "400"]
+    runs = tmp_path / "runs/small/phantom_acdc/supervised"
+    process = subprocess.Popen(command, cwd=checkout, start_new_session=True)
+    deadline = time.monotonic() + 90
+    while len(list(runs.glob(".*.partial/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if signal_number == signal.SIGINT:  # a terminal sends it to the whole group
+        os.killpg(process.pid, signal_number)
+    else:
+        process.send_signal(signal_number)
+    assert process.wait(timeout=60) == 130
+    states = list(runs.glob(".*.partial/state.pt"))
+    assert len(states) == 2
+    assert all(torch.load(s, weights_only=True)["position"]["step"] < 400 for s in states)
+    assert subprocess.run(command, cwd=checkout, check=False).returncode == 0
+    assert sorted(p.name for p in runs.iterdir()) == ["l2-f0-s0", "l2-f0-s1"]
+
+
+def test_probabilities_of_slices_and_volumes(flat: Path, solid: Path, tmp_path: Path) -> None:
+    """Padding to the network's stride does not reach the result; windows agree on a constant."""
+    from benchmarks.engine.inference import predict_case
+
+    config = make_config("phantom_brats2019")
+    job = job_of(solid, tmp_path / "a", "supervised", config)
+    case = job.data.cases[0].case
+    image = job.data.image(case)
+    grid = job.data.case(case).grid_shape
+
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        assert all(size % 8 == 0 for size in x.shape[2:])
+        return torch.stack([x[:, 0], -x[:, 0]], dim=1)
+
+    expected = np.exp(image[0]) / (np.exp(image[0]) + np.exp(-image[0]))
+    for inference in ("whole", "windows"):
+        train = job.train.model_copy(update={"inference": inference})
+        found = predict_case(predict, image, ndim=3, train=train, device=torch.device("cpu"))
+        assert found.shape == (2, *grid)
+        np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-5)
+    flat_job = job_of(flat, tmp_path / "b", "supervised")
+    slices = np.asarray(flat_job.data.image(flat_job.data.cases[0].case))[..., :30]
+    found = predict_case(predict, slices, ndim=2, train=flat_job.train, device=torch.device("cpu"))
+    assert found.shape == (2, *slices.shape[1:])

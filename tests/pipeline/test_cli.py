@@ -1,0 +1,220 @@
+"""The command line: instant help, and one clear message for every bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def call(*args: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *args],
+        cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, **env},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The packages alone, so that nothing is written into the real checkout."""
+    for name in ("benchmarks", "methods", "datasets"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def write_acdc(raw: Path, patients: int = 4) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(1, patients + 1):
+        for frame in (1, 7):
+            stem = raw / f"patient{number:03}" / f"patient{number:03}_frame{frame:02}"
+            save(stem, rng.integers(0, 200, (24, 20, 3)), "")
+            save(stem, rng.integers(0, 4, (24, 20, 3)), "_gt")
+
+
+def save(stem: Path, array: np.ndarray[Any, Any], suffix: str) -> None:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    dtype = np.float32 if array.dtype.kind == "f" else np.int16
+    image = nib.nifti1.Nifti1Image(array.astype(dtype), np.diag([1.5, 1.5, 8.0, 1.0]))
+    nib.save(image, f"{stem}{suffix}.nii.gz")
+
+
+def params(checkout: Path, **changes: Any) -> None:
+    value = {
+        "name": "mine",
+        "grid": {"datasets": ["acdc"], "methods": ["supervised", "mean_teacher"], "seeds": [0]},
+        "data": {
+            "acdc": {
+                "labels": [1], "prepare": {"size": [16, 16]},
+                "split": {"scheme": "seeded", "val": 1, "test": 1},
+            }
+        },
+        "train": {
+            "iterations": 2, "labeled_batch": 1, "unlabeled_batch": 1,
+            "network": {"kind": "unet", "channels": [4, 4, 4, 4]},
+        },
+        "methods": {"supervised": {}, "mean_teacher": {}},
+    }  # fmt: skip
+    for path, new in changes.items():
+        *way, last = path.split("__")
+        block: Any = value
+        for key in way:
+            block = block[key]
+        block[last] = new
+    (checkout / "params.yaml").write_text(yaml.safe_dump(value))
+
+
+def test_help_needs_no_torch_and_at_most_a_second() -> None:
+    best = min(_timed() for _ in range(3))
+    assert best <= 1.0
+    script = (
+        "import sys, benchmarks.cli; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+
+
+def _timed() -> float:
+    """Processor seconds, which other programs on the machine do not inflate."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = call("--help")
+    assert done.returncode == 0 and "evaluate" in done.stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["fetch", "prepare", "split", "run", "evaluate", "report", "methods", "datasets", "doctor"],
+)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = call(command, "--help")
+    assert done.returncode == 0
+    assert f"python -m benchmarks {command}" in " ".join(done.stdout.split())
+
+
+def test_lists_are_machine_readable() -> None:
+    methods = {row["id"] for row in json.loads(call("methods", "--json").stdout)}
+    assert {"supervised", "full_supervised", "mean_teacher", "ua_mt", "egcl_net"} <= methods
+    datasets = {row["id"] for row in json.loads(call("datasets", "--json").stdout)}
+    assert {"acdc", "covid19", "brats2019", "phantom_acdc"} <= datasets
+
+
+def refused(checkout: Path, *args: str, **env: str) -> str:
+    """Run a command that must fail with a message, not a traceback; returns the message."""
+    done = call(*args, cwd=checkout, **env)
+    assert done.returncode not in (0, 1), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    return done.stderr
+
+
+def test_bad_names_and_parameters(checkout: Path) -> None:
+    params(checkout)
+    assert "did you mean 'acdc'" in refused(checkout, "prepare", "accd")
+    assert "did you mean 'mean_teacher'" in refused(checkout, "run", "acdc", "mean_teecher")
+    assert "not in the grid" in refused(checkout, "run", "acdc", "ua_mt")
+    assert "no parameter file" in refused(checkout, "report", "--params", "absent.yaml")
+    params(checkout, train__iteration=5)
+    assert "did you mean 'iterations'" in refused(checkout, "run", "acdc", "supervised")
+    params(checkout, grid__methods=["supervized"], methods__supervized={})
+    assert "did you mean 'supervised'" in refused(checkout, "run", "acdc", "supervized")
+    params(checkout, methods__mean_teacher={"wait": 1})
+    assert "did you mean 'weight'" in refused(checkout, "run", "acdc", "mean_teacher")
+
+
+def test_missing_steps_name_the_command_that_mends_them(checkout: Path) -> None:
+    params(checkout)
+    message = refused(checkout, "prepare", "acdc")
+    assert "patient001_frame01.nii.gz" in message and "--raw" in message
+    assert "python -m benchmarks prepare acdc" in refused(checkout, "split", "acdc")
+    write_acdc(checkout / "data/raw/acdc")
+    assert call("prepare", "acdc", cwd=checkout).returncode == 0
+    assert "python -m benchmarks split" in refused(checkout, "run", "acdc", "supervised")
+    assert call("split", "acdc", cwd=checkout).returncode == 0
+    assert "python -m benchmarks run acdc" in refused(checkout, "evaluate", "acdc", "supervised")
+    assert "evaluate" in refused(checkout, "report")
+    assert "no device 'cuda:9'" in refused(
+        checkout, "run", "acdc", "supervised", "--device", "cuda:9"
+    )
+    assert "labels [1]" in refused(checkout, "run", "acdc", "supervised", "--labels", "5")
+    done = call("run", "acdc", "mean_teacher", "--device", "cpu", cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    assert "100" not in done.stderr and "2/2" in done.stderr
+    assert call("evaluate", "acdc", "mean_teacher", cwd=checkout).returncode == 0
+
+
+def _mask_out_of_range(stem: Path) -> None:
+    save(stem, np.full((24, 20, 3), 9), "_gt")
+
+
+def _other_shape(stem: Path) -> None:
+    save(stem, np.zeros((24, 21, 3), int), "_gt")
+
+
+def _nan(stem: Path) -> None:
+    save(stem, np.full((24, 20, 3), np.nan), "")
+
+
+def _truncated(stem: Path) -> None:
+    path = Path(f"{stem}.nii.gz")
+    path.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_mask_out_of_range, "9"),
+        (_other_shape, "shape"),
+        (_nan, "finite"),
+        (_truncated, "patient002_frame01.nii.gz"),
+    ],
+)
+def test_bad_cases_stop_preparation_and_leave_nothing(
+    checkout: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    params(checkout)
+    raw = checkout / "data/raw/acdc"
+    write_acdc(raw)
+    damage(raw / "patient002" / "patient002_frame01")
+    said = refused(checkout, "prepare", "acdc")
+    assert message in said and "patient002_frame01" in said
+    assert not list((checkout / "data").glob("prepared/mine/*"))
+    assert not list((checkout / "data").glob("prepared/mine/.*"))
+
+
+def test_too_few_patients_for_the_split(checkout: Path) -> None:
+    params(checkout, data__acdc__split={"scheme": "seeded", "val": 3, "test": 3})
+    write_acdc(checkout / "data/raw/acdc")
+    assert call("prepare", "acdc", cwd=checkout).returncode == 0
+    message = refused(checkout, "split", "acdc")
+    assert "4" in message
+    assert not (checkout / "datasets/splits/mine/acdc.json").exists()
+    params(checkout, data__acdc__labels=[3])
+    assert call("split", "acdc", cwd=checkout).returncode == 0
+    assert "3 labelled patients" in refused(checkout, "run", "acdc", "supervised")
+
+
+def test_guard_names_an_intruder(checkout: Path, tmp_path: Path) -> None:
+    intruder = tmp_path / "elsewhere" / "datasets"
+    intruder.mkdir(parents=True)
+    (intruder / "__init__.py").write_text("")
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import benchmarks"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(intruder.parent)],
+        cwd=checkout, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert str(intruder) in done.stderr and "start from the checkout" in done.stderr
