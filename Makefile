@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test lint types format speed lock
+.PHONY: help setup repro test lint types format readme lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -37,6 +37,10 @@ types: setup
 format: setup ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+readme: setup ## copy the generated tables into README.md
+	$(BIN)/python -m benchmarks report --into README.md
+	$(BIN)/python -m benchmarks report --into README.md --params benchmarks/presets/acdc_cpu/params.yaml
 
 lock: ## renew requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \

@@ -161,11 +161,21 @@ def evaluate(
 
 
 @app.command(epilog=_example("report"))
-def report(params: Params = PARAMS) -> None:
+def report(
+    params: Params = PARAMS,
+    into: Annotated[
+        Path | None, typer.Option(help="Only copy the finished table into this Markdown file.")
+    ] = None,
+) -> None:
     """Make tables and figures from the scores of the whole grid."""
     from benchmarks.report import build_report
+    from benchmarks.report.embed import embed_table
 
-    for path in build_report(_config(params), root=ROOT):
+    config = _config(params)
+    if into is not None:
+        embed_table(into, ROOT / "reports" / config.name / "table.md", name=config.name)
+        return
+    for path in build_report(config, root=ROOT):
         _out.print(str(path), highlight=False)
 
 

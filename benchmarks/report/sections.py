@@ -184,9 +184,9 @@ def _difference_note(facts: Facts) -> str:
         return "No differences: `grid.baseline` names no method."
     return (
         f"Differences: method minus {facts.baseline.title}, paired by patient, last checkpoint; "
-        "Wilcoxon signed-rank test, Holm-corrected over the methods listed. Superior or inferior: corrected "
-        "p < 0.05 and an interval that excludes 0; anything else is inconclusive, which is not "
-        "evidence of equality. Methods with all labels are references and not tested."
+        "Wilcoxon signed-rank test, Holm-corrected over the methods listed. Superior or inferior: "
+        "corrected p < 0.05 and an interval that excludes 0; anything else is inconclusive, which "
+        "is not evidence of equality. Methods with all labels are references and not tested."
     )
 
 

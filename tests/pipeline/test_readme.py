@@ -1,0 +1,30 @@
+"""The README's example method, taken from its text, passes the contract suite."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_method_of_the_readme_passes_the_contract(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    name = re.search(r"Save this as `methods/(\w+)\.py`", text)
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert name and code
+    for folder in ("benchmarks", "methods", "datasets", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    target = tmp_path / "methods" / f"{name[1]}.py"
+    assert not target.exists()
+    target.write_text(code[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "tests/contract", "-k", name[1], "-p", "no:xdist"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\d{2,} passed", done.stdout)
