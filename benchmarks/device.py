@@ -28,7 +28,13 @@ def pick_device(name: str) -> torch.device:
     allowed += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if name not in allowed:
         raise ConfigError(f"no device '{name}' here; allowed: {', '.join(allowed)}")
-    return torch.device(name)
+    if name.startswith("cuda"):
+        # cuBLAS repeats its results only with a fixed workspace.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    device = torch.device(name)
+    if device.index is not None:
+        torch.cuda.set_device(device)
+    return device
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -40,7 +46,7 @@ def environment(device: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "platform": platform.platform(),
         "processor": platform.machine(),
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else device,
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "threads": torch.get_num_threads(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }

@@ -10,13 +10,21 @@ from benchmarks.files import digest
 from benchmarks.grid import RunKey
 
 # Code that decides a run's numbers, beside the method's own file. dvc.yaml names the same paths.
-TRAINING_CODE = ("benchmarks/engine", "datasets/store.py", "methods/base.py", "methods/blocks")
+TRAINING_CODE = (
+    "benchmarks/engine",
+    "benchmarks/metrics.py",
+    "datasets/split.py",
+    "datasets/store.py",
+    "methods/base.py",
+    "methods/blocks",
+)
 
 
 def code_digest(root: Path, method: str) -> str:
     """Digest of the syntax trees, docstrings removed, of the training code and one method's file.
 
-    Formatting and comments keep it; a changed equation does not.
+    Formatting and comments keep it; a changed equation does not, nor does another minor version of
+    Python, whose syntax trees differ.
 
     Args:
         root: the checkout.

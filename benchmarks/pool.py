@@ -84,4 +84,4 @@ def _collect(futures: list[Future[None]], flag: StopFlag, pool: ProcessPoolExecu
     if flag.raised:
         raise Interrupted("stopped; finished runs are kept, run the same command again to resume")
     if errors:
-        raise RunError("\n".join(str(e) for e in errors)) from errors[0]
+        raise RunError("\n".join(dict.fromkeys(str(e) for e in errors))) from errors[0]

@@ -102,7 +102,10 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
 def finished(resolved: Resolved, root: Path) -> bool:
     """Whether the run's folder is complete and made from exactly this configuration."""
     record = resolved.key.folder(root) / "run.json"
-    return record.is_file() and read_json(record)["digest"] == resolved.digest
+    try:
+        return bool(read_json(record)["digest"] == resolved.digest)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # no record, or one that cannot be trusted
 
 
 def make_job(config: BenchmarkConfig, resolved: Resolved, root: Path, folder: Path) -> Job:
@@ -139,6 +142,7 @@ def train_one(config: BenchmarkConfig, resolved: Resolved, place: Place, report:
     """
     import torch
 
+    from benchmarks.engine.state import STATE
     from benchmarks.engine.trainer import Hooks, Trainer
 
     if place.threads:
@@ -176,6 +180,7 @@ def train_one(config: BenchmarkConfig, resolved: Resolved, place: Place, report:
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )
+    (partial / STATE).unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 

@@ -14,6 +14,9 @@ from torch import nn
 from benchmarks.errors import RunError
 from benchmarks.files import atomic_open
 
+# Kept until the record of the finished run is written.
+STATE = "state.pt"
+
 
 @dataclass
 class Position:
@@ -23,7 +26,7 @@ class Position:
         step: next iteration.
         best_step: iteration count of the best validation so far, 0 if none.
         best_score: its mean foreground Dice in [0, 1].
-        seconds: training time spent so far.
+        seconds: wall time spent so far, validation and saving included.
         metrics_bytes: length of metrics.jsonl that belongs to this state.
         validations: mean foreground Dice of every validation, by iteration count.
     """

@@ -16,7 +16,7 @@ from benchmarks.engine.job import Job, autocast_dtype, build_method, check_grid
 from benchmarks.engine.loader import make_loader
 from benchmarks.engine.optim import learning_rate, make_optimizer
 from benchmarks.engine.seeding import derive
-from benchmarks.engine.state import Position, load_state, save_state, save_weights
+from benchmarks.engine.state import STATE, Position, load_state, save_state, save_weights
 from benchmarks.engine.validate import validation_dice
 from benchmarks.errors import Interrupted, RunError
 from methods.base import Progress
@@ -62,7 +62,7 @@ class Trainer:
         self.val_cases = [c for c in job.data.of_patients(job.fold.val) if c.labeled]
         self._score = partial(validation_dice, job=job, cases=self.val_cases, device=device)
         self.position = Position()
-        self._state, self._metrics = job.folder / "state.pt", job.folder / "metrics.jsonl"
+        self._state, self._metrics = job.folder / STATE, job.folder / "metrics.jsonl"
 
     def train(self) -> Position:
         """Run or resume the loop to its end.
@@ -207,5 +207,4 @@ class Trainer:
         if not self.val_cases:
             self.position.best_step = self.position.step
             save_weights(self.job.folder / "best.safetensors", self.method)
-        self._state.unlink(missing_ok=True)
         return self.position

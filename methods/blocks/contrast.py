@@ -52,13 +52,13 @@ def nearest_at(value: Tensor, size: Sequence[int]) -> Tensor:
         size: *G, no axis larger than in *S.
 
     Returns:
-        (N, ..., *G): the pixel at floor(index * S / G) of each axis.
+        (N, ..., *G): the pixel at the centre of each grid cell, floor((index + 1/2) S / G).
     """
     first = value.ndim - len(size)
     for axis, points in enumerate(size):
         full = value.shape[first + axis]
         if full != points:
-            index = torch.arange(points, device=value.device) * full // points
+            index = (2 * torch.arange(points, device=value.device) + 1) * full // (2 * points)
             value = value.index_select(first + axis, index)
     return value
 

@@ -18,7 +18,8 @@ def entropy(probability: Tensor) -> Tensor:
         (N, *S) float32 in [0, ln K].
     """
     p = probability.float()
-    return -torch.xlogy(p, p).sum(1)
+    # Unlike that of xlogy, this gradient is finite where softmax underflows to 0.
+    return -(p * p.clamp_min(torch.finfo(p.dtype).tiny).log()).sum(1)
 
 
 def normalized_entropy(probability: Tensor) -> Tensor:

@@ -169,13 +169,13 @@ def test_extended_and_first() -> None:
 
 
 def test_nearest_by_hand() -> None:
-    # 6 -> 3: points 0, 2, 4. 5 -> 2: floor(0), floor(2.5).
+    # 6 -> 3: centres 1, 3, 5. 5 -> 2: floor(1.25), floor(3.75).
     value = torch.arange(30).reshape(1, 6, 5)
-    assert nearest_at(value, (3, 2)).tolist() == [[[0, 2], [10, 12], [20, 22]]]
+    assert nearest_at(value, (3, 2)).tolist() == [[[6, 8], [16, 18], [26, 28]]]
 
 
 def test_nearest_keeps_leading_axes_and_equal_sizes() -> None:
     value = torch.randn(2, 3, 8, 8, 8)
     assert nearest_at(value, (2, 4, 8)).shape == (2, 3, 2, 4, 8)
     assert nearest_at(value, (8, 8, 8)) is value
-    assert torch.equal(nearest_at(value, (2, 2, 2)), value[..., ::4, ::4, ::4])
+    assert torch.equal(nearest_at(value, (2, 2, 2)), value[..., 2::4, 2::4, 2::4])

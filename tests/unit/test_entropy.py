@@ -71,3 +71,9 @@ def test_reference_uncertainty(reference_values: Reference, name: str) -> None:
     u = entropy(torch.softmax(passes, 2).mean(0))
     torch.testing.assert_close(u, expected, atol=1e-5, rtol=0)
     assert u.max().item() <= math.log(passes.shape[2]) + 1e-6
+
+
+def test_gradient_is_finite_where_a_probability_underflows() -> None:
+    logits = torch.tensor([[[200.0]], [[-200.0]]]).transpose(0, 1).requires_grad_()
+    entropy(logits.softmax(1)).sum().backward()
+    assert logits.grad is not None and logits.grad.isfinite().all()
