@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -65,6 +66,25 @@ def file_digest(path: Path) -> str:
     """First 16 hex digits of SHA-256 over the bytes of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold a lock file while the block runs; the lock of a dead process does not count.
+
+    Args:
+        path: lock file, removed afterwards.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def fill_folder(target: Path, fill: Callable[[Path], None]) -> None:

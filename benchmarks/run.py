@@ -13,7 +13,7 @@ from benchmarks.config import BenchmarkConfig, check
 from benchmarks.console import Board
 from benchmarks.device import default_jobs, environment, pick_device
 from benchmarks.errors import RunError
-from benchmarks.files import read_json, write_json
+from benchmarks.files import claimed, read_json, write_json
 from benchmarks.grid import RunKey, check_names, expand, fold_of, prepared_folder, split_file
 from benchmarks.identity import code_digest, run_digest
 from benchmarks.pool import Report, run_pool
@@ -22,8 +22,14 @@ from datasets.split import load_split
 from datasets.store import open_prepared
 from methods import load_method
 
+# Written last: a folder with it is a finished run.
+RECORD = "run.json"
+
 if TYPE_CHECKING:
+    import torch
+
     from benchmarks.engine.job import Job
+    from benchmarks.engine.state import Position
     from methods.base import MethodParams
 
 
@@ -101,7 +107,7 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
 
 def finished(resolved: Resolved, root: Path) -> bool:
     """Whether the run's folder is complete and made from exactly this configuration."""
-    record = resolved.key.folder(root) / "run.json"
+    record = resolved.key.folder(root) / RECORD
     try:
         return bool(read_json(record)["digest"] == resolved.digest)
     except (OSError, ValueError, KeyError, TypeError):
@@ -139,40 +145,38 @@ def train_one(config: BenchmarkConfig, resolved: Resolved, place: Place, report:
 
     Raises:
         Interrupted: stopped by a signal; the state is kept.
+        RunError: another process trains this run, a loss is not finite, or memory ran out.
     """
+    target = resolved.key.folder(place.root)
+    try:
+        with claimed(target.with_name(f".{target.name}.lock")):
+            _train_claimed(config, resolved, place, report)
+    except BlockingIOError:
+        raise RunError(
+            f"another process is training '{target}'; wait for it, or stop it first"
+        ) from None
+
+
+def _train_claimed(
+    config: BenchmarkConfig, resolved: Resolved, place: Place, report: Report
+) -> None:
     import torch
 
     from benchmarks.engine.state import STATE
-    from benchmarks.engine.trainer import Hooks, Trainer
 
     if place.threads:
         torch.set_num_threads(place.threads)
-    key, root = resolved.key, place.root
     device = pick_device(place.device)
-    target = key.folder(root)
+    target = resolved.key.folder(place.root)
     partial = target.with_name(f".{target.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    job = make_job(config, resolved, root, partial)
-    name = f"{key.dataset} {key.method} {key.cell}"
-    with StopFlag() as flag:
-        hooks = Hooks(
-            report=lambda done, note: report(name, done, job.train.iterations, note),
-            stop=lambda: flag.raised,
-            checkpoint_seconds=config.runtime.checkpoint_seconds,
-            tensorboard=config.runtime.tensorboard,
-        )
-        try:
-            position = Trainer(job, device, hooks).train()
-        except torch.OutOfMemoryError as error:
-            raise RunError(
-                f"out of memory on {device} ({error}); lower train.labeled_batch,"
-                " train.unlabeled_batch or train.patch"
-            ) from None
+    job = make_job(config, resolved, place.root, partial)
+    position = _train_job(config, resolved.key, job, device, report)
     write_json(
-        partial / "run.json",
+        partial / RECORD,
         {
             "digest": resolved.digest,
-            "key": asdict(key),
+            "key": asdict(resolved.key),
             "train": job.train.model_dump(mode="json"),
             "params": resolved.params.model_dump(mode="json"),
             "position": asdict(position),
@@ -183,6 +187,31 @@ def train_one(config: BenchmarkConfig, resolved: Resolved, place: Place, report:
     (partial / STATE).unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
+
+
+def _train_job(
+    config: BenchmarkConfig, key: RunKey, job: Job, device: torch.device, report: Report
+) -> Position:
+    """The loop with its hooks; a signal stops it after the present step."""
+    import torch
+
+    from benchmarks.engine.trainer import Hooks, Trainer
+
+    name = f"{key.dataset} {key.method} {key.cell}"
+    with StopFlag() as flag:
+        hooks = Hooks(
+            report=lambda done, note: report(name, done, job.train.iterations, note),
+            stop=lambda: flag.raised,
+            checkpoint_seconds=config.runtime.checkpoint_seconds,
+            tensorboard=config.runtime.tensorboard,
+        )
+        try:
+            return Trainer(job, device, hooks).train()
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"out of memory on {device} ({error}); lower train.labeled_batch,"
+                " train.unlabeled_batch or train.patch"
+            ) from None
 
 
 def run_cells(

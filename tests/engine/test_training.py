@@ -22,7 +22,7 @@ from benchmarks.engine.optim import learning_rate
 from benchmarks.engine.trainer import Hooks, Trainer
 from benchmarks.errors import BenchError, ConfigError, Interrupted, RunError
 from benchmarks.evaluate import cases_file, evaluate
-from benchmarks.files import file_digest
+from benchmarks.files import claimed, file_digest
 from benchmarks.grid import prepared_folder, split_file
 from benchmarks.run import Place, finished, make_job, resolve, run_cells
 from datasets import load_dataset
@@ -261,6 +261,20 @@ def test_finished_runs_are_kept_until_something_changes(flat: Path, tmp_path: Pa
     assert not finished(changed[0], root)
     with pytest.raises(RunError, match="benchmarks run phantom_acdc supervised"):
         evaluate(longer, "phantom_acdc", "supervised", place)
+
+
+def test_run_of_another_process_is_left_alone(flat: Path, tmp_path: Path) -> None:
+    for name in ("data", "datasets", "benchmarks", "methods"):
+        (tmp_path / name).symlink_to(flat / name)
+    config, place = make_config(), Place(tmp_path, "cpu")
+    wanted = resolve(config, "phantom_acdc", "supervised", tmp_path)
+    folder = wanted[0].key.folder(tmp_path)
+    lock = claimed(folder.with_name(f".{folder.name}.lock"))
+    with lock, pytest.raises(RunError, match="another process is training"):
+        run_cells(config, wanted, place)
+    assert not folder.exists()
+    assert run_cells(config, wanted, place) == 1
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
 
 
 def test_damaged_state_is_named(flat: Path, tmp_path: Path) -> None:
