@@ -40,6 +40,7 @@ class Board:
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}"),
                 console=console,
+                auto_refresh=False,  # no thread of its own, so that workers can be forked
             )
         self._ids: dict[str, TaskID] = {}
         self._lines: dict[str, tuple[float, float]] = {}
@@ -70,7 +71,7 @@ class Board:
         if self._bars:
             if name not in self._ids:
                 self._ids[name] = self._bars.add_task(name, total=total, note="")
-            self._bars.update(self._ids[name], completed=done, note=note)
+            self._bars.update(self._ids[name], completed=done, note=note, refresh=True)
             return
         started, shown = self._lines.setdefault(name, (time.monotonic(), 0.0))
         share = done / total

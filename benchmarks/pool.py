@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
@@ -22,7 +23,12 @@ _queue: SimpleQueue[Update | None] | None = None
 
 
 def run_pool(
-    work: Callable[[Task, int, Report], None], tasks: Sequence[Task], count: int, board: Board
+    work: Callable[[Task, int, Report], None],
+    tasks: Sequence[Task],
+    count: int,
+    board: Board,
+    *,
+    fork: bool,
 ) -> None:
     """Do all tasks in `count` processes; on a signal every worker saves its state before it leaves.
 
@@ -32,20 +38,21 @@ def run_pool(
         tasks: what to do, in order; must be picklable.
         count: processes.
         board: where progress is shown.
+        fork: workers inherit what is imported, which saves seconds each; CUDA forbids it.
 
     Raises:
         Interrupted: a signal came.
         RunError: tasks failed; the others are done.
     """
-    context = get_context("spawn")
+    context = get_context("fork" if fork and sys.platform == "linux" else "spawn")
     queue: SimpleQueue[Update | None] = context.SimpleQueue()
     listener = Thread(target=_listen, args=(queue, board), daemon=True)
-    listener.start()
     threads = max(1, len(os.sched_getaffinity(0)) // count)
     with StopFlag(forward=True) as flag:
         pool = ProcessPoolExecutor(count, context, _start_worker, (queue,))
         try:
             futures = [pool.submit(_do, work, task, threads) for task in tasks]
+            listener.start()  # after the workers, so that none is forked from two threads
             _collect(futures, flag, pool)
         finally:
             pool.shutdown(cancel_futures=True)

@@ -245,7 +245,8 @@ def run_cells(
             for r in todo:
                 train_one(config, r, place, board.update)
         else:
-            run_pool(partial(_train_task, config, place), todo, count, board)
+            on_cpu = pick_device(place.device).type == "cpu"
+            run_pool(partial(_train_task, config, place), todo, count, board, fork=on_cpu)
         for r in todo:
             board.say(f"{r.key.folder(place.root)}")
     return len(todo)

@@ -74,7 +74,7 @@ def build(root: Path, config: BenchmarkConfig) -> None:
     save_split(split, split_file(root, config, dataset))
     # The identity of a run covers the code, so the root looks like a checkout.
     checkout = Path(__file__).parents[2]
-    for name in ("benchmarks", "methods", "datasets/store.py"):
+    for name in ("benchmarks", "methods", "datasets/split.py", "datasets/store.py"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(checkout / name)
 
@@ -133,6 +133,22 @@ def test_interrupted_run_ends_with_the_same_bits(
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
     lines = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("cut", "whole")]
     assert lines[0] == lines[1]
+
+
+def test_adamw_resumes_with_the_same_bits_and_tensorboard_is_written(
+    flat: Path, tmp_path: Path
+) -> None:
+    config = make_config(optimizer={"kind": "adamw", "lr": 0.001})
+    cpu = torch.device("cpu")
+    for name in ("whole", "cut"):
+        job = job_of(flat, tmp_path / name, "mean_teacher", config)
+        if name == "cut":
+            with pytest.raises(Interrupted):
+                Trainer(job, cpu, stop_at(3)).train()
+        Trainer(job, cpu, replace(QUIET, tensorboard=name == "whole")).train()
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert list((tmp_path / "whole/tensorboard").glob("events.*"))
+    assert not (tmp_path / "cut/tensorboard").exists()
 
 
 def test_metrics_hold_losses_and_both_networks(flat: Path, tmp_path: Path) -> None:
