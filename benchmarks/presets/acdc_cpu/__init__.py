@@ -1,0 +1,1 @@
+"""ACDC at a size that a CPU can train."""
