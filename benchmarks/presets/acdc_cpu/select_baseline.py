@@ -3,9 +3,9 @@
     python -m benchmarks.presets.acdc_cpu.select_baseline
 
 trains `supervised` with 3 labelled patients at each learning rate, for the preset's iterations and
-for twice as many, and writes the validation Dice to reports/acdc_cpu/baseline_selection.csv. No test
-patient is read. Rule: of the rates whose mean Dice changes by less than 0.02 when the iterations are
-doubled, the one with the highest Dice.
+for twice as many, and writes the validation Dice to reports/acdc_cpu/baseline_selection.csv. No
+test patient is read. Rule: of the rates whose mean Dice changes by less than 0.02 when the
+iterations are doubled, the one with the highest Dice.
 """
 
 from __future__ import annotations
