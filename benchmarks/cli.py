@@ -67,8 +67,9 @@ def fetch(dataset: Dataset, params: Params = PARAMS, raw: Raw = None) -> None:
     from benchmarks.config import check
     from datasets import load_dataset
 
-    config, adapter = _config(params, dataset), load_dataset(dataset)
-    options = check(adapter.FetchParams, config.data[dataset].fetch, where=f"data.{dataset}.fetch")
+    adapter, block = load_dataset(dataset), _config(params).data.get(dataset)
+    given = block.fetch if block else {}
+    options = check(adapter.FetchParams, given, where=f"data.{dataset}.fetch")
     target = raw or ROOT / "data" / "raw" / dataset
     adapter.fetch(target, options)
     _out.print(f"raw data: {target}", highlight=False)
