@@ -15,7 +15,13 @@ ROOT = Path(__file__).parents[2]
 METHODS = ["supervised", "full_supervised", "mean_teacher", "egcl_net"]
 PARAMS = {
     "name": "quick",
-    "grid": {"datasets": ["phantom_acdc"], "methods": METHODS, "seeds": [0, 1]},
+    "grid": {
+        "datasets": ["phantom_acdc"],
+        "methods": METHODS,
+        "baseline": "supervised",
+        "seeds": [0, 1],
+        "folds": [0],
+    },
     "data": {
         "phantom_acdc": {
             "labels": [2],

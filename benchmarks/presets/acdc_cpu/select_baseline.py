@@ -2,7 +2,7 @@
 
     python -m benchmarks.presets.acdc_cpu.select_baseline
 
-trains `supervised` with 3 labelled patients at each learning rate, for the preset's iterations and
+trains the baseline with 3 labelled patients at each learning rate, for the preset's iterations and
 for twice as many, and writes the validation Dice to reports/acdc_cpu/baseline_selection.csv. No
 test patient is read. Rule: of the rates whose mean Dice changes by less than 0.02 when the
 iterations are doubled, the one with the highest Dice.
@@ -32,7 +32,7 @@ def variant(config: BenchmarkConfig, *, rate: float, doublings: int) -> Benchmar
     value = config.model_dump(mode="json")
     iterations = config.train.iterations * 2**doublings
     value["name"] = f"{config.name}_lr{round(1000 * rate)}_{iterations}"
-    value["grid"] |= {"methods": ["supervised"], "seeds": SEEDS, "baseline": None}
+    value["grid"] |= {"methods": [config.grid.baseline], "seeds": SEEDS}
     value["data"]["acdc"]["labels"] = [3]
     value["train"]["iterations"] = iterations
     value["train"]["optimizer"]["lr"] = rate
@@ -47,7 +47,8 @@ def validation_dice(config: BenchmarkConfig) -> list[tuple[float, int, int, floa
     data = prepare(adapter, raw, prepared_folder(ROOT, config, "acdc"), params, jobs=2)
     split = make_split(patients_of(data), "acdc", block.split, adapter.public_splits())
     save_split(split, split_file(ROOT, config, "acdc"))
-    wanted = resolve(config, "acdc", "supervised", ROOT)
+    (method,) = config.grid.methods
+    wanted = resolve(config, "acdc", method, ROOT)
     run_cells(config, wanted, Place(ROOT))
     train, rows = config.train, []
     for run in wanted:
