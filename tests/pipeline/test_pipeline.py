@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,9 @@ def _write(clone: Path, params: object) -> None:
 def _repro(clone: Path) -> list[str]:
     """Names of the stages that were executed."""
     command = [sys.executable, "-m", "dvc", "repro"]
-    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+    # Stages say `python`, which must be this one.
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     marker = "Running stage '"
     return [
