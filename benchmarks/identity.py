@@ -9,19 +9,22 @@ from pathlib import Path
 from benchmarks.files import digest
 from benchmarks.grid import RunKey
 
-# Code that decides a run's numbers, beside the method's own file. dvc.yaml names the same paths.
+# Code that decides a run's numbers, beside the method's own file and the blocks it imports.
+# dvc.yaml names the same paths.
 TRAINING_CODE = (
     "benchmarks/engine",
     "benchmarks/metrics.py",
     "datasets/split.py",
     "datasets/store.py",
     "methods/base.py",
-    "methods/blocks",
 )
+BLOCKS = "methods.blocks"
 
 
 def code_digest(root: Path, method: str) -> str:
-    """Digest of the syntax trees, docstrings removed, of the training code and one method's file.
+    """Digest of the syntax trees, docstrings removed, of the code that trains one method.
+
+    Of `methods/blocks` only what the method's file imports, directly or not, takes part.
 
     Formatting and comments keep it; a changed equation does not, nor does another minor version of
     Python, whose syntax trees differ.
@@ -31,14 +34,30 @@ def code_digest(root: Path, method: str) -> str:
         method: id without variant.
     """
     files: list[Path] = []
-    for name in (*TRAINING_CODE, f"methods/{method}.py"):
+    for name in TRAINING_CODE:
         path = root / name
         files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    own = root / "methods" / f"{method}.py"
+    files += [own, *sorted(_blocks(root, own, set()))]
     total = hashlib.sha256()
     for file in files:
         total.update(file.relative_to(root).as_posix().encode())
         total.update(_syntax(file.read_text(encoding="utf-8")).encode())
     return total.hexdigest()[:16]
+
+
+def _blocks(root: Path, file: Path, found: set[Path]) -> set[Path]:
+    """Files of `methods/blocks` that a file needs."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            block = root.joinpath(*name.split(".")).with_suffix(".py")
+            if name.startswith(f"{BLOCKS}.") and block.is_file() and block not in found:
+                found.add(block)
+                _blocks(root, block, found)
+    return found
 
 
 def _syntax(source: str) -> str:

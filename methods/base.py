@@ -7,9 +7,9 @@ classes (background first), `*S` spatial axes (`H W` or `D H W`). One method fil
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -64,46 +64,85 @@ class Progress:
         return self.step / self.total
 
 
+# Up-sampling of a convolutional decoder, or one of shifted-window attention.
+Decoder = Literal["transposed", "linear", "nearest", "swin"]
+Architecture = Literal["configured", "swin"]
+
+# Index into `View.stages` of the map at a quarter of the resolution.
+_QUARTER = 2
+
+
 @dataclass(frozen=True)
 class View:
     """Output of one decoder.
 
     Attributes:
         logits: (N, K, *S).
-        features: (N, F, *G), the decoder's map at a quarter of the resolution.
+        stages: the decoder's maps (N, F_i, *S / 2^i), finest first, at least three.
     """
 
     logits: Tensor
-    features: Tensor
+    stages: tuple[Tensor, ...]
+
+    @property
+    def features(self) -> Tensor:
+        """The map at a quarter of the resolution: (N, F, *G)."""
+        return self.stages[_QUARTER]
 
 
 class SegNet(nn.Module, ABC):
     """A segmentation network with one encoder and one or more decoders.
 
     Attributes:
-        feature_channels: F of `View.features`.
+        decoders: the decoders; the first is the one `forward` uses.
+        level_channels: channels of the encoder's levels, finest first.
+        stage_channels: channels of a decoder's stages, finest first.
     """
 
-    feature_channels: int
+    decoders: nn.ModuleList
+    level_channels: tuple[int, ...]
+    stage_channels: tuple[int, ...]
+
+    @property
+    def feature_channels(self) -> int:
+        """F of `View.features`."""
+        return self.stage_channels[_QUARTER]
 
     @abstractmethod
-    def views(self, image: Tensor) -> list[View]:
-        """Outputs of all decoders from one encoder pass.
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Encoder maps (N, F_i, ...) of an image (N, C, *S) float32, finest first."""
+
+    @abstractmethod
+    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> View:
+        """Output of one decoder; a method may have perturbed the encoder's maps before.
 
         Args:
-            image: (N, C, *S) float32.
+            levels: as given by `encode`.
+            decoder: index.
         """
 
-    @abstractmethod
+    def views(self, image: Tensor) -> list[View]:
+        """Outputs of all decoders from one encoder pass over (N, C, *S) float32."""
+        levels = self.encode(image)
+        return [self.decode(levels, index) for index in range(len(self.decoders))]
+
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, K, *S) of the first decoder; the others are not computed."""
+        return self.decode(self.encode(image)).logits
 
 
 class NetBuilder(Protocol):
     """Makes a network of the configured kind; the n-th call of a run has its own random stream."""
 
-    def __call__(self, *, decoders: int = 1) -> SegNet:
-        """Build a network; decoders after the first differ in their up-sampling."""
+    def __call__(
+        self, *, decoders: int | Sequence[Decoder] = 1, architecture: Architecture = "configured"
+    ) -> SegNet:
+        """Build a network.
+
+        Args:
+            decoders: their number, which then differ in up-sampling, or their kinds.
+            architecture: `swin` builds a transformer from scratch, whatever is configured.
+        """
         ...
 
 
@@ -122,7 +161,7 @@ class Method(nn.Module, ABC, Generic[P]):
         paper: short citation with year and DOI or arXiv number.
         footnote: caveat printed under every table and figure, or "".
         all_labels: the method is given the labels of every training patient.
-        uses_unlabeled: False lets the engine skip the unlabelled stream.
+        uses_unlabeled: whether unlabelled images take part.
     """
 
     Params: ClassVar[type[MethodParams]]
@@ -139,6 +178,11 @@ class Method(nn.Module, ABC, Generic[P]):
         self.ndim = ndim
         self._observed: dict[str, Tensor] = {}
         self.setup(build_net)
+
+    @classmethod
+    def batch_sizes(cls, params: P, labeled: int, unlabeled: int) -> tuple[int, int]:  # noqa: ARG003
+        """Labelled and unlabelled images per step, from the configured numbers."""
+        return labeled, unlabeled if cls.uses_unlabeled else 0
 
     @abstractmethod
     def setup(self, build_net: NetBuilder) -> None:

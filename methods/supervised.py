@@ -6,25 +6,16 @@ arXiv:1505.04597; 3D: Cicek et al. 2016, arXiv:1606.06650).
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from methods.base import Batch, MethodParams, Progress
-from methods.blocks.families import OneNet
-from methods.blocks.losses import supervised_loss
+from methods.blocks.families import LabeledOnly, LabeledParams
 
 
-class SupervisedParams(MethodParams):
-    """No parameters."""
+class SupervisedParams(LabeledParams):
+    """Images per step."""
 
 
-class Supervised(OneNet[SupervisedParams]):
+class Supervised(LabeledOnly[SupervisedParams]):
     """U-Net on the labelled subset."""
 
     Params = SupervisedParams
     title = "Supervised"
     paper = "Ronneberger et al. 2015, arXiv:1505.04597"
-    uses_unlabeled = False
-
-    def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:  # noqa: ARG002
-        """`L_sup`."""
-        return {"supervised": supervised_loss(self.student(batch.image), batch.label)}

@@ -209,16 +209,17 @@ def make_loader(job: Job, device: torch.device) -> Loader:
         device: where batches go.
     """
     train = job.train
+    sizes = job.method.batch_sizes(job.params, train.labeled_batch, train.unlabeled_batch)
     known = job.fold.labeled(job.labels)
     rest = [patient for patient in job.fold.train if patient not in set(known)]
     labeled = Stream(
         job.data,
         [c for c in job.data.of_patients(known) if c.labeled],
-        StreamConfig("labeled", train.labeled_batch, train.patch, job.seed),
+        StreamConfig("labeled", sizes[0], train.patch, job.seed),
         with_label=True,
     )
     unlabeled = None
-    if job.method.uses_unlabeled:
-        config = StreamConfig("unlabeled", train.unlabeled_batch, train.patch, job.seed)
+    if sizes[1]:
+        config = StreamConfig("unlabeled", sizes[1], train.patch, job.seed)
         unlabeled = Stream(job.data, job.data.of_patients(rest), config, with_label=False)
     return Loader(labeled, unlabeled, policy=train.augment, device=device, seed=job.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -28,14 +28,15 @@ class Scaled(SegNet):
 
     def __init__(self, net: SegNet, scale: float) -> None:
         super().__init__()
-        self.net, self.scale, self.feature_channels = net, scale, net.feature_channels
+        self.net, self.scale, self.decoders = net, scale, net.decoders
+        self.level_channels, self.stage_channels = net.level_channels, net.stage_channels
 
-    def views(self, image: Tensor) -> list[View]:
-        return [View(v.logits * self.scale, v.features) for v in self.net.views(image)]
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return self.net.encode(image)
 
-    def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.net(image)
-        return logits * self.scale
+    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> View:
+        view = self.net.decode(levels, decoder)
+        return View(view.logits * self.scale, view.stages)
 
 
 class Case:
@@ -58,7 +59,7 @@ class Case:
         )
         torch.manual_seed(seed)
         return self.cls(
-            lambda *, decoders=1: wrap(build(decoders=decoders)),
+            lambda **options: wrap(build(**options)),
             self.cls.Params.model_validate(small),
             classes=self.classes,
             ndim=self.ndim,

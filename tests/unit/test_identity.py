@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from benchmarks.grid import RunKey
-from benchmarks.identity import TRAINING_CODE, code_digest, run_digest
+from benchmarks.identity import BLOCKS, TRAINING_CODE, code_digest, run_digest
 
 ROOT = Path(__file__).parents[2]
 KEY = RunKey("quick", "acdc", "ua_mt", 3, 0, 1)
@@ -19,7 +19,7 @@ PARTS = {"train": {"lr": 1}, "params": {"w": 2}, "split": "s", "data": "d", "cod
 def test_pipeline_depends_on_exactly_the_code_of_the_identity() -> None:
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["run"]
     code = {dep for dep in stage["deps"] if not dep.startswith(("data/", "datasets/splits/"))}
-    assert code == {*TRAINING_CODE, "methods/${item.method}.py"}
+    assert code == {*TRAINING_CODE, BLOCKS.replace(".", "/"), "methods/${item.method}.py"}
 
 
 @pytest.fixture
@@ -36,6 +36,7 @@ def checkout(tmp_path: Path) -> Path:
         ("methods/blocks/losses.py", '"""Supervised and', '"""About supervised and', True),
         ("methods/ua_mt.py", "import math\n", "import math\n\n# a comment\n", True),
         ("methods/ua_mt.py", "0.75 + 0.25", "0.5 + 0.5", False),
+        ("methods/blocks/contrast.py", "_NEVER = -1e4", "_NEVER = -1e3", True),
         ("methods/mean_teacher.py", "consistency_mse(", "-consistency_mse(", True),
         ("benchmarks/report/stats.py", "def ", "def x_", True),
         ("benchmarks/engine/optim.py", "config.momentum", "0.0", False),

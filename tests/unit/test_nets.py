@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from benchmarks.config import MonaiConfig, Network, SMPConfig, UNetConfig
 from benchmarks.engine.nets import Builder, stride
 from benchmarks.errors import ConfigError
 from methods import load_method, method_ids
-from methods.base import SegNet
+from methods.base import Architecture, Decoder, SegNet
 
 TINY = UNetConfig(channels=(4, 8, 12, 16))
 MONAI = MonaiConfig(kind="monai", features=(4, 8, 12, 16, 16, 4))
@@ -73,6 +74,36 @@ def test_monai() -> None:
         check_views(net, image, decoders=3, first=net.encoder[0])
         assert equal(builder(MONAI, ndim=ndim)().state_dict(), first_decoder(net))
         check_training(net, image)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_swin(ndim: int) -> None:
+    """The transformer takes sizes that its windows do not divide."""
+    net: Any = builder(ndim=ndim)(architecture="swin")
+    image = torch.randn(2, 1, *(16, 24, 40)[-ndim:])
+    check_views(net, image, decoders=1, first=net.stem)
+    check_training(net, image)
+
+
+@pytest.mark.parametrize(("network", "size"), [(TINY, 24), (MONAI, 16), (SMP, 64)])
+def test_decoders_of_named_kinds(network: Network, size: int) -> None:
+    kinds: list[Decoder] = ["transposed", "swin", "transposed", "linear"]
+    net = builder(network)(decoders=kinds).eval()
+    views = net.views(torch.randn(1, 1, size, size))
+    assert [v.logits.shape for v in views] == [(1, 3, size, size)] * 4
+    for view in views:
+        assert tuple(s.shape[1] for s in view.stages) == net.stage_channels
+        assert [s.shape[-1] for s in view.stages] == [size >> i for i in range(len(view.stages))]
+    assert not torch.equal(views[0].logits, views[2].logits), "decoders of a kind differ in weights"
+
+
+@pytest.mark.parametrize(("network", "size"), [(TINY, 24), (MONAI, 16), (SMP, 64)])
+def test_encoder_levels(network: Network, size: int) -> None:
+    net = builder(network)().eval()
+    levels = net.encode(torch.randn(1, 1, size, size))
+    assert tuple(x.shape[1] for x in levels) == net.level_channels
+    perturbed = [torch.zeros_like(x) for x in levels]
+    assert not torch.equal(net.decode(perturbed).logits, net.decode(levels).logits)
 
 
 def test_smp() -> None:
@@ -137,8 +168,10 @@ def test_all_methods_start_from_equal_weights(method: str, ndim: int) -> None:
     built: list[SegNet] = []
     build = builder(ndim=ndim, seed=3)
 
-    def record(*, decoders: int = 1) -> SegNet:
-        built.append(build(decoders=decoders))
+    def record(
+        *, decoders: int | Sequence[Decoder] = 1, architecture: Architecture = "configured"
+    ) -> SegNet:
+        built.append(build(decoders=decoders, architecture=architecture))
         return built[-1]
 
     cls = load_method(method)

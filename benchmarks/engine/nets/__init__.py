@@ -1,0 +1,102 @@
+"""Networks behind the one interface that methods see (`methods.base.SegNet`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from benchmarks.config import MonaiConfig, Network, SMPConfig, UNetConfig
+from benchmarks.engine.nets.swin import SwinDecoder, SwinUNet
+from benchmarks.engine.nets.unet import UNet, UNetDecoder
+from benchmarks.engine.nets.wrapped import MonaiUNet, SMPUNet
+from benchmarks.engine.seeding import fork_seed
+from benchmarks.errors import ConfigError
+from methods.base import Architecture, Decoder, SegNet
+
+# The first, second and third decoder of a network with several (MC-Net's scheme).
+_SCHEME: tuple[Decoder, ...] = ("transposed", "linear", "nearest")
+
+
+class Builder:
+    """Builds the configured network; the n-th network of a run draws from its own random stream.
+
+    Args:
+        network: configuration.
+        ndim: 2 or 3.
+        in_channels: C.
+        classes: K.
+        seed: of the run; equal for all methods, so that they start from equal weights.
+    """
+
+    def __init__(
+        self, network: Network, *, ndim: int, in_channels: int, classes: int, seed: int
+    ) -> None:
+        self._network, self._ndim, self._in, self._classes = network, ndim, in_channels, classes
+        self._seed, self._built = seed, 0
+
+    def __call__(
+        self, *, decoders: int | Sequence[Decoder] = 1, architecture: Architecture = "configured"
+    ) -> SegNet:
+        """Build the next network.
+
+        Args:
+            decoders: 1 to 3 of the scheme transposed, linear, nearest; or their kinds by name.
+            architecture: `swin` builds a transformer of the configured widths instead.
+
+        Raises:
+            ConfigError: the kind does not serve this dimension or number of decoders.
+        """
+        if isinstance(decoders, int):
+            if not 1 <= decoders <= len(_SCHEME):
+                raise ConfigError(
+                    f"a network has 1 to {len(_SCHEME)} decoders of different kinds, given"
+                    f" {decoders}; name the kinds to have more"
+                )
+            decoders = _SCHEME[:decoders]
+        with fork_seed(self._seed, "net", self._built):
+            self._built += 1
+            if architecture == "swin":
+                only: list[Decoder] = ["swin"] * len(decoders)
+                return self._own(SwinUNet, _widths(self._network), only)
+            return self._configured(decoders)
+
+    def _configured(self, decoders: Sequence[Decoder]) -> SegNet:
+        network, common = self._network, {"in_channels": self._in, "classes": self._classes}
+        if isinstance(network, UNetConfig):
+            return self._own(UNet, network.channels, decoders)
+        if isinstance(network, MonaiConfig):
+            return MonaiUNet(network, ndim=self._ndim, decoders=decoders, **common)
+        if self._ndim != 2:
+            raise ConfigError("train.network.kind 'smp' is 2D; use 'unet' or 'monai' for 3D data")
+        return SMPUNet(network, decoders=decoders, **common)
+
+    def _own(
+        self,
+        kind: type[UNet | SwinUNet],
+        channels: tuple[int, ...],
+        decoders: Sequence[Decoder],
+    ) -> SegNet:
+        made: Iterator[nn.Module] = (
+            SwinDecoder(self._ndim, channels, channels[:-1], self._classes)
+            if name == "swin"
+            else UNetDecoder(self._ndim, channels, self._classes, name)
+            for name in decoders
+        )
+        return kind(ndim=self._ndim, in_channels=self._in, channels=channels, decoders=made)
+
+
+def _widths(network: Network) -> tuple[int, ...]:
+    """Channels per level of a transformer that stands beside the configured network."""
+    if isinstance(network, UNetConfig):
+        return network.channels
+    return network.features[:5] if isinstance(network, MonaiConfig) else UNetConfig().channels
+
+
+def stride(network: Network) -> int:
+    """Every spatial axis of the input must be a multiple of this many voxels."""
+    return (
+        int(2 ** (len(network.channels) - 1))
+        if isinstance(network, UNetConfig)
+        else (32 if isinstance(network, SMPConfig) else 16)
+    )
