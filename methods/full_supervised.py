@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from methods.blocks.families import LabeledOnly, LabeledParams
+from methods.blocks.labeled import LabeledOnly, LabeledParams
 
 
 class FullSupervisedParams(LabeledParams):

@@ -6,7 +6,7 @@ arXiv:1505.04597; 3D: Cicek et al. 2016, arXiv:1606.06650).
 
 from __future__ import annotations
 
-from methods.blocks.families import LabeledOnly, LabeledParams
+from methods.blocks.labeled import LabeledOnly, LabeledParams
 
 
 class SupervisedParams(LabeledParams):

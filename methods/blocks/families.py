@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Batch, Method, MethodParams, NetBuilder, Progress
+from methods.base import Method, MethodParams, NetBuilder, Progress
 from methods.blocks.ema import copy_weights, ema_update, gaussian_noise
-from methods.blocks.losses import softmax32, supervised_loss
+from methods.blocks.losses import softmax32
 
 P = TypeVar("P", bound=MethodParams)
 
@@ -27,34 +27,6 @@ class OneNet(Method[P]):
         """Logits of the network."""
         logits: Tensor = self.student(image)
         return logits
-
-
-class LabeledParams(MethodParams):
-    """Parameters of methods that see labelled images alone."""
-
-    batch: Literal["labeled", "both"] = Field(
-        "labeled",
-        description="images per step: the labelled ones of all methods, or as many as"
-        " labelled and unlabelled together (12 and 24 in the SSL4MIS protocol)",
-    )
-
-
-L = TypeVar("L", bound=LabeledParams)
-
-
-class LabeledOnly(OneNet[L]):
-    """One network trained by `L_sup` on labelled images."""
-
-    uses_unlabeled = False
-
-    @classmethod
-    def batch_sizes(cls, params: L, labeled: int, unlabeled: int) -> tuple[int, int]:
-        """`labeled`, or both numbers together, and none unlabelled."""
-        return labeled + (unlabeled if params.batch == "both" else 0), 0
-
-    def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:  # noqa: ARG002
-        """`L_sup`."""
-        return {"supervised": supervised_loss(self.student(batch.image), batch.label)}
 
 
 class TeacherParams(MethodParams):
