@@ -59,7 +59,7 @@ def build_method(job: Job, device: torch.device) -> Method[Any]:
     )
     torch.manual_seed(derive(job.seed, "heads"))
     method: Method[Any] = job.method(builder, job.params, classes=len(data.classes), ndim=data.ndim)
-    for net in method.children():
+    for net in method.modules():
         if isinstance(net, SegNet):
             net.to(memory_format=memory_format(job.train, data.ndim))
     return method.to(device)

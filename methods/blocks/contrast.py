@@ -15,6 +15,33 @@ from torch.nn import functional as F
 
 # Stands for a missing key in a log-sum-exp: exp of it is 0, and unlike -inf its gradient is finite.
 _NEVER = -1e4
+# Keeps a class without a single weighted pixel at 0 instead of 0 / 0.
+_EPS = 1e-12
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is known of a pixel beside its embedding; all tensors share the shape of the pixels.
+
+    Attributes:
+        emphasis: float32, its weight as an anchor, at least 0.
+        trust: float32, its weight as a positive, in [0, 1].
+        second: int64, its second most probable class, or -1 where that does not matter.
+    """
+
+    emphasis: Tensor
+    trust: Tensor
+    second: Tensor
+
+    @classmethod
+    def neutral(cls, like: Tensor) -> Traits:
+        """Traits that change nothing, in the shape of `like`."""
+        one = torch.ones_like(like, dtype=torch.float32)
+        return cls(one, one, torch.full_like(like, -1, dtype=torch.int64))
+
+    def take(self, chosen: Tensor | tuple[slice, ...]) -> Traits:
+        """The traits at an index."""
+        return Traits(self.emphasis[chosen], self.trust[chosen], self.second[chosen])
 
 
 @dataclass(frozen=True)
@@ -24,23 +51,38 @@ class Samples:
     Attributes:
         vectors: (K, M, D) float32 unit vectors, one row per class.
         valid: (K, M) bool; False marks an empty slot.
+        traits: of shape (K, M); None for neutral ones.
     """
 
     vectors: Tensor
     valid: Tensor
+    traits: Traits | None = None
+
+    @property
+    def known(self) -> Traits:
+        """The traits, neutral where none are kept."""
+        return self.traits or Traits.neutral(self.valid)
 
     def detach(self) -> Samples:
         """The same samples without gradient."""
-        return Samples(self.vectors.detach(), self.valid)
+        return Samples(self.vectors.detach(), self.valid, self.traits)
 
     def first(self, count: int) -> Samples:
         """The first `count` of each class."""
-        return Samples(self.vectors[:, :count], self.valid[:, :count])
+        traits = self.traits and self.traits.take((slice(None), slice(count)))
+        return Samples(self.vectors[:, :count], self.valid[:, :count], traits)
 
     def extended(self, other: Samples) -> Samples:
         """Own samples followed by the other's."""
+        a, b = self.known, other.known
         return Samples(
-            torch.cat([self.vectors, other.vectors], 1), torch.cat([self.valid, other.valid], 1)
+            torch.cat([self.vectors, other.vectors], 1),
+            torch.cat([self.valid, other.valid], 1),
+            Traits(
+                torch.cat([a.emphasis, b.emphasis], 1),
+                torch.cat([a.trust, b.trust], 1),
+                torch.cat([a.second, b.second], 1),
+            ),
         )
 
 
@@ -64,7 +106,14 @@ def nearest_at(value: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def sample_group(
-    vectors: Tensor, label: Tensor, member: Tensor, *, classes: int, count: int, least: int
+    vectors: Tensor,
+    label: Tensor,
+    member: Tensor,
+    *,
+    classes: int,
+    count: int,
+    least: int,
+    traits: Traits | None = None,
 ) -> Samples:
     """Draw at most `count` members of every class, uniformly without replacement.
 
@@ -77,6 +126,7 @@ def sample_group(
         classes: K.
         count: cap per class.
         least: classes with fewer members are left empty.
+        traits: of shape (P,), kept with the drawn pixels.
     """
     of_class = (label == torch.arange(classes, device=label.device)[:, None]) & member
     of_class &= of_class.sum(1, keepdim=True) >= least
@@ -84,7 +134,7 @@ def sample_group(
         torch.rand(label.shape, device=label.device).expand_as(of_class).masked_fill(~of_class, -1)
     )
     score, index = key.topk(min(count, len(label)), dim=1)
-    return Samples(vectors[index], score >= 0)
+    return Samples(vectors[index], score >= 0, traits and traits.take(index))
 
 
 def pair_loss(
@@ -99,7 +149,9 @@ def pair_loss(
 
     `l(a) = (1/|P_a|) sum_{k in P_a} [ln(e^{s_ak} + sum_{n in N_a} e^{s_an}) - s_ak]` with
     `s_ak = <z_a, z_k> / temperature`; P_a are the positives of the anchor's class, N_a the
-    negatives of all other classes. Averaged over the anchors of a class, then over the classes.
+    negatives of all other classes, without those whose second most probable class is the anchor's.
+    Averaged over the anchors of a class, then over the classes; positives count by their trust,
+    anchors by their emphasis.
 
     Args:
         anchors: (K, A, D).
@@ -118,19 +170,43 @@ def pair_loss(
     with torch.autocast(a.device.type, enabled=False):
         near = torch.einsum("cad,ckd->cak", a, positives.vectors)
         far = torch.einsum("cad,ekd->caek", a, negatives.vectors)
-    other = ~torch.eye(classes, dtype=torch.bool, device=a.device)
-    usable = other[:, None, :, None] & negatives.valid[None, None]
+    own = torch.arange(classes, device=a.device)[:, None, None]
+    other = own != own.view(1, classes, 1)
+    usable = (other & negatives.valid & (negatives.known.second != own))[:, None]
     log_negative = far.masked_fill(~usable, _NEVER).flatten(2).logsumexp(2)
-    is_positive = positives.valid[:, None].expand(-1, count, -1)
+    weight = (positives.known.trust * positives.valid)[:, None].expand(-1, count, -1)
     if skip_self:
-        slots = torch.arange(positives.valid.shape[1], device=a.device)
-        is_positive = is_positive & (slots[:count, None] != slots)
-    loss = F.softplus(log_negative[..., None] - near) * is_positive
-    positive_count = is_positive.sum(2)
-    loss = loss.sum(2) / positive_count.clamp(min=1)
-    active = anchors.valid & (positive_count > 0) & usable.flatten(2).any(2)
-    per_class = (loss * active).sum(1) / active.sum(1).clamp(min=1)
+        slots = torch.arange(weight.shape[2], device=a.device)
+        weight = weight * (slots[:count, None] != slots)
+    total = weight.sum(2)
+    loss = (F.softplus(log_negative[..., None] - near) * weight).sum(2)
+    loss = loss / total.clamp(min=_EPS)
+    active = anchors.valid & (total > 0) & usable.flatten(2).any(2)
+    share = anchors.known.emphasis * active
+    per_class = (loss * share).sum(1) / share.sum(1).clamp(min=_EPS)
     return per_class.sum() / active.any(1).sum().clamp(min=1)
+
+
+@torch.no_grad()
+def mean_similarities(samples: Samples) -> tuple[Tensor, Tensor]:
+    """Mean cosine similarity of pairs of one class, self-pairs included, and of two classes.
+
+    Args:
+        samples: (K, M, D).
+
+    Returns:
+        Two 0-d tensors in [-1, 1], averaged over classes and pairs of classes; 0 where none is.
+    """
+    count = samples.valid.sum(1)
+    centre = (samples.vectors * samples.valid[..., None]).sum(1) / count.clamp(min=1)[:, None]
+    # The mean over all pairs of two sets is the product of their means.
+    product, present = centre @ centre.T, count > 0
+    both = present[:, None] & present
+    same = torch.eye(len(count), dtype=torch.bool, device=both.device)
+    positive, negative = (
+        (product * pairs).sum() / pairs.sum().clamp(min=1) for pairs in (both & same, both & ~same)
+    )
+    return positive, negative
 
 
 class Memory(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.blocks.contrast import Samples, pair_loss
+from methods.blocks.contrast import Samples, mean_similarities, pair_loss
 
 EMPTY = Samples(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.bool))
 
@@ -242,3 +243,51 @@ def test_reference_contrast(reference_values: dict[str, NDArray[Any]]) -> None:
     loss = pair_loss(keys, keys, keys, temperature=0.1, skip_self=True)
     expected = torch.as_tensor(reference_values["contrast_loss_t0.1"])
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+
+
+def with_traits(samples: Samples, **changed: Tensor) -> Samples:
+    return replace(samples, traits=replace(samples.known, **changed))
+
+
+def test_a_negative_that_may_be_of_the_anchors_class_is_left_out() -> None:
+    torch.manual_seed(0)
+    keys = random_samples(2, 3)
+    second = torch.full((2, 3), -1)
+    second[1, 0] = 0  # the first key of class 1 might be of class 0
+    safe = with_traits(keys, second=second)
+    kept = Samples(keys.vectors, keys.valid & (second != 0))
+    args: dict[str, Any] = {"temperature": 0.5, "skip_self": False}
+    of_class_0 = keys.valid & torch.tensor([[True], [False]])
+    anchors = Samples(keys.vectors, of_class_0)
+    assert pair_loss(anchors, keys, safe, **args).item() == pytest.approx(
+        double_loop(anchors, keys, kept, **args),
+        rel=1e-5,
+    )
+
+
+def test_trust_weighs_positives_and_emphasis_weighs_anchors() -> None:
+    # One anchor e1 per class; positives at similarity 1 and 0, a negative at similarity 0.
+    eye = torch.eye(4)
+    anchors = Samples(eye[[0, 1]][:, None], torch.ones(2, 1, dtype=torch.bool))
+    positives = Samples(torch.stack([eye[[0, 2]], eye[[1, 2]]]), torch.ones(2, 2, dtype=torch.bool))
+    negatives = Samples(eye[[3, 3]][:, None], torch.ones(2, 1, dtype=torch.bool))
+    near, far = math.log(1 + math.exp(-1)), math.log(2)
+    trusted = with_traits(positives, trust=torch.tensor([[1.0, 0.25], [1.0, 0.25]]))
+    loss = pair_loss(anchors, trusted, negatives, temperature=1.0).item()
+    assert loss == pytest.approx((near + 0.25 * far) / 1.25, rel=1e-5)
+    two = Samples(torch.stack([eye[[0, 2]], eye[[1, 2]]]), torch.ones(2, 2, dtype=torch.bool))
+    own = Samples(eye[[0, 1]][:, None], torch.ones(2, 1, dtype=torch.bool))
+    emphasised = with_traits(two, emphasis=torch.tensor([[3.0, 1.0], [3.0, 1.0]]))
+    loss = pair_loss(emphasised, own, negatives, temperature=1.0).item()
+    assert loss == pytest.approx((3 * near + far) / 4, rel=1e-5)
+    silent = with_traits(two, emphasis=torch.zeros(2, 2))
+    assert pair_loss(silent, own, negatives, temperature=1.0).item() == 0
+
+
+def test_mean_similarities_by_hand() -> None:
+    # Class 0 holds e1 and e2, class 1 holds e1: means (e1 + e2)/2 and e1.
+    vectors = torch.stack([torch.eye(4)[[0, 1]], torch.eye(4)[[0, 3]]])
+    samples = Samples(vectors, torch.tensor([[True, True], [True, False]]))
+    positive, negative = mean_similarities(samples)
+    assert positive.item() == pytest.approx((0.5 + 1) / 2)
+    assert negative.item() == pytest.approx(0.5)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from benchmarks.config import UNetConfig
+from benchmarks.engine.nets import Builder
 from methods.base import Batch, Progress, SegNet, View
+from methods.blocks.averages import MultiScale
 from methods.egcl_net import EGCLNet, EGCLParams
 
 GRID, SIZE = 8, 32
@@ -24,7 +29,7 @@ HALVES = (torch.arange(SIZE) >= SIZE // 2).long().expand(SIZE, SIZE)
 class Fixed(SegNet):
     """Gives stored logits and features to the images of the batch, whatever they show."""
 
-    feature_channels = 4
+    level_channels = stage_channels = (4, 4, 4, 4)
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,19 +44,19 @@ class Fixed(SegNet):
         logits = one_hot * torch.tensor(margins)[:, None, None, None]
         self.logits = nn.ParameterList([logits.clone(), logits.clone()])
 
-    def views(self, image: Tensor) -> list[View]:
+    def encode(self, image: Tensor) -> list[Tensor]:
         assert len(image) == len(self.features)
-        return [View(logits, self.features) for logits in self.logits]
+        return []
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.views(image)[0].logits
+    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> View:  # noqa: ARG002
+        return View(self.logits[decoder], (self.features,) * 3)
 
 
 def method_of(ndim: int = 2, **params: object) -> tuple[EGCLNet, Fixed]:
     """The method without projection: embeddings are the features themselves."""
     net = Fixed()
     method = EGCLNet(
-        lambda *, decoders=1: net,  # noqa: ARG005
+        lambda **_: net,
         EGCLParams.model_validate({"tau_c": 1.0, "dim": 4, "lam_con": 1.0, **params}),
         classes=2,
         ndim=ndim,
@@ -188,3 +193,128 @@ def test_shares_must_sum_to_one() -> None:
     with pytest.raises(ValidationError, match="must be 1"):
         EGCLParams(w_low=0.5, w_high=0.5, w_cross=0.5)
     assert EGCLParams(w_low=1.0, w_high=0.0, w_cross=0.0).w_low == 1
+
+
+def test_only_the_cross_term_may_be_contrasted() -> None:
+    method, net = method_of(w_low=0.0, w_high=0.0, w_cross=1.0)
+    labels = HALVES.repeat(2, 1, 1)
+    net.fill(labels, [SURE, UNSURE], labels)
+    terms = values(method, batch_of(1, 1))
+    assert set(terms) == {"supervised", "consistency", "contrast_cross"}
+    assert terms["contrast_cross"] == pytest.approx(RAMP * closed_form(32), rel=1e-5)
+
+
+def test_high_entropy_negatives_lengthen_the_list_of_low_anchors() -> None:
+    method, net = method_of(w_low=1.0, w_high=0.0, w_cross=0.0, low_negatives="all")
+    labels = HALVES.repeat(2, 1, 1)
+    net.fill(labels, [SURE, UNSURE], labels)
+    terms = values(method, batch_of(1, 1))
+    assert terms["contrast_low"] == pytest.approx(RAMP * closed_form(64), rel=1e-5)
+
+
+def test_labeled_pixels_alone_may_be_contrasted() -> None:
+    method, net = method_of(w_low=1.0, w_high=0.0, w_cross=0.0, split="none", pixels="labeled")
+    labels = HALVES.repeat(2, 1, 1)
+    net.fill(labels, [UNSURE, SURE], labels)
+    terms = values(method, batch_of(1, 1))
+    assert terms["contrast_low"] == pytest.approx(RAMP * closed_form(32), rel=1e-5)
+    assert method.take_observed()["empty_group"].item() == 0
+
+
+def test_joint_reading_equals_the_semantic_one_when_one_group_is_filled() -> None:
+    shares: dict[str, Any] = {"w_low": 0.5, "w_high": 0.5, "w_cross": 0.0}
+    found = []
+    for reading in ("semantic", "joint"):
+        method, net = method_of(reading=reading, **shares)
+        labels = HALVES.repeat(2, 1, 1)
+        net.fill(labels, [SURE, SURE], labels)
+        found.append(values(method, batch_of(1, 1)))
+    assert found[1]["contrast_group"] == pytest.approx(2 * found[0]["contrast_low"], rel=1e-5)
+
+
+def test_joint_reading_pushes_the_groups_of_one_class_apart() -> None:
+    method, net = method_of(reading="joint", w_low=0.5, w_high=0.5, w_cross=0.0)
+    labels = HALVES.repeat(2, 1, 1)
+    net.fill(labels, [SURE, UNSURE], labels)
+    # Negatives: 32 of the own class in the other group at similarity 1, 64 of the other class at 0.
+    expected = math.log(1 + 32 + 64 / math.e)
+    terms = values(method, batch_of(1, 1))
+    assert terms["contrast_group"] == pytest.approx(RAMP * expected, rel=1e-5)
+
+
+def test_entropy_group_reading_looks_at_the_group_alone() -> None:
+    method, net = method_of(reading="entropy_group", w_low=0.5, w_high=0.5, w_cross=0.0)
+    net.fill(
+        torch.stack([torch.zeros_like(HALVES), HALVES * 0 + 1]),
+        [SURE, UNSURE],
+        HALVES.repeat(2, 1, 1),
+    )
+    # All low points are e1, all high points e2, whatever their class: 64 negatives at 0.
+    terms = values(method, batch_of(1, 1))
+    assert terms["contrast_group"] == pytest.approx(RAMP * closed_form(64), rel=1e-5)
+
+
+def test_other_readings_exclude_the_cross_term() -> None:
+    with pytest.raises(ValidationError, match="w_cross"):
+        EGCLParams(reading="joint")
+
+
+def test_constant_contrastive_weight() -> None:
+    method, net = method_of(con_ramp="none", start=0.0)
+    labels = HALVES.repeat(2, 1, 1)
+    net.fill(labels, [SURE, SURE], labels)
+    early = values(method, batch_of(1, 1), Progress(0, 1000))
+    assert early["contrast_low"] == pytest.approx(closed_form(64) / 3, rel=1e-5)
+
+
+def test_entropy_minimisation_in_place_of_contrast() -> None:
+    method, net = method_of(lam_con=0.0, lam_entropy=0.5)
+    labels = HALVES.repeat(2, 1, 1)
+    net.fill(labels, [UNSURE, UNSURE], labels)
+    terms = values(method, batch_of(1, 1))
+    assert set(terms) == {"supervised", "consistency", "entropy"}
+    h = -(0.6 * math.log2(0.6) + 0.4 * math.log2(0.4))
+    assert terms["entropy"] == pytest.approx(0.5 * RAMP * h, rel=1e-5)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("embed_from", ["decoder", "encoder"])
+@pytest.mark.parametrize("avg", ["dual_decoder", "student_teacher", "mc_passes", "multi_scale"])
+def test_every_average_trains_the_tested_network(avg: str, embed_from: str, ndim: int) -> None:
+    params = {"avg": avg, "passes": 2, "embed_from": embed_from, "tau": 0.99, "dim": 8, "least": 1}
+    build = Builder(UNetConfig(channels=(4, 6, 8, 10)), ndim=ndim, in_channels=1, classes=2, seed=0)
+    torch.manual_seed(0)
+    method = EGCLNet(build, EGCLParams.model_validate(params), classes=2, ndim=ndim).train()
+    size = (32,) * ndim if ndim == 2 else (16, 16, 16)
+    label = torch.zeros(2, *size, dtype=torch.int64)
+    label[..., size[-1] // 2 :] = 1
+    batch = Batch(torch.randn(2, 1, *size), label, torch.randn(2, 1, *size))
+    terms = method.losses(batch, END)
+    assert {"contrast_low", "contrast_high", "contrast_cross"} <= set(terms)
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    trained = [p for p in method.net.student.parameters() if p.grad is not None and p.grad.any()]
+    assert len(trained) > 10
+    assert all(p.grad is None for p in method.parameters() if not p.requires_grad)
+    method.after_step(Progress(0, 1000))
+    for companion in method.companions().values():
+        method.eval()
+        with torch.no_grad():
+            torch.testing.assert_close(companion(batch.image), method.predict(batch.image))
+
+
+def test_multi_scale_consistency_by_hand() -> None:
+    """Scales that agree give 0; the mean is taken over scales, pixels and classes."""
+    build = Builder(UNetConfig(channels=(4, 4, 4, 4)), ndim=2, in_channels=1, classes=2, seed=0)
+    net: Any = MultiScale(build, classes=2, ndim=2)
+    for head in (*net.heads, *[d.out for d in net.student.decoders]):
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    batch = Batch(
+        torch.randn(1, 1, 16, 16), torch.zeros(1, 16, 16).long(), torch.randn(1, 1, 16, 16)
+    )
+    assert net(batch).consistency.item() == 0
+    nn.init.constant_(net.heads[0].bias[:1], math.log(3))
+    # p of class 0 is 3/4 on one of three scales, 1/2 on the others: mean 7/12.
+    spread = ((3 / 4 - 7 / 12) ** 2 + 2 * (1 / 2 - 7 / 12) ** 2) / 3
+    assert net(batch).consistency.item() == pytest.approx(spread, rel=1e-5)
+    assert net(batch).mean[0, 0, 0, 0].item() == pytest.approx(7 / 12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -66,23 +67,23 @@ def test_reference_ua_mt(
 class FixedLogits(SegNet):
     """Ignores the image: all images get the logits of one row of pixels, (K, P)."""
 
-    feature_channels = 1
+    level_channels = stage_channels = (1, 1, 1)
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
         self.logits = nn.Parameter(logits)
 
-    def views(self, image: Tensor) -> list[View]:
-        return [View(self(image), image)]
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return [image]
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.logits[None, :, None].repeat(len(image), 1, 1, 1)
+    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> View:  # noqa: ARG002
+        return View(self.logits[None, :, None].repeat(len(levels[0]), 1, 1, 1), ())
 
 
 def method_of(student: Tensor, teacher: Tensor, **params: object) -> UAMT:
     """UA-MT whose networks give fixed probabilities (K, P)."""
     method = UAMT(
-        lambda *, decoders=1: FixedLogits(student.log()),  # noqa: ARG005
+        lambda **_: FixedLogits(student.log()),
         UAMTParams.model_validate(params),
         classes=len(student),
         ndim=2,
