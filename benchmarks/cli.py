@@ -33,6 +33,7 @@ MethodId = Annotated[str, typer.Argument(help="Method id; see `methods`.")]
 Raw = Annotated[Path | None, typer.Option(help="Raw data; default data/raw/<dataset>.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
 PARAMS = Path("params.yaml")
+ABLATION = Path("benchmarks/presets/ablation/params.yaml")
 
 
 def main() -> None:
@@ -83,36 +84,21 @@ def prepare(
     jobs: Annotated[int, typer.Option(min=1, help="Cases at once.")] = 2,
 ) -> None:
     """Read raw data, check every case and write memory-mapped arrays."""
-    from benchmarks.config import check
     from benchmarks.grid import prepared_folder
-    from datasets import load_dataset
-    from datasets.prepare import prepare as run_prepare
+    from benchmarks.stages import prepare_dataset
 
-    config, adapter = _config(params, dataset), load_dataset(dataset)
-    options = check(adapter.Params, config.data[dataset].prepare, where=f"data.{dataset}.prepare")
+    config = _config(params, dataset)
+    data = prepare_dataset(config, dataset, ROOT, raw=raw, jobs=jobs)
     target = prepared_folder(ROOT, config, dataset)
-    data = run_prepare(adapter, raw or ROOT / "data" / "raw" / dataset, target, options, jobs=jobs)
     _out.print(f"{len(data.cases)} cases: {target}", highlight=False)
 
 
 @app.command(epilog=_example("split phantom_acdc"))
 def split(dataset: Dataset, params: Params = PARAMS) -> None:
     """Divide patients into training, validation and test, and order the training patients."""
-    from benchmarks.grid import prepared_folder, split_file
-    from datasets import load_dataset
-    from datasets.split import make_split, patients_of, save_split
-    from datasets.store import open_prepared
+    from benchmarks.stages import split_dataset
 
-    config = _config(params, dataset)
-    data = open_prepared(prepared_folder(ROOT, config, dataset))
-    made = make_split(
-        patients_of(data),
-        dataset,
-        config.data[dataset].split,
-        load_dataset(dataset).public_splits(),
-    )
-    target = split_file(ROOT, config, dataset)
-    save_split(made, target)
+    target = split_dataset(_config(params, dataset), dataset, ROOT)
     _out.print(f"split: {target}", highlight=False)
 
 
@@ -177,6 +163,27 @@ def report(
         embed_table(into, ROOT / "reports" / config.name / "table.md", name=config.name)
         return
     for path in build_report(config, root=ROOT):
+        _out.print(str(path), highlight=False)
+
+
+@app.command(epilog=_example("ablate --sweep threshold"))
+def ablate(
+    params: Annotated[
+        Path, typer.Option("--params", help="Parameter file of the benchmark.")
+    ] = ABLATION,
+    sweep: Annotated[
+        str | None, typer.Option(help="A sweep of the file, in place of its rows.")
+    ] = None,
+    device: Device = "auto",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once.")] = None,
+) -> None:
+    """Prepare, train, evaluate and report all rows of an ablation; call again to resume."""
+    from benchmarks.run import Place
+    from benchmarks.stages import whole_benchmark
+
+    config = _config(params)
+    chosen = config if sweep is None else config.swept(sweep)
+    for path in whole_benchmark(chosen, Place(ROOT, device), jobs=jobs):
         _out.print(str(path), highlight=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -121,6 +122,13 @@ class GridConfig(Strict):
         return self
 
 
+class SweepConfig(Strict):
+    """Variants made from methods and lists of parameter values, all combinations of them."""
+
+    methods: tuple[str, ...] = Field(min_length=1, description="methods with blocks of their own")
+    values: dict[str, tuple[Any, ...]] = Field(min_length=1, description="parameter: values")
+
+
 class RuntimeConfig(Strict):
     """What changes how fast a run goes, not what it computes; no part of a run's identity."""
 
@@ -139,6 +147,7 @@ class BenchmarkConfig(Strict):
     data: dict[str, DataConfig]
     train: TrainConfig
     methods: dict[str, dict[str, Any]]
+    sweeps: dict[str, SweepConfig] = Field(default_factory=dict)
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")
@@ -151,6 +160,32 @@ class BenchmarkConfig(Strict):
             if missing:
                 raise ValueError(f"no block `{kind}.{missing[0]}`; add one (it may be empty: {{}})")
         return self
+
+    def swept(self, sweep: str) -> BenchmarkConfig:
+        """The benchmark `<name>_<sweep>`, whose methods are `<method>-<parameter>=<value>`.
+
+        Raises:
+            ConfigError: no such sweep, or it names a method without a block.
+        """
+        if sweep not in self.sweeps:
+            raise ConfigError(f"no sweep '{sweep}': {nearest(sweep, self.sweeps)}")
+        chosen = self.sweeps[sweep]
+        for method in chosen.methods:
+            if method not in self.methods:
+                raise ConfigError(
+                    f"sweeps.{sweep}.methods names '{method}': {nearest(method, self.methods)}"
+                )
+        made: dict[str, dict[str, Any]] = {}
+        for method, *values in product(chosen.methods, *chosen.values.values()):
+            block = dict(zip(chosen.values, values, strict=True))
+            suffix = "_".join(f"{key}={value}" for key, value in block.items())
+            joint = "_" if "-" in method else "-"
+            made[f"{method}{joint}{suffix}"] = {**self.methods[method], **block}
+        fields = self.model_dump(mode="json")
+        fields["name"] = f"{self.name}_{sweep}"
+        fields["grid"] |= {"methods": list(made), "baseline": None}
+        fields["methods"] |= made
+        return check(BenchmarkConfig, fields, where=f"sweeps.{sweep}")
 
     def train_for(self, dataset: str) -> TrainConfig:
         """`train` with the overrides of `data.<dataset>.train`, which win."""

@@ -11,6 +11,7 @@ import yaml
 
 from benchmarks.config import BenchmarkConfig, TrainConfig, check, load_config
 from benchmarks.errors import ConfigError
+from benchmarks.run import method_params
 
 ROOT = Path(__file__).parents[2]
 VALUE: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -93,3 +94,27 @@ def test_blocks_are_frozen() -> None:
     train = TrainConfig(iterations=1, labeled_batch=1, unlabeled_batch=1)
     with pytest.raises(ValueError, match="frozen"):
         train.iterations = 2  # type: ignore[misc]
+
+
+def test_sweep_makes_a_variant_of_every_combination() -> None:
+    config = load_config(ROOT / "benchmarks/presets/ablation/params.yaml")
+    swept = config.swept("threshold_temperature")
+    assert swept.name == "ablation_threshold_temperature"
+    assert len(swept.grid.methods) == 2 * 3 * 3
+    assert swept.methods["egcl_net-a5_tau=0.25_tau_c=0.2"] == {
+        **config.methods["egcl_net-a5"],
+        "tau": 0.25,
+        "tau_c": 0.2,
+    }
+    assert swept.grid.seeds == config.grid.seeds and swept.train == config.train
+    with pytest.raises(ConfigError, match="threshold"):
+        config.swept("treshold")
+
+
+def test_every_row_of_the_ablation_is_a_valid_method() -> None:
+    for name in ("ablation", "quick_ablation"):
+        config = load_config(ROOT / f"benchmarks/presets/{name}/params.yaml")
+        benchmarks = [config, *(config.swept(sweep) for sweep in config.sweeps)]
+        params = [method_params(b, m) for b in benchmarks for m in b.grid.methods]
+        rows = [p.model_dump_json() for p in params[: len(config.grid.methods)]]
+        assert len(set(rows)) == len(rows), "rows differ"
