@@ -40,6 +40,7 @@ format: setup ## format the code
 	$(BIN)/ruff format
 
 readme: setup ## copy the generated tables into README.md
+	$(BIN)/python -m benchmarks methods --into methods/README.md
 	$(BIN)/python -m benchmarks report --into README.md
 	$(BIN)/python -m benchmarks report --into README.md --params benchmarks/presets/acdc_cpu/params.yaml
 

@@ -33,6 +33,7 @@ MethodId = Annotated[str, typer.Argument(help="Method id; see `methods`.")]
 Raw = Annotated[Path | None, typer.Option(help="Raw data; default data/raw/<dataset>.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
 PARAMS = Path("params.yaml")
+SHOWN = ("id", "year", "networks", "decoders", "parameters", "cost", "dimensions")
 ABLATION = Path("benchmarks/presets/ablation/params.yaml")
 
 
@@ -190,16 +191,26 @@ def ablate(
 @app.command(epilog=_example("methods --json"))
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    into: Annotated[
+        Path | None, typer.Option(help="Only renew the table inside this Markdown file.")
+    ] = None,
 ) -> None:
-    """List the methods."""
-    from methods import load_method, method_ids
+    """List the methods with size and cost, counted on a small step."""
+    from dataclasses import asdict
 
-    rows = []
-    for name in method_ids():
-        cls = load_method(name)
-        defaults = {key: field.default for key, field in cls.Params.model_fields.items()}
-        rows.append({"id": name, "title": cls.title, "paper": cls.paper, "params": defaults})
-    _show(rows, as_json=as_json)
+    from benchmarks.census import markdown, take_census
+    from benchmarks.report.embed import embed_text
+    from methods import method_ids
+
+    rows = [take_census(name) for name in method_ids()]
+    if into is not None:
+        embed_text(into, markdown(rows), name="methods")
+        return
+    counted = [asdict(row) for row in rows]
+    _show(
+        counted if as_json else [{k: v for k, v in r.items() if k in SHOWN} for r in counted],
+        as_json=as_json,
+    )
 
 
 @app.command(epilog=_example("datasets --json"))
@@ -253,4 +264,6 @@ def _show(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
 def _cell(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}={item}" for key, item in value.items())
+    if isinstance(value, float):
+        return f"{value:.2f}"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

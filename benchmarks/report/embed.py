@@ -44,8 +44,22 @@ def embed_table(document: Path, table: Path, *, name: str) -> None:
     Raises:
         RunError: a file or the markers are missing.
     """
-    for path in (document, table):
-        if not path.is_file():
-            raise RunError(f"no file '{path}'; make the table with `dvc repro` first")
-    text = embedded(document.read_text("utf-8"), table.read_text("utf-8"), name=name)
-    write_text(document, text)
+    if not table.is_file():
+        raise RunError(f"no file '{table}'; make the table with `dvc repro` first")
+    embed_text(document, table.read_text("utf-8"), name=name)
+
+
+def embed_text(document: Path, text: str, *, name: str) -> None:
+    """Renew the marked part of a Markdown file.
+
+    Args:
+        document: file with the markers.
+        text: what goes between them.
+        name: of the markers.
+
+    Raises:
+        RunError: the file or the markers are missing.
+    """
+    if not document.is_file():
+        raise RunError(f"no file '{document}'")
+    write_text(document, embedded(document.read_text("utf-8"), text, name=name))
