@@ -16,7 +16,6 @@ from torch import Tensor
 from methods.base import Batch, Progress
 from methods.blocks.families import StudentTeacher, TeacherParams
 from methods.blocks.losses import consistency_mse, softmax32, supervised_loss
-from methods.blocks.ramps import sigmoid_ramp
 
 
 class MeanTeacherParams(TeacherParams):
@@ -34,8 +33,7 @@ class MeanTeacher(StudentTeacher[MeanTeacherParams]):
         """`L_sup` and the consistency term."""
         logits_l, logits_u = batch.split(self.student(batch.images))
         target = self.teacher_probability(batch.unlabeled)
-        w = self.params.weight * sigmoid_ramp(t.fraction, self.params.ramp)
         return {
             "supervised": supervised_loss(logits_l, batch.label),
-            "consistency": w * consistency_mse(softmax32(logits_u), target),
+            "consistency": self.weight(t) * consistency_mse(softmax32(logits_u), target),
         }

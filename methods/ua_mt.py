@@ -82,5 +82,5 @@ class UAMT(StudentTeacher[UAMTParams]):
         self.observe(certain_share=certain)
         return {
             "supervised": supervised_loss(logits_l, batch.label),
-            "consistency": p.weight * sigmoid_ramp(t.fraction, p.ramp) * consistency,
+            "consistency": self.weight(t) * consistency,
         }

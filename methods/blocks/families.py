@@ -12,6 +12,7 @@ from torch import Tensor
 from methods.base import Method, MethodParams, NetBuilder, Progress
 from methods.blocks.ema import copy_weights, ema_update, gaussian_noise
 from methods.blocks.losses import softmax32
+from methods.blocks.ramps import sigmoid_ramp
 
 P = TypeVar("P", bound=MethodParams)
 
@@ -29,20 +30,18 @@ class OneNet(Method[P]):
         return logits
 
 
-class TeacherParams(MethodParams):
-    """Parameters of methods with an EMA teacher that sees noisy inputs."""
+class EMAParams(MethodParams):
+    """Parameters of methods with an EMA teacher and a ramped weight."""
 
-    weight: float = Field(0.1, ge=0, description="largest consistency weight")
+    weight: float = Field(0.1, ge=0, description="largest weight of the unlabelled term")
     ramp: float = Field(1.0, gt=0, le=1, description="share of the run until the weight is full")
     decay: float = Field(0.99, ge=0, lt=1, description="EMA decay of the teacher")
-    noise: float = Field(0.1, ge=0, description="noise on the teacher's input, image units")
-    clip: float = Field(0.2, gt=0, description="largest absolute noise, image units")
 
 
-T = TypeVar("T", bound=TeacherParams)
+E = TypeVar("E", bound=EMAParams)
 
 
-class StudentTeacher(OneNet[T]):
+class WithTeacher(OneNet[E]):
     """A student and its EMA teacher. The student is tested, the teacher is logged beside it.
 
     The teacher stays in train mode (batch statistics, dropout), as in SSL4MIS.
@@ -54,11 +53,9 @@ class StudentTeacher(OneNet[T]):
         self.teacher = build_net().requires_grad_(False)
         copy_weights(self.teacher, self.student)
 
-    @torch.no_grad()
-    def teacher_probability(self, image: Tensor) -> Tensor:
-        """Teacher's prediction (N, K, *S) float32 on images with fresh noise."""
-        noisy = gaussian_noise(image, sigma=self.params.noise, clip=self.params.clip)
-        return softmax32(self.teacher(noisy))
+    def weight(self, t: Progress) -> float:
+        """`w(t)`, the ramped weight."""
+        return self.params.weight * sigmoid_ramp(t.fraction, self.params.ramp)
 
     def after_step(self, t: Progress) -> None:
         """EMA of the weights."""
@@ -67,3 +64,23 @@ class StudentTeacher(OneNet[T]):
     def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
         """The teacher."""
         return {"teacher": self.teacher}
+
+
+class TeacherParams(EMAParams):
+    """Parameters of methods whose EMA teacher sees noisy inputs."""
+
+    noise: float = Field(0.1, ge=0, description="noise on the teacher's input, image units")
+    clip: float = Field(0.2, gt=0, description="largest absolute noise, image units")
+
+
+T = TypeVar("T", bound=TeacherParams)
+
+
+class StudentTeacher(WithTeacher[T]):
+    """A student and a teacher with noisy input."""
+
+    @torch.no_grad()
+    def teacher_probability(self, image: Tensor) -> Tensor:
+        """Teacher's prediction (N, K, *S) float32 on images with fresh noise."""
+        noisy = gaussian_noise(image, sigma=self.params.noise, clip=self.params.clip)
+        return softmax32(self.teacher(noisy))

@@ -58,11 +58,19 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(["git", "init", "-q"], cwd=target, check=True)
     (target / "dvc.lock").unlink(missing_ok=True)
     _write(target, PARAMS)
+    _shrink_ablation(target)
     return target
 
 
 def _write(clone: Path, params: object) -> None:
     (clone / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def _shrink_ablation(clone: Path) -> None:
+    """Keep the rows of the quick benchmark's ablation and give them the size of PARAMS."""
+    path = clone / "benchmarks/presets/quick_ablation/params.yaml"
+    rows = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**rows, "data": PARAMS["data"], "train": PARAMS["train"]}))
 
 
 def _repro(clone: Path) -> list[str]:
@@ -82,7 +90,7 @@ def _repro(clone: Path) -> list[str]:
 
 def test_chain_runs_once_and_retrains_only_what_changed(clone: Path) -> None:
     first = _repro(clone)
-    assert len(first) == 3 + 2 * len(METHODS) + 1
+    assert len(first) == 3 + 2 * len(METHODS) + 2  # the report and the ablation
 
     table = pd.read_csv(clone / "reports/quick/table.csv")
     assert list(table.columns) == [
@@ -99,6 +107,9 @@ def test_chain_runs_once_and_retrains_only_what_changed(clone: Path) -> None:
     assert "synthetic phantom" in (clone / "reports/quick/table.md").read_text()
     assert (clone / "reports/quick/overlay-phantom_acdc.png").stat().st_size > 10_000
 
+    rows = pd.read_csv(clone / "reports/quick_ablation/table.csv")
+    assert set(rows["variant"]) == {"a0", "a3b", "a5", "a6", "a7"}
+
     assert _repro(clone) == []
 
     before = {p: p.stat().st_mtime_ns for p in clone.glob("runs/**/*.safetensors")}
@@ -113,14 +124,14 @@ def test_chain_runs_once_and_retrains_only_what_changed(clone: Path) -> None:
 
 
 def test_every_preset_has_the_stages_of_the_root() -> None:
-    """A preset's dvc.yaml differs from the root's in parameter file, folder and fetch alone."""
+    """Stages of a preset differ from the root's in parameter file and folder alone."""
     root = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     presets = sorted(p.parent for p in (ROOT / "benchmarks/presets").glob("*/dvc.yaml"))
     assert presets
     for preset in presets:
         stages = yaml.safe_load((preset / "dvc.yaml").read_text())["stages"]
         params = f"benchmarks/presets/{preset.name}/params.yaml"
-        assert set(stages) == set(root) - {"fetch"}
+        assert set(stages) == set(root) - {"fetch", "ablation"}
         for name, stage in stages.items():
             expected = dict(root[name])
             expected["cmd"] += f" --params {params}"

@@ -1,0 +1,130 @@
+"""Strong views, boxes, perturbed features and losses on trusted pseudo-labels."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from methods.blocks.features import channel_dropout, feature_drop, feature_noise, unit_dropout
+from methods.blocks.mixing import cutmix_boxes, paste, paste_boxes
+from methods.blocks.perturb import strong_view
+from methods.blocks.pseudo import masked_cross_entropy, masked_dice_loss, pseudo_label
+
+SIZES = [(16, 20), (8, 10, 12)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_strong_view_keeps_geometry_and_sanity(size: tuple[int, ...]) -> None:
+    """An edge stays where it was, a constant image stays constant, nothing becomes non-finite."""
+    torch.manual_seed(0)
+    image = torch.zeros(32, 1, *size)
+    image[..., size[-1] // 2 :] = 1
+    changed = strong_view(image)
+    assert changed.shape == image.shape
+    assert changed.isfinite().all()
+    assert (changed != image).flatten(1).any(1).sum() > 16
+    jump = changed.diff(dim=-1).abs().flatten(1, -2).mean(1)
+    assert (jump.argmax(1) == size[-1] // 2 - 1).all()
+    flat = strong_view(torch.full((4, 2, *size), 3.0))
+    assert torch.allclose(flat, torch.full_like(flat, 3.0), atol=1e-4)
+
+
+def test_strong_view_of_probability_zero_is_the_image() -> None:
+    image = torch.randn(3, 1, 9, 9)
+    assert torch.equal(strong_view(image, jitter=0, blur=0), image)
+    assert strong_view(image[:0]).shape == (0, 1, 9, 9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.sampled_from(SIZES), seed=st.integers(0, 99), side=st.floats(0.2, 1.0))
+def test_boxes_are_boxes(size: tuple[int, ...], seed: int, side: float) -> None:
+    """The true pixels fill their bounding box, whose sides are what was asked for."""
+    torch.manual_seed(seed)
+    image = torch.zeros(5, 1, *size)
+    for boxes in (paste_boxes(image, side=side), cutmix_boxes(image, probability=1.0)):
+        assert boxes.shape == (5, 1, *size)
+        for box in boxes[:, 0]:
+            place = box.nonzero()
+            extent = place.amax(0) - place.amin(0) + 1
+            assert int(box.sum()) == int(extent.prod())
+    exact = [max(1, round(side * s)) for s in size]
+    assert (paste_boxes(image, side=side).flatten(1).sum(1) == math.prod(exact)).all()
+
+
+def test_cutmix_mixes_the_asked_share_of_images_within_the_area_range() -> None:
+    torch.manual_seed(0)
+    boxes = cutmix_boxes(torch.zeros(2000, 1, 50, 50))
+    share = boxes.float().flatten(1).mean(1)
+    assert 0.45 < (share > 0).float().mean() < 0.55
+    assert share.max() < 0.45
+
+
+def test_paste_takes_the_inside_from_the_new() -> None:
+    inside = torch.tensor([[[[True, False]]]])
+    new, old = torch.full((1, 2, 1, 2), 5.0), torch.zeros(1, 2, 1, 2)
+    assert paste(inside, new, old).tolist() == [[[[5, 0]], [[5, 0]]]]
+    assert paste(inside, new[:, 0].long(), old[:, 0].long()).tolist() == [[[5, 0]]]
+
+
+def test_feature_noise_is_one_relative_map_for_the_batch() -> None:
+    torch.manual_seed(0)
+    feature = torch.rand(4, 8, 6, 6) + 1
+    ratio = feature_noise(feature) / feature
+    assert torch.allclose(ratio, ratio[:1].expand_as(ratio), atol=1e-6)
+    assert 0.7 <= ratio.min() < 0.8 and 1.2 < ratio.max() <= 1.3
+
+
+def test_feature_drop_silences_the_most_active_positions() -> None:
+    torch.manual_seed(0)
+    feature = torch.ones(2, 3, 1, 4) * torch.tensor([0.2, 0.5, 0.6, 1.0])
+    dropped = feature_drop(feature)
+    assert torch.equal(dropped[..., 3], torch.zeros(2, 3, 1))
+    assert torch.equal(dropped[..., :3], feature[..., :3])
+
+
+def test_dropouts_are_active_and_keep_the_mean() -> None:
+    torch.manual_seed(0)
+    ones = torch.ones(50, 40, 4, 4)
+    values, (channels,) = unit_dropout(ones), channel_dropout([ones])
+    assert values.mean() == pytest.approx(1, abs=0.02)
+    assert (values == 0).float().mean() == pytest.approx(0.3, abs=0.02)
+    whole = channels.flatten(2)
+    assert torch.equal(whole.amin(2), whole.amax(2))
+    assert (whole[..., 0] == 0).float().mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_untrusted_pixels_are_ignored_and_do_not_become_background() -> None:
+    """Losses of a map of which half is trusted depend on that half alone."""
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4)
+    label, confidence = pseudo_label(torch.randn(2, 3, 4, 4).softmax(1))
+    keep = torch.zeros(2, 4, 4, dtype=torch.bool)
+    keep[:, :2] = True
+    other = logits.clone()
+    other[:, :, 2:] = torch.randn(2, 3, 2, 4)
+    for loss in (masked_cross_entropy, masked_dice_loss):
+        assert loss(logits, label, keep) == loss(other, label, keep)
+        nothing = loss(logits.requires_grad_(), label, torch.zeros_like(keep))
+        assert nothing.item() == 0
+        assert nothing.requires_grad
+    whole = masked_cross_entropy(logits, label, torch.ones_like(keep))
+    assert torch.allclose(whole, F.cross_entropy(logits, label))
+    half = F.cross_entropy(logits[:, :, :2], label[:, :2]) / 2
+    assert torch.allclose(masked_cross_entropy(logits, label, keep), half)
+    assert (confidence > 1 / 3).all()
+
+
+def test_masked_dice_by_hand() -> None:
+    """Two pixels, one trusted: p = (.75, .25), label 0.
+
+    Class 0: 1 - 2*.75/(.5625 + 1) = .04; class 1: 1 - 0/(.0625) = 1; mean .52.
+    """
+    logits = torch.tensor([[[3.0, 1.0], [1.0, 9.0]]]).log()
+    label = torch.tensor([[0, 0]])
+    keep = torch.tensor([[True, False]])
+    assert masked_dice_loss(logits, label, keep, smooth=0).item() == pytest.approx(0.52)
