@@ -12,14 +12,33 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
 
 class MethodParams(BaseModel):
-    """Base of the block `methods.<id>` in params.yaml; unknown keys are refused."""
+    """Base of the block `methods.<id>` in params.yaml; unknown keys are refused.
+
+    Attributes:
+        presets: named sets of values, such as those of a published code base. `preset: NAME` in the
+            block stands for them; values given beside it come first.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, values: object) -> object:
+        if not isinstance(values, dict) or "preset" not in values:
+            return values
+        given = {key: value for key, value in values.items() if key != "preset"}
+        name = values["preset"]
+        if name not in cls.presets:
+            known = ", ".join(cls.presets) or "none"
+            raise ValueError(f"unknown preset '{name}'; there are: {known}")
+        return {**cls.presets[name], **given}
 
 
 @dataclass(frozen=True)

@@ -35,5 +35,5 @@ class MeanTeacher(StudentTeacher[MeanTeacherParams]):
         target = self.teacher_probability(batch.unlabeled)
         return {
             "supervised": supervised_loss(logits_l, batch.label),
-            "consistency": self.weight(t) * consistency_mse(softmax32(logits_u), target),
+            "consistency": self.params.weight_at(t) * consistency_mse(softmax32(logits_u), target),
         }

@@ -7,7 +7,7 @@
 
 `p'` is one further noisy teacher pass. Deviations from the paper:
 - `u_max` is ln K and `c` is K by default, which is the paper's rule (binary: ln 2 and 2) carried to
-  K classes; `threshold_base: ln2` with `norm: two` gives the SSL4MIS values for any K;
+  K classes; preset `ssl4mis` takes ln 2 and 2 for any K;
 - the T passes run as one forward on a repeated batch, so batch statistics are shared by them;
 - 0 ln 0 = 0 in place of ln(p + 1e-6); an empty mask gives exactly 0;
 - the student is tested, the teacher is logged beside it.
@@ -16,7 +16,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -35,6 +36,10 @@ class UAMTParams(TeacherParams):
     passes: int = Field(8, ge=1, description="stochastic teacher passes for the uncertainty")
     threshold_base: Literal["lnK", "ln2"] = Field("lnK", description="largest uncertainty")
     norm: Literal["K", "two"] = Field("K", description="divisor of the class sum")
+
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "ssl4mis": {"threshold_base": "ln2", "norm": "two"}
+    }
 
 
 def certain_mse(
@@ -82,5 +87,5 @@ class UAMT(StudentTeacher[UAMTParams]):
         self.observe(certain_share=certain)
         return {
             "supervised": supervised_loss(logits_l, batch.label),
-            "consistency": self.weight(t) * consistency,
+            "consistency": self.params.weight_at(t) * consistency,
         }

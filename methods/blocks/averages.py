@@ -9,17 +9,16 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from methods.base import Batch, NetBuilder, Progress, SegNet, View
 from methods.blocks.ema import copy_weights, ema_update, gaussian_noise
 from methods.blocks.losses import consistency_mse, softmax32
+from methods.blocks.scales import ScaleHeads
 
 AverageKind = Literal["dual_decoder", "student_teacher", "mc_passes", "multi_scale"]
 
-# Mean Teacher's noise and decay in SSL4MIS; scales of URPC.
+# Mean Teacher's noise and decay in SSL4MIS.
 _NOISE, _CLIP, _DECAY = 0.1, 0.2, 0.99
-_SCALES = 4
 
 
 @dataclass(frozen=True)
@@ -148,17 +147,13 @@ class MultiScale(Averager):
     def __init__(self, build_net: NetBuilder, classes: int, ndim: int) -> None:
         super().__init__()
         self.student = build_net()
-        conv = nn.Conv3d if ndim == 3 else nn.Conv2d
-        widths = self.student.stage_channels[1:_SCALES]
-        self.heads = nn.ModuleList(conv(width, classes, 3, padding=1) for width in widths)
+        self.heads = ScaleHeads(self.student, classes, ndim)
 
     def forward(self, batch: Batch) -> Averaged:
         """`mean` is that of the scales; `consistency` their squared distance from it."""
         levels = self.student.encode(batch.images)
         view = self.student.decode(levels)
-        size = view.logits.shape[2:]
-        coarse = zip(self.heads, view.stages[1:_SCALES], strict=True)
-        trained = [view.logits, *(F.interpolate(h(x), size=size) for h, x in coarse)]
+        trained = self.heads(view)
         p = torch.stack([softmax32(z) for z in trained])
         mean = p.mean(0).detach()
         unlabeled = p[:, len(batch.image) :]

@@ -130,11 +130,52 @@ def sample_group(
     """
     of_class = (label == torch.arange(classes, device=label.device)[:, None]) & member
     of_class &= of_class.sum(1, keepdim=True) >= least
-    key = (
-        torch.rand(label.shape, device=label.device).expand_as(of_class).masked_fill(~of_class, -1)
-    )
-    score, index = key.topk(min(count, len(label)), dim=1)
+    return sample_masks(vectors, of_class, count=count, traits=traits)
+
+
+def sample_masks(
+    vectors: Tensor, of_class: Tensor, *, count: int, traits: Traits | None = None
+) -> Samples:
+    """Draw at most `count` pixels of every class; a pixel may belong to several.
+
+    Args:
+        vectors: (P, D) embeddings of all pixels.
+        of_class: (K, P) bool.
+        count: cap per class.
+        traits: of shape (P,), kept with the drawn pixels.
+    """
+    pixels = of_class.shape[1]
+    key = torch.rand(pixels, device=of_class.device).expand_as(of_class)
+    score, index = key.masked_fill(~of_class, -1).topk(min(count, pixels), dim=1)
     return Samples(vectors[index], score >= 0, traits and traits.take(index))
+
+
+def prototype_loss(
+    anchors: Samples, centre: Tensor, negatives: Samples, *, temperature: float
+) -> Tensor:
+    """InfoNCE with one positive per class and negatives of that class (U2PL, arXiv:2203.03884).
+
+    `l(a) = ln(e^{<a, c_k> / T} + sum_n e^{<a, n_k> / T}) - <a, c_k> / T`, averaged over the anchors
+    of a class, then over the classes that have anchors and negatives.
+
+    Args:
+        anchors: (K, A, D).
+        centre: (K, D) unit vectors.
+        negatives: (K, M, D), in row k what is not of class k.
+        temperature: T, above 0.
+
+    Returns:
+        0-d float32, at least 0; exactly 0, with a graph, if no class has both.
+    """
+    with torch.autocast(centre.device.type, enabled=False):
+        a = anchors.vectors.float() / temperature
+        near = torch.einsum("cad,cd->ca", a, centre.float())
+        far = torch.einsum("cad,cmd->cam", a, negatives.vectors.float())
+    log_negative = far.masked_fill(~negatives.valid[:, None], _NEVER).logsumexp(2)
+    active = anchors.valid & negatives.valid.any(1, keepdim=True)
+    loss = F.softplus(log_negative - near) * active
+    per_class = loss.sum(1) / active.sum(1).clamp(min=1)
+    return per_class.sum() / active.any(1).sum().clamp(min=1)
 
 
 def pair_loss(

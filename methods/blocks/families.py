@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Method, MethodParams, NetBuilder, Progress
+from methods.base import Architecture, Method, MethodParams, NetBuilder, Progress
 from methods.blocks.ema import copy_weights, ema_update, gaussian_noise
 from methods.blocks.losses import softmax32
 from methods.blocks.ramps import sigmoid_ramp
@@ -30,11 +30,44 @@ class OneNet(Method[P]):
         return logits
 
 
-class EMAParams(MethodParams):
-    """Parameters of methods with an EMA teacher and a ramped weight."""
+class RampParams(MethodParams):
+    """Parameters of methods with one unlabelled term and a ramped weight."""
 
     weight: float = Field(0.1, ge=0, description="largest weight of the unlabelled term")
     ramp: float = Field(1.0, gt=0, le=1, description="share of the run until the weight is full")
+
+    def weight_at(self, t: Progress) -> float:
+        """`w(t)`, the ramped weight."""
+        return self.weight * sigmoid_ramp(t.fraction, self.ramp)
+
+
+class TwoNets(Method[P]):
+    """Two networks from different starts. The first is tested, whichever is better.
+
+    Attributes:
+        second: architecture of the second network.
+    """
+
+    second: ClassVar[Architecture] = "configured"
+
+    def setup(self, build_net: NetBuilder) -> None:
+        """Both networks."""
+        self.net_1 = build_net()
+        self.net_2 = build_net(architecture=self.second)
+
+    def predict(self, image: Tensor) -> Tensor:
+        """Logits of network 1."""
+        logits: Tensor = self.net_1(image)
+        return logits
+
+    def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """Network 2."""
+        return {"net_2": self.net_2}
+
+
+class EMAParams(RampParams):
+    """Parameters of methods with an EMA teacher and a ramped weight."""
+
     decay: float = Field(0.99, ge=0, lt=1, description="EMA decay of the teacher")
 
 
@@ -53,9 +86,10 @@ class WithTeacher(OneNet[E]):
         self.teacher = build_net().requires_grad_(False)
         copy_weights(self.teacher, self.student)
 
-    def weight(self, t: Progress) -> float:
-        """`w(t)`, the ramped weight."""
-        return self.params.weight * sigmoid_ramp(t.fraction, self.params.ramp)
+    @torch.no_grad()
+    def target(self, image: Tensor) -> Tensor:
+        """Teacher's probability (N, K, *S) float32."""
+        return softmax32(self.teacher(image))
 
     def after_step(self, t: Progress) -> None:
         """EMA of the weights."""
@@ -79,8 +113,7 @@ T = TypeVar("T", bound=TeacherParams)
 class StudentTeacher(WithTeacher[T]):
     """A student and a teacher with noisy input."""
 
-    @torch.no_grad()
     def teacher_probability(self, image: Tensor) -> Tensor:
         """Teacher's prediction (N, K, *S) float32 on images with fresh noise."""
         noisy = gaussian_noise(image, sigma=self.params.noise, clip=self.params.clip)
-        return softmax32(self.teacher(noisy))
+        return self.target(noisy)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from collections.abc import Mapping
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import Field
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from methods.base import Batch, MethodParams, Progress
 from methods.blocks.families import OneNet
 from methods.blocks.losses import supervised_loss
+from methods.blocks.perturb import strong_view
 
 
 class LabeledParams(MethodParams):
@@ -20,6 +22,12 @@ class LabeledParams(MethodParams):
         description="images per step: the labelled ones of all methods, or as many as"
         " labelled and unlabelled together (12 and 24 in the SSL4MIS protocol)",
     )
+    strong: bool = Field(False, description="strong intensity views, the control of weak/strong")
+
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "sup12": {"batch": "labeled"},
+        "sup24": {"batch": "both"},
+    }
 
 
 L = TypeVar("L", bound=LabeledParams)
@@ -37,4 +45,5 @@ class LabeledOnly(OneNet[L]):
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:  # noqa: ARG002
         """`L_sup`."""
-        return {"supervised": supervised_loss(self.student(batch.image), batch.label)}
+        image = strong_view(batch.image) if self.params.strong else batch.image
+        return {"supervised": supervised_loss(self.student(image), batch.label)}

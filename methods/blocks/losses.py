@@ -7,24 +7,42 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def dice_loss(probability: Tensor, label: Tensor, *, smooth: float = 1e-5) -> Tensor:
-    """Soft Dice loss with squared denominator, summed over the whole batch, background included.
+def soft_dice_loss(p: Tensor, q: Tensor, *, smooth: float = 1e-5) -> Tensor:
+    """Soft Dice loss of two maps, with squared denominator, summed over the whole batch.
 
-    `(1/K) sum_k [1 - (2 sum p_k y_k + s) / (sum p_k^2 + sum y_k^2 + s)]`, the form and the `s` of
+    `(1/K) sum_k [1 - (2 sum p_k q_k + s) / (sum p_k^2 + sum q_k^2 + s)]`, the form and the `s` of
     the SSL4MIS code base (github.com/HiLab-git/SSL4MIS, `utils/losses.py`).
 
     Args:
-        probability: (N, K, *S) in [0, 1].
-        label: (N, *S) int64 in [0, K).
+        p: (N, K, *S) in [0, 1].
+        q: same shape.
         smooth: `s`; a class absent from both sides costs nothing.
 
     Returns:
         0-d float32 in [0, 1].
     """
-    p = probability.float().transpose(0, 1).flatten(1)
-    y = F.one_hot(label.flatten(), p.shape[0]).T.to(p.dtype)
-    intersect, sizes = (p * y).sum(1), p.square().sum(1) + y.sum(1)
+    p, q = (value.float().transpose(0, 1).flatten(1) for value in (p, q))
+    intersect, sizes = (p * q).sum(1), p.square().sum(1) + q.square().sum(1)
     return (1 - (2 * intersect + smooth) / (sizes + smooth)).mean()
+
+
+def one_hot(label: Tensor, classes: int) -> Tensor:
+    """(N, K, *S) float32 of (N, *S) int64 in [0, K)."""
+    return F.one_hot(label, classes).movedim(-1, 1).float()
+
+
+def dice_loss(probability: Tensor, label: Tensor, *, smooth: float = 1e-5) -> Tensor:
+    """`soft_dice_loss` against a label map, background included.
+
+    Args:
+        probability: (N, K, *S) in [0, 1].
+        label: (N, *S) int64 in [0, K).
+        smooth: of `soft_dice_loss`.
+
+    Returns:
+        0-d float32 in [0, 1].
+    """
+    return soft_dice_loss(probability, one_hot(label, probability.shape[1]), smooth=smooth)
 
 
 def supervised_loss(logits: Tensor, label: Tensor) -> Tensor:

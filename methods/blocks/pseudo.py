@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.blocks.losses import softmax32
+from methods.blocks.losses import one_hot, soft_dice_loss, softmax32
 
 
 @torch.no_grad()
@@ -46,9 +46,5 @@ def masked_dice_loss(
     Returns:
         0-d float32 in [0, 1].
     """
-    p = softmax32(logits).transpose(0, 1).flatten(1)
-    weight = keep.flatten().to(p.dtype)
-    y = F.one_hot(label.flatten(), len(p)).T.to(p.dtype) * weight
-    p = p * weight
-    intersect, sizes = (p * y).sum(1), p.square().sum(1) + y.sum(1)
-    return (1 - (2 * intersect + smooth) / (sizes + smooth)).mean()
+    p, trusted = softmax32(logits), keep[:, None]
+    return soft_dice_loss(p * trusted, one_hot(label, p.shape[1]) * trusted, smooth=smooth)

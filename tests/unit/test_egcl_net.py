@@ -306,14 +306,14 @@ def test_multi_scale_consistency_by_hand() -> None:
     """Scales that agree give 0; the mean is taken over scales, pixels and classes."""
     build = Builder(UNetConfig(channels=(4, 4, 4, 4)), ndim=2, in_channels=1, classes=2, seed=0)
     net: Any = MultiScale(build, classes=2, ndim=2)
-    for head in (*net.heads, *[d.out for d in net.student.decoders]):
+    for head in (*net.heads.heads, *[d.out for d in net.student.decoders]):
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
     batch = Batch(
         torch.randn(1, 1, 16, 16), torch.zeros(1, 16, 16).long(), torch.randn(1, 1, 16, 16)
     )
     assert net(batch).consistency.item() == 0
-    nn.init.constant_(net.heads[0].bias[:1], math.log(3))
+    nn.init.constant_(net.heads.heads[0].bias[:1], math.log(3))
     # p of class 0 is 3/4 on one of three scales, 1/2 on the others: mean 7/12.
     spread = ((3 / 4 - 7 / 12) ** 2 + 2 * (1 / 2 - 7 / 12) ** 2) / 3
     assert net(batch).consistency.item() == pytest.approx(spread, rel=1e-5)

@@ -1,0 +1,60 @@
+"""Adversarial directions in image space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@contextmanager
+def untracked_statistics(net: nn.Module) -> Iterator[None]:
+    """Batch norm uses the statistics of its batch and does not add them to the running ones."""
+    norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def fgsm(image: Tensor, loss: Tensor, *, epsilon: float) -> Tensor:
+    """`x + eps sign(grad_x loss)` (Goodfellow et al. 2015, arXiv:1412.6572), detached.
+
+    Args:
+        image: (N, C, *S) that requires a gradient and from which `loss` was computed.
+        loss: 0-d; its graph is kept.
+        epsilon: in image units.
+    """
+    (gradient,) = torch.autograd.grad(loss, image, retain_graph=True)
+    return (image + epsilon * gradient.sign()).detach()
+
+
+def _of_rms(direction: Tensor, rms: float) -> Tensor:
+    """Scale every image's direction to a root mean square over its pixels."""
+    own = direction.flatten(1).square().mean(1).sqrt().clamp(min=1e-12)
+    return direction * (rms / own).view(-1, *[1] * (direction.ndim - 1))
+
+
+def virtual_adversarial(
+    image: Tensor, distance: Callable[[Tensor], Tensor], *, probe: float, magnitude: float
+) -> Tensor:
+    """Direction in which a prediction changes most, by one power step (Miyato et al. 2018).
+
+    Args:
+        image: (N, C, *S).
+        distance: of the prediction at a perturbed image from that at the image, 0-d.
+        probe: size of the random probe, root mean square in image units.
+        magnitude: size of the result, root mean square in image units.
+
+    Returns:
+        (N, C, *S), without gradient.
+    """
+    start = _of_rms(torch.rand_like(image) - 0.5, probe).requires_grad_()
+    (gradient,) = torch.autograd.grad(distance(image + start), start)
+    return _of_rms(gradient, magnitude).detach()

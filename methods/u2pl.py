@@ -1,0 +1,140 @@
+"""U2PL, unreliable pseudo-labels (Wang et al. 2022, arXiv:2203.03884).
+
+    H_i = -sum_k p'_ik ln p'_ik of the teacher;   reliable: H_i <= its a-quantile, a: 0.8 -> 1
+    L_pseudo = |Omega| / |reliable| mean_{reliable} CE(z_i, argmax p'_i)         on CutMix images
+    L_c = mean_k mean_{anchors} -ln e^{<z, z+_k>/T} / (e^{<z, z+_k>/T} + sum_n e^{<z, z-_kn>/T})
+    L = L_sup(x_l, y) + L_pseudo + w_c L_c
+
+Anchors of class k: pixels of k with H_i at most the alpha-quantile, alpha = 0.2 (1 - t/T), labelled
+ones always, where p'_ik > 0.3. z+_k: mean of the teacher's features at them. z-_k: a memory of the
+teacher's features at pixels with H_i at least the (1 - alpha)-quantile that are surely not k.
+Deviations, all of the contrast mended as the published code has it wrong for few classes:
+- surely not k: label or argmax differs from k and the rank of k among the classes is at least
+  `low_rank` (code: ranks 3 to 20 of pixels that carry label k, an empty set on labelled pixels);
+- classes keep their own index where one is absent;
+- all negatives of a class's memory are used (code: 50 drawn per anchor from a longer memory);
+- features at a quarter of the resolution; weight of L_c 0.1 as the authors advise, from `start` on;
+- the student is tested, the teacher (train mode) is logged beside it.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.base import Batch, NetBuilder, Progress, SegNet, View
+from methods.blocks.contrast import Memory, nearest_at, prototype_loss, sample_masks
+from methods.blocks.ema import copy_weights, ema_update
+from methods.blocks.entropy import entropy
+from methods.blocks.families import EMAParams, WithTeacher
+from methods.blocks.heads import ProjectionHead
+from methods.blocks.losses import masked_mean, softmax32, supervised_loss
+from methods.blocks.strong import cutmix
+
+# Quantiles are taken over at most this many pixels.
+_MOST = 1_000_000
+
+
+class U2PLParams(EMAParams):
+    """Weights, reliability, contrast."""
+
+    weight: float = Field(1.0, ge=0, description="weight of the pseudo term")
+    ramp: float = Field(1e-9, gt=0, le=1, description="share of the run until it is full")
+    weight_contrast: float = Field(0.1, ge=0, description="weight of the contrast")
+    start: float = Field(1 / 30, ge=0, lt=1, description="share of the run on labels alone")
+    alpha: float = Field(0.2, gt=0, lt=0.5, description="first share of unreliable pixels")
+    confident: float = Field(0.3, ge=0, lt=1, description="least probability of an anchor")
+    low_rank: int | None = Field(None, ge=1, description="least rank of a negative; null: K // 2")
+    temperature: float = Field(0.5, gt=0, description="T of the contrast")
+    cutmix: float = Field(0.5, ge=0, le=1, description="probability of CutMix")
+    dim: int = Field(256, ge=2, description="size of the embedding")
+    anchors: int = Field(256, ge=1, description="anchors per class")
+    memory: int = Field(256, ge=1, description="negatives per class")
+
+
+def quantile(value: Tensor, q: float) -> Tensor:
+    """Quantile of all entries, 0-d; of an evenly spaced part where there are many."""
+    flat = value.flatten()
+    return flat[:: 1 + len(flat) // _MOST].quantile(q)
+
+
+class U2PL(WithTeacher[U2PLParams]):
+    """Reliable pixels are labels, unreliable ones negatives."""
+
+    Params = U2PLParams
+    title = "U2PL"
+    paper = "Wang et al. 2022, arXiv:2203.03884"
+
+    def setup(self, build_net: NetBuilder) -> None:
+        """Student and teacher with representation heads, memory of negatives."""
+        super().setup(build_net)
+        channels, dim = self.student.feature_channels, self.params.dim
+        self.head = ProjectionHead(channels, dim, ndim=self.ndim)
+        self.teacher_head = ProjectionHead(channels, dim, ndim=self.ndim).requires_grad_(False)
+        copy_weights(self.teacher_head, self.head)
+        self.memory = Memory(groups=1, classes=self.classes, size=self.params.memory, dim=dim)
+
+    def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        """`L_sup`, the pseudo term and the contrast."""
+        p = self.params
+        if t.fraction < p.start:
+            return {"supervised": supervised_loss(self.student(batch.image), batch.label)}
+        label_u = self.target(batch.unlabeled).argmax(1)
+        x_u, label_u = cutmix(batch.unlabeled, label_u, probability=p.cutmix)
+        images, label = torch.cat([batch.image, x_u]), torch.cat([batch.label, label_u])
+        with torch.no_grad():
+            view_t = _view(self.teacher, images)
+            p_t, z_t = softmax32(view_t.logits), self.teacher_head(view_t.features)
+        view = _view(self.student, images)
+        logits_l, logits_u = batch.split(view.logits)
+        u = entropy(batch.split(p_t)[1])
+        reliable = u <= quantile(u, 1 - p.alpha * (1 - t.fraction))
+        ce = F.cross_entropy(logits_u.float(), label_u, reduction="none")
+        pseudo = masked_mean(ce, reliable) / reliable.float().mean().clamp(min=1e-6)
+        contrast = self.contrast(self.head(view.features), z_t, p_t, label, len(batch.image), t)
+        return {
+            "supervised": supervised_loss(logits_l, batch.label),
+            "pseudo": p.weight_at(t) * pseudo,
+            "contrast": p.weight_contrast * contrast,
+        }
+
+    def contrast(
+        self, z: Tensor, z_t: Tensor, p_t: Tensor, label: Tensor, labeled: int, t: Progress
+    ) -> Tensor:
+        """`L_c`, 0-d.
+
+        Args:
+            z: (N, D, *G) student's embeddings.
+            z_t: (N, D, *G) teacher's.
+            p_t: (N, K, *S) teacher's probability.
+            label: (N, *S) true and pseudo-labels.
+            labeled: number of labelled images, which come first.
+            t: position in the run.
+        """
+        p, k = self.params, self.classes
+        alpha = p.alpha * (1 - t.fraction)
+        p_t, label = (nearest_at(v, z.shape[2:]) for v in (p_t, label))
+        u = entropy(p_t)
+        low, high = u <= quantile(u[labeled:], alpha), u >= quantile(u[labeled:], 1 - alpha)
+        low[:labeled] = True
+        vectors, keys, prob = (v.movedim(1, 0).flatten(1).T for v in (z, z_t, p_t))
+        own = label.flatten() == torch.arange(k, device=label.device)[:, None]
+        anchor = own & low.flatten() & (p.confident < prob.T)
+        centre = F.normalize(anchor.to(keys.dtype) @ keys, dim=1)
+        rank = prob.argsort(1, descending=True).argsort(1).T
+        negative = ~own & high.flatten() & (rank >= (p.low_rank or k // 2))
+        self.memory.write(0, sample_masks(keys, negative, count=p.memory))
+        drawn = sample_masks(vectors, anchor, count=p.anchors)
+        self.observe(anchor_classes=anchor.any(1).sum(), negatives=negative.sum())
+        return prototype_loss(drawn, centre, self.memory.read(0), temperature=p.temperature)
+
+    def after_step(self, t: Progress) -> None:
+        """EMA of network and head."""
+        super().after_step(t)
+        ema_update(self.teacher_head, self.head, decay=self.params.decay, step=t.step)
+
+
+def _view(net: SegNet, image: Tensor) -> View:
+    return net.decode(net.encode(image))
