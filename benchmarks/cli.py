@@ -188,6 +188,19 @@ def ablate(
         _out.print(str(path), highlight=False)
 
 
+@app.command(epilog=_example("compare reports/acdc_cpu/cases.csv mean_teacher supervised"))
+def compare(
+    cases: Annotated[Path, typer.Argument(help="A cases.csv, of this suite or in its columns.")],
+    better: Annotated[str, typer.Argument(help="Method whose score counts positive.")],
+    than: Annotated[str, typer.Argument(help="Method that is subtracted.")],
+    metric: Annotated[str, typer.Option(help="Column of scores; more is better.")] = "dice",
+) -> None:
+    """Compare two methods on any case table: tests, intervals, equivalence."""
+    from benchmarks.statistics.commands import compare_file
+
+    _show(compare_file(cases, better, than, metric=metric), as_json=False)
+
+
 @app.command(epilog=_example("methods --json"))
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,

@@ -122,6 +122,21 @@ class GridConfig(Strict):
         return self
 
 
+class ContrastConfig(Strict):
+    """A comparison declared before the results are seen."""
+
+    name: str = Field(min_length=1)
+    better: str = Field(description="method whose score counts positive")
+    than: str = Field(description="method that is subtracted")
+
+
+class ClaimConfig(Strict):
+    """A claim, and the contrasts that must all be superior for it to be supported."""
+
+    text: str = Field(min_length=1)
+    contrasts: tuple[str, ...] = Field(min_length=1)
+
+
 class SweepConfig(Strict):
     """Variants made from methods and lists of parameter values, all combinations of them."""
 
@@ -148,6 +163,8 @@ class BenchmarkConfig(Strict):
     train: TrainConfig
     methods: dict[str, dict[str, Any]]
     sweeps: dict[str, SweepConfig] = Field(default_factory=dict)
+    contrasts: tuple[ContrastConfig, ...] = ()
+    claim: ClaimConfig | None = None
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")
@@ -159,6 +176,19 @@ class BenchmarkConfig(Strict):
             missing = sorted(set(wanted) - set(blocks))
             if missing:
                 raise ValueError(f"no block `{kind}.{missing[0]}`; add one (it may be empty: {{}})")
+        return self
+
+    @model_validator(mode="after")
+    def _contrasts_known(self) -> BenchmarkConfig:
+        for contrast in self.contrasts:
+            for method in (contrast.better, contrast.than):
+                if method not in self.grid.methods:
+                    hint = nearest(method, self.grid.methods)
+                    raise ValueError(f"contrast '{contrast.name}' names '{method}': {hint}")
+        names = [contrast.name for contrast in self.contrasts]
+        for name in self.claim.contrasts if self.claim else ():
+            if name not in names:
+                raise ValueError(f"claim.contrasts names '{name}': {nearest(name, names)}")
         return self
 
     def swept(self, sweep: str) -> BenchmarkConfig:
@@ -185,6 +215,7 @@ class BenchmarkConfig(Strict):
         fields["name"] = f"{self.name}_{sweep}"
         fields["grid"] |= {"methods": list(made), "baseline": None}
         fields["methods"] |= made
+        fields |= {"contrasts": [], "claim": None}
         return check(BenchmarkConfig, fields, where=f"sweeps.{sweep}")
 
     def train_for(self, dataset: str) -> TrainConfig:

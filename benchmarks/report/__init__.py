@@ -20,7 +20,8 @@ def build_report(config: BenchmarkConfig, *, root: Path) -> list[Path]:
     """Write everything in `reports/<name>/` that is made of the grid's case tables.
 
     `cases.csv`, `table.csv`, `classes.csv`, `differences.csv`, `table.md`, `table.tex`,
-    `metrics.json`, `dice.{svg,pdf,png}` and one `overlay-<dataset>.png` per data set with showcase
+    `metrics.json`, `dice.{svg,pdf,png}`, for declared contrasts `contrasts.{csv,md}` with the
+    verdict and `forest.{svg,pdf,png}`, and one `overlay-<dataset>.png` per data set with showcase
     files (in `local/` unless the data are synthetic). Equal input gives equal bytes.
 
     Args:
@@ -35,6 +36,7 @@ def build_report(config: BenchmarkConfig, *, root: Path) -> list[Path]:
         ConfigError: the grid names an unknown method or data set.
     """
     from benchmarks.files import write_text
+    from benchmarks.report.contrasts import write_contrasts
     from benchmarks.report.facts import collect_facts
     from benchmarks.report.figures import dice_figure
     from benchmarks.report.load import load_cases
@@ -51,6 +53,7 @@ def build_report(config: BenchmarkConfig, *, root: Path) -> list[Path]:
         *_write_tables(config, facts, results, folder=folder),
         *dice_figure(config, facts, results, folder=folder),
         *overlay_figures(config, facts, results.cases, root=root),
+        *write_contrasts(config, results.cases, folder=folder, decimals=DECIMALS),
     ]
 
 

@@ -25,9 +25,9 @@ def markdown(benchmark: str, sections: list[Section]) -> str:
     """
     parts = [f"# Results of benchmark `{benchmark}`"]
     for section in sections:
-        parts += [f"## {section.title}", _pipe_table(section.header, section.rows)]
+        parts += [f"## {section.title}", pipe_table(section.header, section.rows)]
         if section.differences:
-            parts.append(_pipe_table(section.difference_header, section.differences))
+            parts.append(pipe_table(section.difference_header, section.differences))
         parts.append("\n".join(f"- {note}" for note in section.notes))
     return "\n\n".join(parts) + "\n"
 
@@ -73,7 +73,8 @@ def csv(frame: pd.DataFrame, *, decimals: int | None = None) -> str:
     return text
 
 
-def _pipe_table(header: tuple[str, ...], rows: Rows) -> str:
+def pipe_table(header: tuple[str, ...], rows: Rows) -> str:
+    """A Markdown table, the first column left, the others right."""
     rule = ("---", *("---:" for _ in header[1:]))
     cells = ([c.replace("|", r"\|") for c in row] for row in (header, rule, *rows))
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
