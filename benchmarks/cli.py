@@ -201,6 +201,40 @@ def compare(
     _show(compare_file(cases, better, than, metric=metric), as_json=False)
 
 
+@app.command(epilog=_example("tune acdc egcl_net ua_mt --labels 7 --trials 30"))
+def tune(
+    dataset: Dataset,
+    methods: Annotated[list[str], typer.Argument(help="Methods; each gets the same budget.")],
+    labels: Annotated[int, typer.Option(min=1, help="Labelled patients.")],
+    params: Params = PARAMS,
+    trials: Annotated[int, typer.Option(min=1, help="Trials per method.")] = 30,
+    seeds: Annotated[str, typer.Option(help="Runs of every trial.")] = "0,1",
+    iterations: Annotated[int | None, typer.Option(min=1, help="Of every run.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option(help="NAME=LOW:HIGH[:log], in place of the declared.")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds per method.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once; 1 allows pruning.")] = None,
+    storage: Annotated[str | None, typer.Option(help="Database URL, for several machines.")] = None,
+    apply: Annotated[Path | None, typer.Option(help="Params file that takes the values.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Search parameters on validation patients alone; call again to go on."""
+    from benchmarks.commands.tuning import TuneOptions
+    from benchmarks.commands.tuning import tune as search
+
+    try:
+        chosen = tuple(int(seed) for seed in seeds.split(","))
+    except ValueError:
+        raise ConfigError(f"--seeds '{seeds}': give whole numbers such as 0,1") from None
+    options = TuneOptions(
+        labels, trials, chosen, iterations, tuple(parameter or ()), timeout, jobs, storage, apply,
+        device,
+    )  # fmt: skip
+    for path in search(_config(params, dataset), dataset, tuple(methods), options, ROOT):
+        _out.print(str(path), highlight=False)
+
+
 @app.command(epilog=_example("methods --json"))
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,

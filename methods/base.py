@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 from torch import Tensor, nn
 
 
@@ -39,6 +39,17 @@ class MethodParams(BaseModel):
             known = ", ".join(cls.presets) or "none"
             raise ValueError(f"unknown preset '{name}'; there are: {known}")
         return {**cls.presets[name], **given}
+
+
+def tuned(low: float, high: float, *, log: bool = False) -> dict[str, JsonValue]:
+    """`json_schema_extra` of a parameter that is tuned by default, with its range.
+
+    Args:
+        low: smallest value.
+        high: largest value.
+        log: drawn evenly on a logarithmic scale.
+    """
+    return {"tune": [low, high, *(["log"] if log else [])]}
 
 
 @dataclass(frozen=True)

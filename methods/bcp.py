@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import Batch, Progress
+from methods.base import Batch, Progress, tuned
 from methods.blocks.components import largest_components
 from methods.blocks.families import EMAParams, WithTeacher
 from methods.blocks.losses import masked_mean
@@ -35,7 +35,12 @@ from methods.blocks.pseudo import masked_dice_loss
 class BCPParams(EMAParams):
     """Boxes, weight of pseudo regions, first stage, teacher."""
 
-    weight: float = Field(0.5, ge=0, description="alpha, weight of the pseudo regions")
+    weight: float = Field(
+        0.5,
+        ge=0,
+        description="alpha, weight of the pseudo regions",
+        json_schema_extra=tuned(0.05, 5.0, log=True),
+    )
     ramp: float = Field(1e-9, gt=0, le=1, description="share of the run until it is full")
     side: float = Field(2 / 3, gt=0, lt=1, description="side of the box, share of the image's")
     pretrain: float = Field(0.25, ge=0, lt=1, description="share of the run on labels alone")

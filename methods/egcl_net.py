@@ -31,7 +31,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from methods.base import Batch, Method, NetBuilder, Progress
+from methods.base import Batch, Method, NetBuilder, Progress, tuned
 from methods.blocks.averages import Averaged, AverageKind, averager
 from methods.blocks.contrast import (
     Memory,
@@ -63,11 +63,21 @@ class EGCLParams(GroupParams):
     embed_from: Literal["decoder", "encoder"] = Field(
         "decoder", description="decoder map at stride 4, or encoder map at stride 8"
     )
-    tau_c: float = Field(0.1, gt=0, description="contrastive temperature")
+    tau_c: float = Field(
+        0.1,
+        gt=0,
+        description="contrastive temperature",
+        json_schema_extra=tuned(0.05, 0.5, log=True),
+    )
     w_low: float = Field(1 / 3, ge=0, description="share of the low-entropy term")
     w_high: float = Field(1 / 3, ge=0, description="share of the high-entropy term")
     w_cross: float = Field(1 / 3, ge=0, description="share of the high-to-low term")
-    lam_con: float = Field(0.1, ge=0, description="largest contrastive weight; 0: no contrast")
+    lam_con: float = Field(
+        0.1,
+        ge=0,
+        description="largest contrastive weight; 0: no contrast",
+        json_schema_extra=tuned(0.01, 1.0, log=True),
+    )
     con_ramp: Literal["ramp", "none"] = Field("ramp", description="growth of that weight")
     start: float = Field(1 / 30, ge=0, lt=1, description="share of the run before contrast")
     weight: float = Field(0.1, ge=0, description="largest consistency weight")

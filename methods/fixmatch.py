@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Batch, MethodParams, Progress
+from methods.base import Batch, MethodParams, Progress, tuned
 from methods.blocks.families import OneNet
 from methods.blocks.losses import softmax32, supervised_loss
 from methods.blocks.pseudo import masked_cross_entropy, pseudo_label
@@ -25,7 +25,12 @@ from methods.blocks.strong import strong_cutmix
 class FixMatchParams(MethodParams):
     """Weight, threshold and CutMix."""
 
-    weight: float = Field(1.0, ge=0, description="weight of the pseudo term")
+    weight: float = Field(
+        1.0,
+        ge=0,
+        description="weight of the pseudo term",
+        json_schema_extra=tuned(0.1, 10.0, log=True),
+    )
     threshold: float = Field(0.95, ge=0, lt=1, description="least confidence of a pseudo-label")
     cutmix: float = Field(0.5, ge=0, le=1, description="probability of CutMix")
 

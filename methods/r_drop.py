@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Batch, Progress
+from methods.base import Batch, Progress, tuned
 from methods.blocks.divergence import jeffreys
 from methods.blocks.families import OneNet, RampParams
 from methods.blocks.losses import supervised_loss
@@ -23,7 +23,12 @@ from methods.blocks.losses import supervised_loss
 class RDropParams(RampParams):
     """Weight and ramp."""
 
-    weight: float = Field(1.0, ge=0, description="largest weight of the divergence")
+    weight: float = Field(
+        1.0,
+        ge=0,
+        description="largest weight of the divergence",
+        json_schema_extra=tuned(0.1, 10.0, log=True),
+    )
 
 
 class RDrop(OneNet[RDropParams]):

@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import Batch, NetBuilder, Progress, SegNet, View
+from methods.base import Batch, NetBuilder, Progress, SegNet, View, tuned
 from methods.blocks.contrast import Memory, nearest_at, prototype_loss, sample_masks
 from methods.blocks.ema import copy_weights, ema_update
 from methods.blocks.entropy import entropy
@@ -40,7 +40,12 @@ _MOST = 1_000_000
 class U2PLParams(EMAParams):
     """Weights, reliability, contrast."""
 
-    weight: float = Field(1.0, ge=0, description="weight of the pseudo term")
+    weight: float = Field(
+        1.0,
+        ge=0,
+        description="weight of the pseudo term",
+        json_schema_extra=tuned(0.1, 10.0, log=True),
+    )
     ramp: float = Field(1e-9, gt=0, le=1, description="share of the run until it is full")
     weight_contrast: float = Field(0.1, ge=0, description="weight of the contrast")
     start: float = Field(1 / 30, ge=0, lt=1, description="share of the run on labels alone")

@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Batch, Progress
+from methods.base import Batch, Progress, tuned
 from methods.blocks.families import EMAParams, WithTeacher
 from methods.blocks.losses import supervised_loss
 from methods.blocks.pseudo import masked_cross_entropy, pseudo_label
@@ -29,7 +29,12 @@ from methods.blocks.strong import strong_cutmix
 class UniMatchV2Params(EMAParams):
     """Weight, decay, threshold and CutMix."""
 
-    weight: float = Field(1.0, ge=0, description="weight of the pseudo term")
+    weight: float = Field(
+        1.0,
+        ge=0,
+        description="weight of the pseudo term",
+        json_schema_extra=tuned(0.1, 10.0, log=True),
+    )
     ramp: float = Field(1e-9, gt=0, le=1, description="share of the run until it is full")
     decay: float = Field(0.996, ge=0, lt=1, description="EMA decay of the teacher")
     threshold: float = Field(0.95, ge=0, lt=1, description="least confidence of a pseudo-label")

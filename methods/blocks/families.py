@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Architecture, Method, MethodParams, NetBuilder, Progress
+from methods.base import Architecture, Method, MethodParams, NetBuilder, Progress, tuned
 from methods.blocks.ema import copy_weights, ema_update, gaussian_noise
 from methods.blocks.losses import softmax32
 from methods.blocks.ramps import sigmoid_ramp
@@ -33,7 +33,12 @@ class OneNet(Method[P]):
 class RampParams(MethodParams):
     """Parameters of methods with one unlabelled term and a ramped weight."""
 
-    weight: float = Field(0.1, ge=0, description="largest weight of the unlabelled term")
+    weight: float = Field(
+        0.1,
+        ge=0,
+        description="largest weight of the unlabelled term",
+        json_schema_extra=tuned(0.01, 10.0, log=True),
+    )
     ramp: float = Field(1.0, gt=0, le=1, description="share of the run until the weight is full")
 
     def weight_at(self, t: Progress) -> float:

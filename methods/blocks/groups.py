@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import MethodParams
+from methods.base import MethodParams, tuned
 from methods.blocks.contrast import Traits
 from methods.blocks.entropy import normalized_entropy
 from methods.blocks.ramps import sigmoid_ramp
@@ -48,7 +48,13 @@ class GroupParams(MethodParams):
         "percentile_decay",
         "per_class_percentile",
     ] = Field("fixed", description="how the threshold is found")
-    tau: float = Field(0.5, gt=0, lt=1, description="entropy threshold, on entropy in [0, 1]")
+    tau: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="entropy threshold, on entropy in [0, 1]",
+        json_schema_extra=tuned(0.1, 0.75),
+    )
     tau_start: float = Field(0.3, gt=0, lt=1, description="first threshold of split: ramp")
     tau_end: float = Field(0.6, gt=0, lt=1, description="last threshold of split: ramp")
     quantile: float = Field(0.8, gt=0, lt=1, description="of the percentile splits")

@@ -1,0 +1,137 @@
+"""What a search leaves behind: trials, best values, figures, and values put into a params file."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import optuna.visualization.matplotlib as draw
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from optuna.trial import TrialState
+from ruamel.yaml import YAML
+
+from benchmarks.errors import ConfigError
+from benchmarks.files import write_text
+from benchmarks.report.style import figure_style, save
+from benchmarks.tune.study import Plan, done
+
+
+def write_results(study: optuna.Study, plan: Plan, folder: Path) -> list[Path]:
+    """Write `trials.csv`, `best.yaml` and the figures of one method.
+
+    Args:
+        study: with at least one finished trial, or nothing but `trials.csv` is written.
+        plan: of the study.
+        folder: to write to.
+
+    Returns:
+        The files.
+    """
+    write_text(folder / "trials.csv", _trials(study, plan).to_csv(index=False, float_format="%.6g"))
+    files = [folder / "trials.csv"]
+    if not study.get_trials(states=(TrialState.COMPLETE,)):
+        return files
+    best = {
+        "method": plan.method, "dataset": plan.dataset, "labels": plan.labels,
+        "validation_dice": round(study.best_value, 6), "values": study.best_params,
+    }  # fmt: skip
+    stream = io.StringIO()
+    YAML().dump(best, stream)
+    write_text(folder / "best.yaml", stream.getvalue())
+    return [*files, folder / "best.yaml", *_figures(study, plan, folder)]
+
+
+def _trials(study: optuna.Study, plan: Plan) -> pd.DataFrame:
+    """One row per trial: number, state, mean Dice, Dice by seed, values."""
+    rows = []
+    for trial in study.trials:
+        dice = trial.user_attrs.get("dice", [float("nan")] * len(plan.seeds))
+        rows.append(
+            {
+                "number": trial.number,
+                "state": trial.state.name.lower(),
+                "validation_dice": trial.value if trial.value is not None else float("nan"),
+                **{f"dice_seed{s}": d for s, d in zip(plan.seeds, dice, strict=True)},
+                **trial.params,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _figures(study: optuna.Study, plan: Plan, folder: Path) -> list[Path]:
+    """History always; importance, parallel coordinates and contour where there is enough."""
+    finished = len(study.get_trials(states=(TrialState.COMPLETE,)))
+    plots: dict[str, Callable[[optuna.Study], object]] = {"history": draw.plot_optimization_history}
+    if finished > 2:
+        plots["parallel_coordinate"] = draw.plot_parallel_coordinate
+        if len(plan.space) > 1:
+            plots |= {"importance": draw.plot_param_importances, "contour": draw.plot_contour}
+    files = []
+    for name, plot in plots.items():
+        with figure_style(), warnings.catch_warnings():
+            # Optuna calls its matplotlib figures experimental; layouts of several axes are its own.
+            warnings.simplefilter("ignore")
+            made: Any = plot(study)
+            axes = made if hasattr(made, "figure") else made.flat[0]
+            figure: Figure = axes.figure
+            figure.set_size_inches(*((9, 9) if name == "contour" else (7.2, 4.2)))
+            figure.tight_layout()
+            files.append(save(figure, folder / f"{name}.png"))
+            plt.close(figure)
+    return files
+
+
+def budget(studies: Sequence[tuple[Plan, optuna.Study]]) -> str:
+    """The budget of every method as CSV: what a fair comparison of tuned methods must state."""
+    rows = []
+    for plan, study in studies:
+        whole = study.get_trials(states=(TrialState.COMPLETE,))
+        rows.append(
+            {
+                "method": plan.method,
+                "trials": done(study),
+                "pruned": done(study) - len(whole),
+                "failed": len(study.get_trials(states=(TrialState.FAIL,))),
+                "seeds": len(plan.seeds),
+                "iterations": plan.config.train_for(plan.dataset).iterations,
+                "parameters": " ".join(r.name for r in plan.space),
+                "best_validation_dice": study.best_value if whole else float("nan"),
+            }
+        )
+    return pd.DataFrame(rows).to_csv(index=False, float_format="%.6f")
+
+
+def apply_best(study: optuna.Study, plan: Plan, params: Path) -> None:
+    """Write the best values into a params file; everything else, comments included, stays.
+
+    Raises:
+        ConfigError: no finished trial, or the file cannot be read.
+    """
+    if not study.get_trials(states=(TrialState.COMPLETE,)):
+        raise ConfigError(f"no finished trial of {plan.method} to apply; run more trials")
+    yaml = YAML()
+    yaml.width = 100
+    yaml.preserve_quotes = True
+    try:
+        tree: Any = yaml.load(params.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read '{params}': {error}") from None
+    for name, value in study.best_params.items():
+        *path, last = (
+            name.split(".") if name.startswith("train.") else ("methods", plan.method, name)
+        )
+        block = tree
+        for part in path:
+            if block.get(part) is None:
+                block[part] = {}
+            block = block[part]
+        block[last] = round(value, 6) if isinstance(value, float) else value
+    stream = io.StringIO()
+    yaml.dump(tree, stream)
+    write_text(params, stream.getvalue())

@@ -1,0 +1,209 @@
+"""The search on a tiny phantom: budget, resume, results, and test patients that do not exist."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from benchmarks.commands.tuning import TuneOptions, tune
+from benchmarks.config import BenchmarkConfig
+from benchmarks.errors import ConfigError, DataError
+from benchmarks.grid import prepared_folder, split_file
+from benchmarks.run import Place
+from benchmarks.stages import prepare_dataset, split_dataset
+from benchmarks.tune.sandbox import make_sandbox
+from benchmarks.tune.space import Range, declared_ranges, parse_range, space_of
+from benchmarks.tune.study import Plan, equal_budget, open_storage, run_study
+from datasets import load_dataset
+from datasets.split import load_split
+from datasets.store import open_prepared
+from methods import load_method
+
+CODE = Path(__file__).parents[2]
+PARAMS: dict[str, Any] = {
+    "name": "tiny",
+    "grid": {"datasets": ["phantom_acdc"], "methods": ["mean_teacher", "egcl_net"], "seeds": [0]},
+    "data": {
+        "phantom_acdc": {
+            "labels": [2],
+            "prepare": {"size": [32, 32]},
+            "split": {"scheme": "seeded", "val": 2, "test": 2},
+            "train": {},
+        }
+    },
+    "train": {
+        "iterations": 2, "labeled_batch": 2, "unlabeled_batch": 2, "validations": 1,
+        "network": {"kind": "unet", "channels": [4, 4, 8, 8]},
+    },
+    "methods": {"mean_teacher": {}, "egcl_net": {"anchors": 8, "keys": 16}},
+}  # fmt: skip
+CONFIG = BenchmarkConfig.model_validate(PARAMS)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with the code linked and a phantom prepared and split."""
+    root = tmp_path_factory.mktemp("root")
+    for name in ("benchmarks", "methods"):
+        (root / name).symlink_to(CODE / name)
+    (root / "datasets").mkdir()
+    for path in (CODE / "datasets").glob("*.py"):
+        (root / "datasets" / path.name).symlink_to(path)
+    adapter = load_dataset("phantom_acdc")
+    options = adapter.FetchParams.model_validate({"patients": 8, "matrix": 32})
+    adapter.fetch(root / "data/raw/phantom_acdc", options)
+    prepare_dataset(CONFIG, "phantom_acdc", root, jobs=1)
+    split_dataset(CONFIG, "phantom_acdc", root)
+    return root
+
+
+@pytest.fixture
+def options() -> TuneOptions:
+    return TuneOptions(
+        labels=2, trials=3, seeds=(0, 1), iterations=None, parameters=(), timeout=None, jobs=1,
+        storage=None, apply=None, device="cpu",
+    )  # fmt: skip
+
+
+def test_ranges_are_declared_or_given() -> None:
+    params = load_method("egcl_net").Params
+    assert declared_ranges(params) == [
+        Range("tau", 0.1, 0.75),
+        Range("tau_c", 0.05, 0.5, log=True),
+        Range("lam_con", 0.01, 1.0, log=True),
+    ]
+    assert parse_range("tau_c=0.1:1:log", "egcl_net") == Range("tau_c", 0.1, 1, log=True)
+    assert parse_range("anchors=16:64", "egcl_net") == Range("anchors", 16, 64, integer=True)
+    lr = parse_range("train.optimizer.lr=0.01:0.2:log", "supervised")
+    assert lr == Range("train.optimizer.lr", 0.01, 0.2, log=True)
+    with pytest.raises(ConfigError, match="declares a range"):
+        space_of("supervised", [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tau=1", "tau=0.5:0.1", "tau=a:b", "tau_c=0:1:log", "tau=0.1:0.2:lin", "tau=0.1:0.2:log:x"],
+)
+def test_bad_ranges_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="LOW:HIGH"):
+        parse_range(text, "egcl_net")
+
+
+def test_unknown_parameter_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="tau_c"):
+        parse_range("tauc=0.1:0.2", "egcl_net")
+
+
+def test_no_test_patient_is_in_the_sandbox(root: Path, tmp_path: Path) -> None:
+    """Neither an array nor a name of one; reading a test case fails."""
+    sandbox = make_sandbox(CONFIG, "phantom_acdc", root, tmp_path / "box")
+    split = load_split(split_file(root, CONFIG, "phantom_acdc"))
+    data = open_prepared(prepared_folder(sandbox, CONFIG, "phantom_acdc"))
+    whole = open_prepared(prepared_folder(root, CONFIG, "phantom_acdc"))
+    (fold,) = split.folds
+    assert fold.test
+    assert {c.patient for c in data.cases} == set(fold.train) | set(fold.val)
+    (boxed,) = load_split(split_file(sandbox, CONFIG, "phantom_acdc")).folds
+    assert (boxed.train, boxed.val, boxed.test) == (fold.train, fold.val, ())
+    tested = next(c.case for c in whole.cases if c.patient in fold.test)
+    with pytest.raises(DataError, match="no case"):
+        data.image(tested)
+    texts = [p.read_text() for p in (sandbox / "data").rglob("*.json")]
+    names = [str(p) for p in (sandbox / "data").rglob("*")] + texts
+    assert texts and not any(patient in text for patient in fold.test for text in names)
+    make_sandbox(CONFIG, "phantom_acdc", root, tmp_path / "box")  # again, over itself
+
+
+def test_search_gives_every_method_the_same_budget_and_goes_on(
+    root: Path, options: TuneOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tune(CONFIG, "phantom_acdc", ("mean_teacher", "egcl_net"), options, root)
+    target = root / "reports/tuning/tiny-phantom_acdc-l2"
+    assert all(path.is_file() and path.stat().st_size for path in files)
+    names = {path.name for path in (target / "egcl_net").iterdir()}
+    assert names >= {"trials.csv", "best.yaml", "history.png", "parallel_coordinate.png"}
+    budgets = pd.read_csv(target / "budget.csv")
+    assert budgets["trials"].tolist() == [3, 3] and budgets["seeds"].tolist() == [2, 2]
+    trials = pd.read_csv(target / "egcl_net/trials.csv")
+    assert trials["tau"].between(0.1, 0.75).all()
+    mean = (trials["dice_seed0"] + trials["dice_seed1"]) / 2
+    assert mean.to_numpy() == pytest.approx(trials["validation_dice"].to_numpy(), abs=1e-5)
+
+    def untouched(*_: object, **__: object) -> None:
+        raise AssertionError("a finished study trains nothing")
+
+    monkeypatch.setattr("benchmarks.tune.study.run_cells", untouched)
+    tune(CONFIG, "phantom_acdc", ("mean_teacher", "egcl_net"), options, root)
+
+
+def _plan(**changed: Any) -> Plan:
+    space = (Range("weight", 0.01, 1.0, log=True),)
+    given = {"labels": 2, "seeds": (0, 1), "space": space, "trials": 2, "jobs": 1, **changed}
+    return Plan(CONFIG, "phantom_acdc", "mean_teacher", **given)
+
+
+def test_trial_of_a_dead_process_is_repeated_and_finished_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    scores: list[float] = []
+
+    def fake(plan: Plan, trial: optuna.Trial, _: Place) -> float:
+        scores.append(plan.space[0].draw(trial))
+        return scores[-1]
+
+    monkeypatch.setattr("benchmarks.tune.study.score", fake)
+    search = partial(
+        run_study, place=Place(tmp_path), name="s", folder=tmp_path / "s", url=None, say=print
+    )
+    before = [t.params for t in search(_plan(trials=2)).trials]
+    dead = optuna.create_study(
+        study_name="s", storage=open_storage(tmp_path / "s", None), load_if_exists=True,
+        direction="maximize",
+    ).ask()  # fmt: skip
+    lost = dead.suggest_float("weight", 0.01, 1.0, log=True)
+    study = search(_plan(trials=3))
+    states = [t.state for t in study.trials]
+    assert states == [TrialState.COMPLETE] * 2 + [TrialState.FAIL, TrialState.COMPLETE]
+    assert study.trials[3].params == {"weight": lost}
+    assert [t.params for t in study.trials[:2]] == before
+
+
+def test_budgets_must_be_equal_and_seeds_several() -> None:
+    equal_budget([_plan(), _plan()])
+    with pytest.raises(ConfigError, match="equal budgets"):
+        equal_budget([_plan(), _plan(trials=5)])
+    with pytest.raises(ConfigError, match="two seeds"):
+        _plan(seeds=(0,))
+
+
+def test_apply_keeps_comments(root: Path, tmp_path: Path, options: TuneOptions) -> None:
+    params = tmp_path / "params.yaml"
+    text = yaml.safe_dump(PARAMS).replace("train:\n  iter", "# How long\ntrain:\n  iter")
+    params.write_text(text)
+    assert "# How long" in text
+    tune(CONFIG, "phantom_acdc", ("mean_teacher",), replace(options, apply=params), root)
+    after = params.read_text()
+    assert "# How long" in after
+    best = yaml.safe_load(
+        (root / "reports/tuning/tiny-phantom_acdc-l2/mean_teacher/best.yaml").read_text()
+    )
+    tuned = yaml.safe_load(after)
+    assert tuned["methods"]["mean_teacher"]["weight"] == pytest.approx(
+        best["values"]["weight"], abs=1e-6
+    )
+    tuned["methods"]["mean_teacher"] = {}
+    assert tuned == PARAMS
+
+
+def test_variants_and_unknown_methods_are_refused(root: Path, options: TuneOptions) -> None:
+    with pytest.raises(ConfigError, match="not in the grid"):
+        tune(CONFIG, "phantom_acdc", ("mean_techer",), options, root)
