@@ -64,16 +64,22 @@ def _example(command: str) -> str:
 
 
 @app.command(epilog=_example("fetch phantom_acdc"))
-def fetch(dataset: Dataset, params: Params = PARAMS, raw: Raw = None) -> None:
-    """Generate a synthetic phantom's raw files, or say how to obtain a real data set."""
+def fetch(
+    dataset: Dataset,
+    params: Params = PARAMS,
+    raw: Raw = None,
+    mirror: Annotated[str | None, typer.Option(help="Address of a copy of the files.")] = None,
+) -> None:
+    """Download open data, generate a phantom, or say how to obtain data behind a login."""
     from benchmarks.config import check
     from datasets import load_dataset
+    from datasets.fetching.sources import make_available
 
     adapter, block = load_dataset(dataset), _config(params).data.get(dataset)
     given = block.fetch if block else {}
     options = check(adapter.FetchParams, given, where=f"data.{dataset}.fetch")
     target = raw or ROOT / "data" / "raw" / dataset
-    adapter.fetch(target, options)
+    make_available(adapter, target, options, mirror=mirror)
     _out.print(f"raw data: {target}", highlight=False)
 
 

@@ -14,6 +14,8 @@ from datasets.base import Access, Adapter, DatasetInfo, RawCase, SliceParams, Vo
 from datasets.images import check_same_shape, map_labels, read_nifti, rescale
 
 _FRAME = re.compile(r"^(patient\d+_frame\d+)(_gt)?\.nii(\.gz)?$")
+# Of the patient folders: given by hand, or inside the official archive. Its test part is not read.
+_PLACES = ("", "training/", "database/training/", "ACDC/database/training/", "*/*/*/training/")
 _CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
 
 
@@ -50,8 +52,7 @@ DIR/[training/]patient001/Info.cfg                       optional; Group is used
             DataError: no patient folder, a patient without frames, or a mask without its image.
         """
         del params
-        root = raw / "training" if (raw / "training").is_dir() else raw
-        folders = sorted(p for p in root.glob("patient*") if p.is_dir())
+        folders = next(filter(None, (_patients(raw, place) for place in _PLACES)), [])
         if not folders:
             found = "it holds no patient folders" if raw.is_dir() else "there is no such folder"
             raise self.missing(raw, found)
@@ -90,6 +91,11 @@ DIR/[training/]patient001/Info.cfg                       optional; Group is used
             check_same_shape(path, case.label, (array.shape, mask.shape))
             label = map_labels(mask, {k: k for k in range(len(_CLASSES))}, case.label)
         return Volume(rescale(array, path)[None], label, spacing)
+
+
+def _patients(raw: Path, place: str) -> list[Path]:
+    """Patient folders at a place, sorted."""
+    return sorted(p for p in raw.glob(f"{place}patient*") if p.is_dir())
 
 
 def _group(info: Path) -> str:

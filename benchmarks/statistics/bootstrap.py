@@ -70,7 +70,8 @@ def _of_fold(fold: Values) -> _Variance:
     # The sum can fall below its largest part by chance.
     value = max(sum(part for part, _ in parts), *(part for part, _ in parts))
     spread = sum(part**2 / df for part, df in parts)
-    return _Variance(value, value**2 / spread if spread else np.inf)
+    least = min(runs, patients) - 1
+    return _Variance(value, max(value**2 / spread, least) if spread else np.inf)
 
 
 def _variance(folds: tuple[Values, ...]) -> _Variance:

@@ -1,0 +1,1 @@
+"""Obtaining raw data: downloads, archives, addresses."""
