@@ -23,7 +23,7 @@ from benchmarks.errors import RunError
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
 from benchmarks.report.style import figure_style, new_figure, save
 
-COLUMNS = 5
+COLUMNS = 6
 _CELL = 1.44  # inches
 _CLASSES = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#F0E442")
 _REFERENCE = "white"
@@ -167,8 +167,8 @@ def _draw(
 ) -> Figure:
     """Pairs of cells, picture above and map below, wrapped after `COLUMNS` pairs."""
     pairs = len(shown) + 1
-    columns = min(COLUMNS, pairs)
-    bands = math.ceil(pairs / columns)
+    bands = math.ceil(pairs / COLUMNS)
+    columns = math.ceil(pairs / bands)  # the bands are equally long
     height, width = shown[0].image.shape
     cell = _CELL * 0.88 * min(height / width, 1.6)  # the colour bar takes the rest of the width
     caption = _caption(dataset, shown, absent, width=columns * 31)
