@@ -78,6 +78,11 @@ class TrainConfig(Strict):
         "auto", description="autocast; auto: bf16 on CUDA, off on CPU"
     )
     channels_last: bool = True
+    skip_nonfinite: int = Field(
+        0,
+        ge=0,
+        description="iterations with a loss that is not finite to leave out before the run stops",
+    )
 
 
 class SplitConfig(Strict):

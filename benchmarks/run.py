@@ -162,7 +162,7 @@ def _train_claimed(
 ) -> None:
     import torch
 
-    from benchmarks.engine.state import STATE
+    from benchmarks.engine.state import PREVIOUS, STATE
 
     if place.threads:
         torch.set_num_threads(place.threads)
@@ -184,7 +184,8 @@ def _train_claimed(
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )
-    (partial / STATE).unlink(missing_ok=True)
+    for name in (STATE, PREVIOUS):
+        (partial / name).unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 

@@ -72,6 +72,7 @@ class Stream:
                 f"train.patch has {len(config.patch)} axes, {data.dataset} needs {data.ndim}"
             )
         self._config = config
+        self._ids = [c.case for c in cases]
         self._images = [data.image(c.case) for c in cases]
         self._labels = [data.label(c.case) for c in cases] if with_label else None
         self._samples = [
@@ -83,6 +84,12 @@ class Stream:
     def __len__(self) -> int:
         """Number of samples in one pass."""
         return len(self._samples)
+
+    def ids(self, step: int) -> list[str]:
+        """Cases, with slices in 2D, that a step reads."""
+        first = step * self._config.batch
+        chosen = [self._samples[self._order(p)] for p in range(first, first + self._config.batch)]
+        return [self._ids[c] + (f" slice {d}" if d >= 0 else "") for c, d in chosen]
 
     def read(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
         """Samples of one step: images (N, C, *S) float32 and labels (N, *S) uint8 or None."""
@@ -186,6 +193,11 @@ class Loader:
         )
         label = label if augmented is None else augmented
         return Batch(image=image, label=label.long(), unlabeled=unlabeled)
+
+    def ids(self, step: int) -> list[str]:
+        """Cases of both streams that a step reads, labelled first."""
+        streams = [s for s in (self._labeled, self._unlabeled) if s is not None]
+        return [name for stream in streams for name in stream.ids(step)]
 
     def close(self) -> None:
         """Stop the reading thread."""

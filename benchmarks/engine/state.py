@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from benchmarks.files import atomic_open
 
 # Kept until the record of the finished run is written.
 STATE = "state.pt"
+PREVIOUS = "previous_state.pt"
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Position:
         seconds: wall time spent so far, validation and saving included.
         metrics_bytes: length of metrics.jsonl that belongs to this state.
         validations: mean foreground Dice of every validation, by iteration count.
+        skipped: iterations left out because their loss was not finite.
     """
 
     step: int = 0
@@ -37,10 +40,11 @@ class Position:
     seconds: float = 0.0
     metrics_bytes: int = 0
     validations: dict[int, float] = field(default_factory=dict)
+    skipped: int = 0
 
 
 def save_state(path: Path, digest: str, position: Position, parts: Mapping[str, Any]) -> None:
-    """Write the state of a run.
+    """Write the state of a run; the one before it is kept as `previous_state.pt`.
 
     Args:
         path: target file.
@@ -50,26 +54,40 @@ def save_state(path: Path, digest: str, position: Position, parts: Mapping[str, 
     """
     with atomic_open(path) as stream:
         torch.save({"digest": digest, "position": asdict(position), **parts}, stream)
+        if path.is_file():
+            previous = path.with_name(PREVIOUS)
+            previous.unlink(missing_ok=True)
+            previous.hardlink_to(path)  # until the new file takes the name
 
 
 def load_state(path: Path, digest: str) -> tuple[Position, dict[str, Any]] | None:
-    """Read a state; None where there is none, or one of a run with another configuration.
+    """Read a state, or the one before it where it is damaged.
 
-    Raises:
-        RunError: the file is damaged.
+    A damaged file is kept as `<name>.damaged`, with a warning.
+
+    Args:
+        path: of the state.
+        digest: identity of the run.
+
+    Returns:
+        None where there is no readable state, or one of a run with another configuration.
     """
-    if not path.is_file():
-        return None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state.pop("digest") != digest:
-            return None
-        return Position(**state.pop("position")), state
-    except Exception as error:
-        raise RunError(
-            f"'{path}' is no readable state of a run ({type(error).__name__}); delete it to start"
-            " this run anew"
-        ) from None
+    for candidate in (path, path.with_name(PREVIOUS)):
+        if not candidate.is_file():
+            continue
+        try:
+            state = torch.load(candidate, map_location="cpu", weights_only=True)
+            if state.pop("digest") != digest:
+                return None
+            return Position(**state.pop("position")), state
+        except Exception as error:
+            aside = candidate.replace(candidate.with_name(f"{candidate.name}.damaged"))
+            warnings.warn(
+                f"'{candidate}' is no readable state of a run ({type(error).__name__}); it is now"
+                f" '{aside.name}', and the state before it is used or the run starts anew",
+                stacklevel=2,
+            )
+    return None
 
 
 def save_weights(path: Path, module: nn.Module) -> None:

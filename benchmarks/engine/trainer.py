@@ -114,22 +114,29 @@ class Trainer:
             terms = self.method.losses(batch, t)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
+        observed = self.method.take_observed()
+        if self._left_out(loss):
+            return {"lr": torch.tensor(rate), "skipped": torch.tensor(self.position.skipped)}
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.method.after_step(t)
         losses = {f"loss/{name}": term.detach() for name, term in terms.items()}
-        return {
-            **losses,
-            "loss": loss.detach(),
-            "lr": torch.tensor(rate),
-            **self.method.take_observed(),
-        }
+        return {**losses, "loss": loss.detach(), "lr": torch.tensor(rate), **observed}
+
+    def _left_out(self, loss: Tensor) -> bool:
+        """Whether this iteration changes nothing since its loss is not finite."""
+        position, most = self.position, self.job.train.skip_nonfinite
+        # Asking waits for the device, so it is done only where wanted.
+        if position.skipped >= most or bool(loss.isfinite()):
+            return False
+        position.skipped += 1
+        return True
 
     def _log(self, done: int, row: Mapping[str, Tensor]) -> None:
         values = self._finite(done, row)
         self._write({"step": done, **values})
-        self.hooks.report(done, f"loss {values['loss']:.3f}")
+        self.hooks.report(done, f"loss {values['loss']:.3f}" if "loss" in values else "left out")
 
     def _finite(self, done: int, row: Mapping[str, Tensor]) -> dict[str, float]:
         """Values of a row; waits for the device."""
@@ -137,8 +144,10 @@ class Trainer:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             raise RunError(
-                f"not finite at iteration {done}: {', '.join(bad)}; lower train.optimizer.lr"
-                f" or the method's weight. The last good state is kept in '{self.job.folder}'"
+                f"not finite at iteration {done}: {', '.join(bad)}; left out before:"
+                f" {self.position.skipped}. The batch was {', '.join(self.loader.ids(done - 1))}."
+                " Lower train.optimizer.lr or the method's weight, or set train.skip_nonfinite."
+                f" The last good state is kept in '{self.job.folder}'"
             )
         return values
 

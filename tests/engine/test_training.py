@@ -15,103 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.config import BenchmarkConfig, check
-from benchmarks.engine.job import Job
 from benchmarks.engine.loader import Stream, StreamConfig, make_loader
 from benchmarks.engine.optim import learning_rate
-from benchmarks.engine.trainer import Hooks, Trainer
-from benchmarks.errors import BenchError, ConfigError, Interrupted, RunError
+from benchmarks.engine.trainer import Trainer
+from benchmarks.errors import ConfigError, Interrupted, RunError
 from benchmarks.evaluate import cases_file, evaluate
-from benchmarks.files import claimed, file_digest
-from benchmarks.grid import prepared_folder, split_file
-from benchmarks.run import Place, finished, make_job, resolve, run_cells
-from datasets import load_dataset
-from datasets.prepare import prepare
-from datasets.split import make_split, patients_of, save_split
+from benchmarks.files import claimed
+from benchmarks.run import Place, finished, resolve, run_cells
 from methods import method_ids
-
-QUIET = Hooks(report=lambda _done, _note: None, stop=lambda: False)
-
-
-def make_config(dataset: str = "phantom_acdc", **train: object) -> BenchmarkConfig:
-    three_d = dataset == "phantom_brats2019"
-    value = {
-        "name": "small",
-        "grid": {"datasets": [dataset], "methods": method_ids(), "seeds": [0]},
-        "data": {
-            dataset: {
-                "labels": [2],
-                "fetch": {"patients": 6, "matrix": 32},
-                "prepare": {} if three_d else {"size": [32, 32]},
-                "split": {"scheme": "seeded", "val": 1, "test": 1},
-            }
-        },
-        "train": {
-            "iterations": 6,
-            "labeled_batch": 2,
-            "unlabeled_batch": 2,
-            "patch": [16, 16, 16] if three_d else None,
-            "inference": "whole",
-            "network": {"kind": "unet", "channels": [4, 4, 8, 8]},
-            "validations": 2,
-            **train,
-        },
-        "methods": {name: {} for name in method_ids()},
-    }
-    return check(BenchmarkConfig, value)
-
-
-def build(root: Path, config: BenchmarkConfig) -> None:
-    (dataset,) = config.grid.datasets
-    adapter = load_dataset(dataset)
-    block = config.data[dataset]
-    raw = root / "data/raw" / dataset
-    adapter.fetch(raw, check(adapter.FetchParams, block.fetch))
-    data = prepare(
-        adapter, raw, prepared_folder(root, config, dataset), check(adapter.Params, block.prepare)
-    )
-    split = make_split(patients_of(data), dataset, block.split, adapter.public_splits())
-    save_split(split, split_file(root, config, dataset))
-    # The identity of a run covers the code, so the root looks like a checkout.
-    checkout = Path(__file__).parents[2]
-    for name in ("benchmarks", "methods", "datasets/split.py", "datasets/store.py"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).symlink_to(checkout / name)
-
-
-@pytest.fixture(scope="module")
-def flat(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root with a prepared 2D phantom."""
-    root = tmp_path_factory.mktemp("flat")
-    build(root, make_config())
-    return root
-
-
-@pytest.fixture(scope="module")
-def solid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root with a prepared 3D phantom."""
-    root = tmp_path_factory.mktemp("solid")
-    build(root, make_config("phantom_brats2019"))
-    return root
-
-
-def stop_at(step: int) -> Hooks:
-    """Hooks that ask for a stop once a step has been reported."""
-    seen: list[int] = []
-    return replace(
-        QUIET, report=lambda done, _note: seen.append(done), stop=lambda: max(seen) >= step
-    )
-
-
-def job_of(root: Path, folder: Path, method: str, config: BenchmarkConfig | None = None) -> Job:
-    config = config or make_config()
-    (resolved,) = resolve(config, config.grid.datasets[0], method, root)
-    folder.mkdir(parents=True, exist_ok=True)
-    return make_job(config, resolved, root, folder)
-
-
-def weights(folder: Path) -> dict[str, str]:
-    return {name: file_digest(folder / f"{name}.safetensors") for name in ("last", "best")}
+from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
 
 
 @pytest.mark.parametrize("method", method_ids())
@@ -293,25 +205,6 @@ def test_run_of_another_process_is_left_alone(flat: Path, tmp_path: Path) -> Non
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
 
 
-def test_damaged_state_is_named(flat: Path, tmp_path: Path) -> None:
-    job = job_of(flat, tmp_path, "supervised")
-    (tmp_path / "state.pt").write_bytes(b"not a state")
-    with pytest.raises(RunError, match=r"state\.pt.*delete it"):
-        Trainer(job, torch.device("cpu"), QUIET).train()
-
-
-def test_state_with_code_in_it_is_not_unpickled(flat: Path, tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return (os.system, (f"touch {tmp_path}/owned",))
-
-    job = job_of(flat, tmp_path / "run", "supervised")
-    torch.save({"digest": job.digest, "position": Evil()}, tmp_path / "run" / "state.pt")
-    with pytest.raises(BenchError):
-        Trainer(job, torch.device("cpu"), QUIET).train()
-    assert not (tmp_path / "owned").exists()
-
-
 TWO_RUNS = """
 import sys
 from pathlib import Path
@@ -319,7 +212,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from benchmarks.errors import Interrupted
 from benchmarks.run import Place, resolve, run_cells
-from tests.engine.test_training import make_config
+from tests.engine.small import make_config
 
 if __name__ == "__main__":
     config = make_config(iterations=int(sys.argv[3]))

@@ -1,0 +1,84 @@
+"""A benchmark so small that a run takes a second."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.config import BenchmarkConfig, check
+from benchmarks.engine.job import Job
+from benchmarks.engine.trainer import Hooks
+from benchmarks.files import file_digest
+from benchmarks.grid import prepared_folder, split_file
+from benchmarks.run import make_job, resolve
+from datasets import load_dataset
+from datasets.prepare import prepare
+from datasets.split import make_split, patients_of, save_split
+from methods import method_ids
+
+QUIET = Hooks(report=lambda _done, _note: None, stop=lambda: False)
+
+
+def make_config(dataset: str = "phantom_acdc", **train: object) -> BenchmarkConfig:
+    three_d = dataset == "phantom_brats2019"
+    value = {
+        "name": "small",
+        "grid": {"datasets": [dataset], "methods": method_ids(), "seeds": [0]},
+        "data": {
+            dataset: {
+                "labels": [2],
+                "fetch": {"patients": 6, "matrix": 32},
+                "prepare": {} if three_d else {"size": [32, 32]},
+                "split": {"scheme": "seeded", "val": 1, "test": 1},
+            }
+        },
+        "train": {
+            "iterations": 6,
+            "labeled_batch": 2,
+            "unlabeled_batch": 2,
+            "patch": [16, 16, 16] if three_d else None,
+            "inference": "whole",
+            "network": {"kind": "unet", "channels": [4, 4, 8, 8]},
+            "validations": 2,
+            **train,
+        },
+        "methods": {name: {} for name in method_ids()},
+    }
+    return check(BenchmarkConfig, value)
+
+
+def build(root: Path, config: BenchmarkConfig) -> None:
+    (dataset,) = config.grid.datasets
+    adapter = load_dataset(dataset)
+    block = config.data[dataset]
+    raw = root / "data/raw" / dataset
+    adapter.fetch(raw, check(adapter.FetchParams, block.fetch))
+    data = prepare(
+        adapter, raw, prepared_folder(root, config, dataset), check(adapter.Params, block.prepare)
+    )
+    split = make_split(patients_of(data), dataset, block.split, adapter.public_splits())
+    save_split(split, split_file(root, config, dataset))
+    # The identity of a run covers the code, so the root looks like a checkout.
+    checkout = Path(__file__).parents[2]
+    for name in ("benchmarks", "methods", "datasets/split.py", "datasets/store.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(checkout / name)
+
+
+def stop_at(step: int) -> Hooks:
+    """Hooks that ask for a stop once a step has been reported."""
+    seen: list[int] = []
+    return replace(
+        QUIET, report=lambda done, _note: seen.append(done), stop=lambda: max(seen) >= step
+    )
+
+
+def job_of(root: Path, folder: Path, method: str, config: BenchmarkConfig | None = None) -> Job:
+    config = config or make_config()
+    (resolved,) = resolve(config, config.grid.datasets[0], method, root)
+    folder.mkdir(parents=True, exist_ok=True)
+    return make_job(config, resolved, root, folder)
+
+
+def weights(folder: Path) -> dict[str, str]:
+    return {name: file_digest(folder / f"{name}.safetensors") for name in ("last", "best")}

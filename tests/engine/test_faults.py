@@ -1,0 +1,90 @@
+"""Damaged states, losses that are not finite, and what else goes wrong during a run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.engine.state import PREVIOUS, STATE
+from benchmarks.engine.trainer import Trainer
+from benchmarks.errors import Interrupted, RunError
+from methods.base import Batch, Progress
+from methods.supervised import Supervised
+from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
+
+CPU = torch.device("cpu")
+
+
+def test_damaged_state_is_set_aside_and_the_one_before_it_used(flat: Path, tmp_path: Path) -> None:
+    Trainer(job_of(flat, tmp_path / "whole", "mean_teacher"), CPU, QUIET).train()
+    job = job_of(flat, tmp_path / "cut", "mean_teacher")
+    for stop in (2, 4):
+        with pytest.raises(Interrupted):
+            Trainer(job, CPU, stop_at(stop)).train()
+    state = job.folder / STATE
+    before = torch.load(job.folder / PREVIOUS, weights_only=True)["position"]["step"]
+    assert (before, torch.load(state, weights_only=True)["position"]["step"]) == (2, 4)
+    state.write_bytes(state.read_bytes()[:-500])
+    with pytest.warns(UserWarning, match=r"state\.pt' is no readable state.*damaged"):
+        Trainer(job, CPU, QUIET).train()
+    assert (job.folder / f"{STATE}.damaged").is_file()
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_run_with_nothing_but_a_damaged_state_starts_anew(flat: Path, tmp_path: Path) -> None:
+    Trainer(job_of(flat, tmp_path / "whole", "supervised"), CPU, QUIET).train()
+    job = job_of(flat, tmp_path / "cut", "supervised")
+    (job.folder / STATE).write_bytes(b"not a state")
+    with pytest.warns(UserWarning, match="starts anew"):
+        Trainer(job, CPU, QUIET).train()
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_state_with_code_in_it_is_not_unpickled(flat: Path, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.system, (f"touch {tmp_path}/owned",))
+
+    job = job_of(flat, tmp_path / "run", "supervised")
+    torch.save({"digest": job.digest, "position": Evil()}, tmp_path / "run" / "state.pt")
+    with pytest.warns(UserWarning, match="no readable state"):
+        Trainer(job, CPU, QUIET).train()
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss of iterations 1 and 3 is not finite."""
+    original = Supervised.losses
+
+    def losses(self: Supervised, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        terms = original(self, batch, t)
+        factor = float("nan") if t.step in (1, 3) else 1.0
+        return {name: term * factor for name, term in terms.items()}
+
+    monkeypatch.setattr(Supervised, "losses", losses)
+
+
+@pytest.mark.usefixtures("broken")
+def test_loss_that_is_not_finite_names_iteration_term_and_cases(flat: Path, tmp_path: Path) -> None:
+    job = job_of(flat, tmp_path, "supervised")
+    with pytest.raises(RunError, match=r"iteration 2: loss/supervised.*patient\d+.* slice \d+"):
+        Trainer(job, CPU, QUIET).train()
+    assert not (tmp_path / "last.safetensors").exists()
+
+
+@pytest.mark.usefixtures("broken")
+def test_iterations_that_are_not_finite_can_be_left_out_up_to_a_number(
+    flat: Path, tmp_path: Path
+) -> None:
+    two = job_of(flat, tmp_path / "two", "supervised", make_config(skip_nonfinite=2))
+    assert Trainer(two, CPU, QUIET).train().skipped == 2
+    lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+    assert sum('"loss": NaN' in line for line in lines) == 0
+    one = job_of(flat, tmp_path / "one", "supervised", make_config(skip_nonfinite=1))
+    with pytest.raises(RunError, match=r"iteration 4.*left out before: 1"):
+        Trainer(one, CPU, QUIET).train()
