@@ -3,12 +3,13 @@
     M = 0 in a box of 2/3 of every side, 1 elsewhere
     first share of the run:  x = x_l M + x_l' (1 - M), both parts with their labels
     then:  x_in = x_u M + x_l (1 - M),   x_out = x_l M + x_u (1 - M)
-    L = 1/2 sum_{in, out} [ l(true region) + alpha l(pseudo region) ],   l = (Dice + CE) / 2
+    L = sum_{in, out} [ l(true region) + alpha l(pseudo region) ],   l = (Dice + CE) / 2
 
 Pseudo-labels are the EMA teacher's, of which the largest component of every class is kept; Dice and
 CE are taken over their region. `mix: false` is the control without copy-paste. Deviations:
 - both stages in one run (code: 10 000 steps, then 30 000 from the best validation weights), and
   the teacher follows the student from the start; only parameters are averaged;
+- the first stage takes the mean over both directions (code: half the images, one direction);
 - one box per image (code: one per batch); where there are more images of one kind than of the
   other, the fewer take part repeatedly;
 - components in 3D for volumes.
@@ -76,7 +77,7 @@ class BCP(WithTeacher[BCPParams]):
         true, other = self.mixed_losses((x_a, y_a), (x_b, y_b))
         if t.fraction < self.params.pretrain:
             return {"supervised": (true + other) / 2}
-        return {"supervised": true / 2, "pseudo": self.params.weight_at(t) * other / 2}
+        return {"supervised": true, "pseudo": self.params.weight_at(t) * other}
 
     def mixed_losses(
         self, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]
@@ -91,7 +92,9 @@ class BCP(WithTeacher[BCPParams]):
         if not self.params.mix:
             inside = torch.ones_like(inside)
         image = torch.cat([paste(inside, a[0], b[0]), paste(inside, b[0], a[0])])
-        label = torch.cat([paste(inside, a[1], b[1]), paste(inside, b[1], a[1])])
-        from_a, logits = torch.cat([inside, ~inside])[:, 0], self.student(image)
-        both = [region_loss(logits, label, region) for region in (from_a, ~from_a)]
-        return both[0], both[1]
+        labels = paste(inside, a[1], b[1]), paste(inside, b[1], a[1])
+        regions = inside[:, 0], ~inside[:, 0]
+        sides = list(zip(self.student(image).chunk(2), labels, regions, strict=True))
+        true = torch.stack([region_loss(z, y, from_a) for z, y, from_a in sides]).sum()
+        other = torch.stack([region_loss(z, y, ~from_a) for z, y, from_a in sides]).sum()
+        return true, other
