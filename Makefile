@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test lint types format readme lock
+.PHONY: help setup repro test lint types format readme speed lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -43,6 +43,10 @@ readme: setup ## copy the generated tables into README.md
 	$(BIN)/python -m benchmarks methods --into methods/README.md
 	$(BIN)/python -m benchmarks report --into README.md
 	$(BIN)/python -m benchmarks report --into README.md --params benchmarks/presets/acdc_cpu/params.yaml
+	$(BIN)/python -m benchmarks report --into README.md --params benchmarks/presets/ablation/params.yaml
+
+speed: setup ## time the engine against baselines, in one process, and write reports/speed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/speed -p no:xdist --benchmark-disable-gc
 
 lock: ## renew requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \

@@ -167,7 +167,8 @@ def report(
 
     config = _config(params)
     if into is not None:
-        embed_table(into, ROOT / "reports" / config.name / "table.md", name=config.name)
+        source = "verdict.md" if config.claim else "table.md"
+        embed_table(into, ROOT / "reports" / config.name / source, name=config.name)
         return
     for path in build_report(config, root=ROOT):
         _out.print(str(path), highlight=False)

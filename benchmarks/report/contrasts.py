@@ -22,6 +22,7 @@ _HEADER = (
     "Contrast", "Dice points [95 %]", "Hodges-Lehmann [95 %]", "p (patients)", "p (runs)",
     "p (Holm)", "p (equivalent)", "detectable", "win / tie / loss", "worst tenth", "Outcome",
 )  # fmt: skip
+_FILES = ("contrasts.csv", "contrasts.md", "verdict.md")
 _COLORS = {"superior": "#009E73", "inferior": "#D55E00", "equivalent": "#0072B2"}
 _OTHER = "#7A7A7A"
 
@@ -29,7 +30,7 @@ _OTHER = "#7A7A7A"
 def write_contrasts(
     config: BenchmarkConfig, cases: pd.DataFrame, *, folder: Path, decimals: int
 ) -> list[Path]:
-    """Write `contrasts.csv`, `contrasts.md` and `forest.{svg,pdf,png}`.
+    """Write `contrasts.csv`, `contrasts.md`, `forest.{svg,pdf,png}` and, of a claim, `verdict.md`.
 
     Args:
         config: the benchmark; without contrasts nothing is written.
@@ -47,17 +48,29 @@ def write_contrasts(
     frame = pd.DataFrame([asdict(r) for r in results])
     write_text(folder / "contrasts.csv", csv(frame, decimals=decimals))
     write_text(folder / "contrasts.md", _page(config, results, rulings))
+    if rulings:
+        write_text(folder / "verdict.md", "\n\n".join(_claims(rulings)) + "\n")
+    written = [p for p in map(folder.joinpath, _FILES) if p.is_file()]
     last = [r for r in results if r.checkpoint == "last" and r.patients]
-    return [folder / "contrasts.csv", folder / "contrasts.md", *_forest(last, folder)]
+    return [*written, *_forest(last, folder)]
+
+
+def _claims(rulings: Sequence[Verdict]) -> list[str]:
+    """Two paragraphs for each data set and labelled count."""
+    return [
+        text
+        for v in rulings
+        for text in (
+            f'**{v.dataset}, {v.labels} labelled: "{v.claim}" is {v.ruling}.**',
+            "\n".join(f"- {words}" for words in v.numbers),
+        )
+    ]
 
 
 def _page(
     config: BenchmarkConfig, results: Sequence[ContrastResult], rulings: Sequence[Verdict]
 ) -> str:
-    parts = [f"# Contrasts of benchmark `{config.name}`"]
-    for v in rulings:
-        parts.append(f'**{v.dataset}, {v.labels} labelled: "{v.claim}" is {v.ruling}.**')
-        parts.append("\n".join(f"- {words}" for words in v.numbers))
+    parts = [f"# Contrasts of benchmark `{config.name}`", *_claims(rulings)]
     for dataset, labels, checkpoint in dict.fromkeys(
         (r.dataset, r.labels, r.checkpoint) for r in results
     ):
