@@ -46,7 +46,7 @@ readme: setup ## copy the generated tables into README.md
 	$(BIN)/python -m benchmarks report --into README.md --params benchmarks/presets/ablation/params.yaml
 
 speed: setup ## time the engine against baselines, in one process, and write reports/speed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/speed -p no:xdist --benchmark-disable-gc
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/speed -m speed
 
 lock: ## renew requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \

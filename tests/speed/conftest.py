@@ -1,0 +1,86 @@
+"""Ratios of two timings taken in turn in one process, collected into reports/speed."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.device import environment
+from benchmarks.files import write_json, write_text
+from benchmarks.report.tables import csv
+
+FOLDER = Path(__file__).parents[2] / "reports" / "speed"
+_ROWS: list[dict[str, str | float]] = []
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """One core, so that other work on the machine disturbs little."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def median_ratio(
+    ours: Callable[[], object], other: Callable[[], object], rounds: int
+) -> tuple[float, float, float]:
+    """Median of the rounds' ratios ours / other, and the median seconds of each."""
+    pairs = []
+    for warm in range(-1, rounds):
+        seconds = []
+        for call in (ours, other):
+            start = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - start)
+        if warm >= 0:
+            pairs.append(seconds)
+    a, b = zip(*pairs, strict=True)
+    ratio = statistics.median(x / y for x, y in pairs)
+    return ratio, statistics.median(a), statistics.median(b)
+
+
+Compare = Callable[..., float]
+
+
+@pytest.fixture
+def compare(benchmark: BenchmarkFixture) -> Compare:
+    """Time two functions in turn, note the ratio, and return it."""
+
+    def run(
+        name: str,
+        ours: Callable[[], object],
+        other: Callable[[], object],
+        *,
+        most: float,
+        rounds: int = 15,
+    ) -> float:
+        ratio, own, base = median_ratio(ours, other, rounds)
+        _ROWS.append(
+            {
+                "measured": name, "ratio": ratio, "target": most, "ms": 1e3 * own,
+                "baseline_ms": 1e3 * base, "rounds": rounds,
+            }
+        )  # fmt: skip
+        benchmark.extra_info["ratio"] = ratio
+        benchmark.pedantic(ours, rounds=3)  # type: ignore[no-untyped-call]
+        return ratio
+
+    return run
+
+
+def pytest_sessionfinish() -> None:
+    if not _ROWS:
+        return
+    table = pd.DataFrame(_ROWS)
+    write_text(FOLDER / "ratios.csv", csv(table, decimals=3))
+    write_json(FOLDER / "machine.json", {**environment("cpu"), "cores": os.cpu_count()})
+    print(f"\n{table.round(3).to_string(index=False)}\n{FOLDER / 'ratios.csv'}")  # noqa: T201

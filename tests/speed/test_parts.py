@@ -1,0 +1,68 @@
+"""Metrics against MedPy, and start-up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from medpy.metric import binary
+from numpy.typing import NDArray
+
+from benchmarks.metrics import score_masks
+from tests.speed.conftest import Compare
+
+pytestmark = pytest.mark.speed
+
+
+def ball(shape: tuple[int, ...], centre: tuple[float, ...], radius: float) -> NDArray[np.bool_]:
+    grid = np.meshgrid(*map(np.arange, shape), indexing="ij")
+    wave = radius * (1 + 0.1 * np.sin(grid[-1] / 3.0))
+    inside: NDArray[np.bool_] = (
+        sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) < wave**2
+    )
+    return inside
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "radius", "spacing", "most"),
+    [
+        ("BraTS-size", (155, 240, 240), 28.0, (1.0, 1.0, 1.0), 1 / 20),
+        ("ACDC-size", (10, 216, 256), 25.0, (10.0, 1.5, 1.5), 1 / 10),
+    ],
+)
+def test_metrics_against_medpy(
+    name: str, shape: tuple[int, ...], radius: float, spacing: tuple[float, ...], most: float,
+    compare: Compare,
+) -> None:  # fmt: skip
+    centre = tuple(s / 2 for s in shape)
+    reference = ball(shape, centre, radius)
+    prediction = ball(shape, tuple(c + 2 for c in centre), 0.95 * radius)
+
+    def medpy() -> tuple[float, ...]:
+        return (
+            binary.dc(prediction, reference), binary.jc(prediction, reference),
+            binary.hd95(prediction, reference, spacing), binary.asd(prediction, reference, spacing),
+        )  # fmt: skip
+
+    score = score_masks(prediction, reference, spacing)
+    ours = (score.dice, score.jaccard, score.hd95_mm, score.asd_mm)
+    assert ours == pytest.approx(medpy(), abs=1e-6)
+    ratio = compare(
+        f"Dice, Jaccard, HD95, ASD / MedPy ({name})",
+        lambda: score_masks(prediction, reference, spacing), medpy, most=most, rounds=1 if len(shape) == 3 and shape[0] > 100 else 3,
+    )  # fmt: skip
+    assert ratio < 0.5
+
+
+def test_start_up(compare: Compare) -> None:
+    def start(*words: str) -> None:
+        subprocess.run([sys.executable, *words], check=True, capture_output=True)
+
+    ratio = compare(
+        "python -m benchmarks --help / python -c pass",
+        lambda: start("-m", "benchmarks", "--help"), lambda: start("-c", "pass"),
+        most=float("nan"), rounds=5,
+    )  # fmt: skip
+    assert ratio < 60
