@@ -71,15 +71,9 @@ def fetch(
     mirror: Annotated[str | None, typer.Option(help="Address of a copy of the files.")] = None,
 ) -> None:
     """Download open data, generate a phantom, or say how to obtain data behind a login."""
-    from benchmarks.config import check
-    from datasets import load_dataset
-    from datasets.fetching.sources import make_available
+    from benchmarks.stages import fetch_dataset
 
-    adapter, block = load_dataset(dataset), _config(params).data.get(dataset)
-    given = block.fetch if block else {}
-    options = check(adapter.FetchParams, given, where=f"data.{dataset}.fetch")
-    target = raw or ROOT / "data" / "raw" / dataset
-    make_available(adapter, target, options, mirror=mirror)
+    target = fetch_dataset(_config(params), dataset, ROOT, raw=raw, mirror=mirror)
     _out.print(f"raw data: {target}", highlight=False)
 
 

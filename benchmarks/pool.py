@@ -91,4 +91,9 @@ def _collect(futures: list[Future[None]], flag: StopFlag, pool: ProcessPoolExecu
     if flag.raised:
         raise Interrupted("stopped; finished runs are kept, run the same command again to resume")
     if errors:
-        raise RunError("\n".join(dict.fromkeys(str(e) for e in errors))) from errors[0]
+        raise failures(errors) from errors[0]
+
+
+def failures(errors: Sequence[BaseException]) -> RunError:
+    """One error with the message of each, none twice."""
+    return RunError("\n".join(dict.fromkeys(str(e) for e in errors)))

@@ -16,7 +16,7 @@ from benchmarks.errors import RunError
 from benchmarks.files import claimed, read_json, write_json
 from benchmarks.grid import RunKey, check_names, expand, fold_of, prepared_folder, split_file
 from benchmarks.identity import code_digest, run_digest
-from benchmarks.pool import Report, run_pool
+from benchmarks.pool import Report, failures, run_pool
 from benchmarks.signals import StopFlag
 from datasets.split import load_split
 from datasets.store import open_prepared
@@ -243,14 +243,27 @@ def run_cells(
         )
         count = min(jobs or configured, len(todo))
         if count <= 1:
-            for r in todo:
-                train_one(config, r, place, board.update)
+            _train_in_turn(config, todo, place, board.update)
         else:
             on_cpu = pick_device(place.device).type == "cpu"
             run_pool(partial(_train_task, config, place), todo, count, board, fork=on_cpu)
         for r in todo:
             board.say(f"{r.key.folder(place.root)}")
     return len(todo)
+
+
+def _train_in_turn(
+    config: BenchmarkConfig, todo: list[Resolved], place: Place, report: Report
+) -> None:
+    """Train runs in this process; failures are raised together after the others are done."""
+    errors = []
+    for r in todo:
+        try:
+            train_one(config, r, place, report)
+        except RunError as error:
+            errors.append(error)
+    if errors:
+        raise failures(errors)
 
 
 def _train_task(

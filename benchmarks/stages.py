@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from benchmarks.config import BenchmarkConfig, check
+from benchmarks.console import Board
 from benchmarks.evaluate import evaluate
 from benchmarks.files import read_json
 from benchmarks.grid import prepared_folder, split_file
 from benchmarks.report import build_report
 from benchmarks.run import Place, resolve, run_cells
 from datasets import load_dataset
+from datasets.fetching.sources import make_available
 from datasets.prepare import prepare
 from datasets.split import make_split, patients_of, save_split
 from datasets.store import FINGERPRINT, Prepared, open_prepared
@@ -19,6 +22,38 @@ from datasets.store import FINGERPRINT, Prepared, open_prepared
 def raw_folder(root: Path, dataset: str) -> Path:
     """Where raw data are looked for: a folder or a link."""
     return root / "data" / "raw" / dataset
+
+
+def fetch_dataset(
+    config: BenchmarkConfig,
+    dataset: str,
+    root: Path,
+    *,
+    raw: Path | None = None,
+    mirror: str | None = None,
+) -> Path:
+    """Download open data or generate a phantom; what is already there is kept.
+
+    Args:
+        config: of the benchmark.
+        dataset: id.
+        root: the checkout.
+        raw: target; None takes data/raw/<dataset>.
+        mirror: address of a copy of the files.
+
+    Returns:
+        The folder with the raw data.
+
+    Raises:
+        ConfigError: wrong parameters of the data set.
+        DataError: the data stand behind a login; says how to obtain them.
+    """
+    adapter, block = load_dataset(dataset), config.data.get(dataset)
+    given = block.fetch if block else {}
+    options = check(adapter.FetchParams, given, where=f"data.{dataset}.fetch")
+    target = raw or raw_folder(root, dataset)
+    make_available(adapter, target, options, mirror=mirror)
+    return target
 
 
 def prepare_dataset(
@@ -41,7 +76,15 @@ def prepare_dataset(
     where = f"data.{dataset}.prepare"
     options = check(adapter.Params, config.data[dataset].prepare, where=where)
     target = prepared_folder(root, config, dataset)
-    return prepare(adapter, raw or raw_folder(root, dataset), target, options, jobs=jobs)
+    with Board() as board:
+        return prepare(
+            adapter,
+            raw or raw_folder(root, dataset),
+            target,
+            options,
+            jobs=jobs,
+            progress=partial(board.update, f"prepare {dataset}"),
+        )
 
 
 def _prepared(config: BenchmarkConfig, dataset: str, root: Path) -> bool:
@@ -74,8 +117,8 @@ def whole_benchmark(
 ) -> list[Path]:
     """Prepare, split, train, evaluate and report a benchmark in one process.
 
-    All runs of the grid share one pool; finished runs are kept, an interrupted call goes on where
-    it stopped.
+    Phantoms that are missing are generated first. All runs of the grid share one pool; finished
+    runs are kept, an interrupted call goes on where it stopped.
 
     Args:
         config: of the benchmark.
@@ -89,6 +132,8 @@ def whole_benchmark(
         BenchError: raw data missing, wrong parameters, or runs that failed.
     """
     for dataset in config.grid.datasets:
+        if load_dataset(dataset).synthetic and not raw_folder(place.root, dataset).exists():
+            fetch_dataset(config, dataset, place.root)
         if not _prepared(config, dataset, place.root):
             prepare_dataset(config, dataset, place.root)
         split_dataset(config, dataset, place.root)

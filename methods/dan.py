@@ -1,11 +1,12 @@
 """DAN, deep adversarial network (Zhang et al. 2017, doi:10.1007/978-3-319-66179-7_47).
 
-    L = L_sup(x_l, y) + w(t) CE(D(p_u, x_u), 1) + CE(D(sg p, x), s),    s = 1 labelled, 0 unlabelled
+    L = L_sup(x_l, y) + w(t) CE(D(p_u, x_u), 1) + rho CE(D(sg p, x), s),  s = 1 labelled, 0 not
 
 D tells the segmentations of labelled from those of unlabelled images; the segmenter fools it. The
 second term trains the segmenter alone, the third D alone. Deviations:
 - both are trained in one step by the suite's optimiser (SSL4MIS: Adam at 1e-4 in a second step), so
-  D sees the predictions before, not after, the segmenter's step;
+  D sees the predictions before, not after, the segmenter's step. rho = 0.01 gives D a hundredth of
+  the segmenter's rate, 1e-4 in the protocol; at the full rate it diverges;
 - D pools adaptively, so that the image size is free; several image channels enter as their mean.
 """
 
@@ -23,8 +24,11 @@ from methods.blocks.losses import softmax32, supervised_loss
 
 
 class DANParams(RampParams):
-    """Weight of the adversarial term, and size of D."""
+    """Weight of the adversarial term, rate and size of D."""
 
+    rate: float = Field(
+        0.01, gt=0, description="rho, D's learning rate relative to the segmenter's"
+    )
     width: int = Field(64, ge=1, description="channels after the discriminator's first layer")
 
 
@@ -78,5 +82,6 @@ class DAN(OneNet[DANParams]):
             "supervised": supervised_loss(logits_l, batch.label),
             "adversarial": self.params.weight_at(t)
             * F.cross_entropy(verdict_u, torch.ones_like(source[: len(verdict_u)])),
-            "discriminator": F.cross_entropy(self.discriminator(p.detach(), batch.images), source),
+            "discriminator": self.params.rate
+            * F.cross_entropy(self.discriminator(p.detach(), batch.images), source),
         }

@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmarks.engine.state import PREVIOUS, STATE
 from benchmarks.engine.trainer import Trainer
 from benchmarks.errors import Interrupted, RunError
+from benchmarks.run import Place, finished, resolve, run_cells
 from methods.base import Batch, Progress
 from methods.supervised import Supervised
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
@@ -88,3 +89,14 @@ def test_iterations_that_are_not_finite_can_be_left_out_up_to_a_number(
     one = job_of(flat, tmp_path / "one", "supervised", make_config(skip_nonfinite=1))
     with pytest.raises(RunError, match=r"iteration 4.*left out before: 1"):
         Trainer(one, CPU, QUIET).train()
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_failed_run_does_not_keep_others_from_being_trained(flat: Path) -> None:
+    config = make_config()
+    wanted = [
+        r for m in ("supervised", "entropy_min") for r in resolve(config, "phantom_acdc", m, flat)
+    ]
+    with pytest.raises(RunError, match="not finite at iteration 2"):
+        run_cells(config, wanted, Place(flat, "cpu"), jobs=1)
+    assert [finished(r, flat) for r in wanted] == [False, True]
