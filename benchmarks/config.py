@@ -146,7 +146,12 @@ class SweepConfig(Strict):
     """Variants made from methods and lists of parameter values, all combinations of them."""
 
     methods: tuple[str, ...] = Field(min_length=1, description="methods with blocks of their own")
-    values: dict[str, tuple[Any, ...]] = Field(min_length=1, description="parameter: values")
+    values: dict[str, tuple[Any, ...]] = Field(
+        default_factory=dict, description="parameter: values; none: the methods as they are"
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="in place of those of the grid"
+    )
 
 
 class RuntimeConfig(Strict):
@@ -199,6 +204,8 @@ class BenchmarkConfig(Strict):
     def swept(self, sweep: str) -> BenchmarkConfig:
         """The benchmark `<name>_<sweep>`, whose methods are `<method>-<parameter>=<value>`.
 
+        A sweep without values takes its methods as they are.
+
         Raises:
             ConfigError: no such sweep, or it names a method without a block.
         """
@@ -214,11 +221,12 @@ class BenchmarkConfig(Strict):
         for method, *values in product(chosen.methods, *chosen.values.values()):
             block = dict(zip(chosen.values, values, strict=True))
             suffix = "_".join(f"{key}={value}" for key, value in block.items())
-            joint = "_" if "-" in method else "-"
+            joint = ("_" if "-" in method else "-") if block else ""
             made[f"{method}{joint}{suffix}"] = {**self.methods[method], **block}
         fields = self.model_dump(mode="json")
         fields["name"] = f"{self.name}_{sweep}"
         fields["grid"] |= {"methods": list(made), "baseline": None}
+        fields["grid"]["seeds"] = chosen.seeds or fields["grid"]["seeds"]
         fields["methods"] |= made
         fields |= {"contrasts": [], "claim": None}
         return check(BenchmarkConfig, fields, where=f"sweeps.{sweep}")

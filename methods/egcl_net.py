@@ -159,11 +159,11 @@ class EGCLNet(Method[EGCLParams]):
             t: position in the run.
         """
         p = self.params
-        z = self.head(out.view.features if p.embed_from == "decoder" else out.levels[3])
-        average, truth = (nearest_at(v, z.shape[2:]) for v in (out.mean, batch.label))
+        features = out.view.features if p.embed_from == "decoder" else out.levels[3]
+        average, truth = (nearest_at(v, features.shape[2:]) for v in (out.mean, batch.label))
         groups = assign_groups(average, truth, p, t.fraction)
-        vectors = z.movedim(1, -1).flatten(0, -2)
-        draw = partial(sample_group, vectors, least=p.least, traits=groups.traits)
+        z = self.head.rows(features)
+        draw = partial(sample_group, z, least=p.least, traits=groups.traits)
         some = [m.sum() >= p.least_group for m in groups.members]
         needed = (p.w_low > 0, p.w_high + p.w_cross > 0)
         missing = [~s & n for s, n in zip(some, needed, strict=True)]

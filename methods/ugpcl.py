@@ -87,22 +87,21 @@ class UGPCL(OneNet[UGPCLParams]):
             * F.cross_entropy(told, torch.tensor(turns, device=told.device)),
         }
         if t.fraction >= p.start:
-            contrast = self.contrast(self.head(cnn.features), mean, label, t)
+            contrast = self.contrast(cnn.features, mean, label, t)
             terms["contrast"] = p.weight_contrast * contrast
         return terms
 
-    def contrast(self, z: Tensor, mean: Tensor, label: Tensor, t: Progress) -> Tensor:
-        """`L_con` of embeddings (N, D, *G), mean prediction (N, K, *S), true labels (L, *S)."""
+    def contrast(self, features: Tensor, mean: Tensor, label: Tensor, t: Progress) -> Tensor:
+        """`L_con` of features (N, C, *G), mean prediction (N, K, *S), true labels (L, *S)."""
         p = self.params
-        mean, label = (nearest_at(v, z.shape[2:]) for v in (mean, label))
+        mean, label = (nearest_at(v, features.shape[2:]) for v in (mean, label))
         base = 2 if p.threshold_base == "ln2" else self.classes
         certain = entropy(mean) <= (0.75 + 0.25 * sigmoid_ramp(t.fraction)) * math.log(base)
         certain[: len(label)] = True
         self.observe(certain_share=certain[len(label) :].float().mean())
         label = torch.cat([label, mean[len(label) :].argmax(1)])
-        vectors = z.movedim(1, -1).flatten(0, -2)
         drawn = sample_group(
-            vectors, label.flatten(), certain.flatten(),
+            self.head.rows(features), label.flatten(), certain.flatten(),
             classes=self.classes, count=p.anchors, least=1,
         )  # fmt: skip
         keys = drawn.extended(self.memory.read(0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,13 @@ from torch.nn import functional as F
 _NEVER = -1e4
 # Keeps a class without a single weighted pixel at 0 instead of 0 / 0.
 _EPS = 1e-12
+
+
+class Rows(Protocol):
+    """Embeddings of P pixels: a tensor (P, D), or what computes those rows that are read."""
+
+    def __getitem__(self, index: Tensor, /) -> Tensor:
+        """Unit vectors (*I, D) of the pixels `index` (*I) int64."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ def nearest_at(value: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def sample_group(
-    vectors: Tensor,
+    vectors: Rows,
     label: Tensor,
     member: Tensor,
     *,
@@ -134,7 +142,7 @@ def sample_group(
 
 
 def sample_masks(
-    vectors: Tensor, of_class: Tensor, *, count: int, traits: Traits | None = None
+    vectors: Rows, of_class: Tensor, *, count: int, traits: Traits | None = None
 ) -> Samples:
     """Draw at most `count` pixels of every class; a pixel may belong to several.
 

@@ -106,7 +106,8 @@ def test_sweep_makes_a_variant_of_every_combination() -> None:
         "tau": 0.25,
         "tau_c": 0.2,
     }
-    assert swept.grid.seeds == config.grid.seeds and swept.train == config.train
+    assert swept.grid.seeds == (0,) and swept.train == config.train
+    assert config.swept("labels").methods["egcl_net-a12"] == config.methods["egcl_net-a12"]
     with pytest.raises(ConfigError, match="threshold"):
         config.swept("treshold")
 

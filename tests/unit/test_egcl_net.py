@@ -15,6 +15,7 @@ from benchmarks.config import UNetConfig
 from benchmarks.engine.nets import Builder
 from methods.base import Batch, Progress, SegNet, View
 from methods.blocks.averages import MultiScale
+from methods.blocks.heads import ProjectionHead
 from methods.egcl_net import EGCLNet, EGCLParams
 
 GRID, SIZE = 8, 32
@@ -52,6 +53,14 @@ class Fixed(SegNet):
         return View(self.logits[decoder], (self.features,) * 3)
 
 
+class IdentityHead(ProjectionHead):
+    """Hands the features of the stub network through, so that every embedding is known."""
+
+    def rows(self, features: Tensor) -> Tensor:  # type: ignore[override]
+        """(P, C) of a map (N, C, *G)."""
+        return features.movedim(1, -1).flatten(0, -2)
+
+
 def method_of(ndim: int = 2, **params: object) -> tuple[EGCLNet, Fixed]:
     """The method without projection: embeddings are the features themselves."""
     net = Fixed()
@@ -61,7 +70,7 @@ def method_of(ndim: int = 2, **params: object) -> tuple[EGCLNet, Fixed]:
         classes=2,
         ndim=ndim,
     )
-    method.head = nn.Identity()  # type: ignore[assignment]
+    method.head = IdentityHead(1, 1, ndim=ndim)
     return method, net
 
 
