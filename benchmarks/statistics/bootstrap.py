@@ -6,6 +6,10 @@ of a patient in a run is drawn at both levels. So the draws give the shape, and 
 variance of the two-way analysis, (MS_runs + MS_patients - MS_noise) / (runs x patients), and to
 Student's quantile with Satterthwaite's degrees of freedom (1946). The coverage is measured by
 `benchmarks/statistics/simulate.py`.
+
+With few runs MS_runs is too small by chance too often. Where more than two methods are compared, it
+is that of the two methods or the one common to all of them, the larger: the latter has more degrees
+of freedom, but must not hide that these two vary more than the others.
 """
 
 from __future__ import annotations
@@ -50,7 +54,24 @@ class _Variance:
     freedom: float
 
 
-def _of_fold(fold: Values) -> _Variance:
+def _between_runs(by_run: Values, peers: Values | None) -> tuple[float, int]:
+    """Mean square between runs of a difference of two methods, and its degrees of freedom.
+
+    Args:
+        by_run: (runs,) mean difference of every run, centred.
+        peers: (methods, runs) mean score of every compared method, or None.
+    """
+    freedom = len(by_run) - 1
+    own = float((by_run**2).sum()) / freedom, freedom
+    if peers is None or len(peers) < 3:
+        return own
+    rest = peers - peers.mean(0) - peers.mean(1, keepdims=True) + peers.mean()
+    freedom *= len(peers) - 1
+    # A difference of two methods varies twice as much as one.
+    return max(own, (2 * float((rest**2).sum()) / freedom, freedom))
+
+
+def _of_fold(fold: Values, peers: Values | None) -> _Variance:
     """Variance of the mean of a (runs, patients) table of random runs and random patients."""
     runs, patients = fold.shape
     if max(runs, patients) < 2:
@@ -61,12 +82,13 @@ def _of_fold(fold: Values) -> _Variance:
         n, effect = (patients, by_patient) if patients > 1 else (runs, by_run)
         return _Variance(float((effect**2).sum()) / (n - 1) / n, n - 1)
     noise = fold - mean - by_run[:, None] - by_patient
+    between, freedom = _between_runs(by_run, peers)
     squares = [
-        (patients * (by_run**2).sum(), runs - 1),
         (runs * (by_patient**2).sum(), patients - 1),
         (-(noise**2).sum(), (runs - 1) * (patients - 1)),
     ]
-    parts = [(float(total) / df / fold.size, df) for total, df in squares]
+    parts = [(between / runs, freedom)]
+    parts += [(float(total) / df / fold.size, df) for total, df in squares]
     # The sum can fall below its largest part by chance.
     value = max(sum(part for part, _ in parts), *(part for part, _ in parts))
     spread = sum(part**2 / df for part, df in parts)
@@ -74,9 +96,9 @@ def _of_fold(fold: Values) -> _Variance:
     return _Variance(value, max(value**2 / spread, least) if spread else np.inf)
 
 
-def _variance(folds: tuple[Values, ...]) -> _Variance:
+def _variance(folds: tuple[Values, ...], peers: tuple[Values | None, ...]) -> _Variance:
     """Variance of the mean over folds: from inside the folds or between them, the larger."""
-    inside = [_of_fold(fold) for fold in folds]
+    inside = [_of_fold(fold, own) for fold, own in zip(folds, peers, strict=True)]
     value = sum(v.value for v in inside) / len(folds) ** 2
     spread = sum((v.value / len(folds) ** 2) ** 2 / v.freedom for v in inside)
     within = _Variance(value, value**2 / spread if 0 < spread < np.inf else np.inf)
@@ -103,12 +125,19 @@ def _drawn_means(folds: tuple[Values, ...], draws: int, seed: int) -> Values:
 
 
 def hierarchical_interval(
-    folds: tuple[Values, ...], *, level: float = LEVEL, draws: int = DRAWS, seed: int = 0
+    folds: tuple[Values, ...],
+    *,
+    peers: tuple[Values | None, ...] | None = None,
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> Interval:
     """Interval of the mean over folds, runs and patients.
 
     Args:
         folds: one (runs, patients) array of differences per fold, at least one.
+        peers: per fold the (methods, runs) mean scores of all compared methods in the same runs and
+            patients, or None where they are not complete.
         level: of the interval.
         draws: number of resamples.
         seed: of the draws; equal shapes share them.
@@ -118,7 +147,7 @@ def hierarchical_interval(
     """
     mean = float(np.mean([fold.mean() for fold in folds]))
     covers = any(len(fold) > 1 for fold in folds)
-    variance = _variance(folds)
+    variance = _variance(folds, peers or (None,) * len(folds))
     if np.isinf(variance.value):
         return Interval(mean, -np.inf, np.inf, np.nan, covers)
     drawn = _drawn_means(folds, draws, seed)

@@ -116,7 +116,8 @@ def _result(name: str, paired: Paired, scores: pd.DataFrame) -> ContrastResult:
     d = paired.patients
     if not len(d):
         return identity
-    interval, shift = hierarchical_interval(paired.folds), hodges_lehmann(d)
+    interval = hierarchical_interval(paired.folds, peers=paired.peers)
+    shift = hodges_lehmann(d)
     wins, losses = int((d > MARGIN).sum()), int((d < -MARGIN).sum())
     return replace(
         identity,
@@ -160,8 +161,12 @@ def compare(
         is absent is listed as not tested.
     """
     scores, found = patient_runs(cases, metric=metric), []
+    names = tuple(dict.fromkeys(name for c in contrasts for name in (c.better, c.than)))
     for key in _families(scores):
-        family = [_result(c.name, pair(scores, key, c.better, c.than), scores) for c in contrasts]
+        family = [
+            _result(c.name, pair(scores, key, c.better, c.than, family=names), scores)
+            for c in contrasts
+        ]
         corrected = holm(np.array([max(r.p, r.p_runs) for r in family]))
         for result, p in zip(family, corrected, strict=True):
             tested = replace(result, p_holm=float(p))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,8 @@ class Paired:
         better: method whose score counts positive.
         than: the other.
         folds: one (runs, patients) array of differences per fold; runs are seeds that both have.
+        peers: per fold the (methods, runs) mean scores of the whole family in the same runs and
+            patients, of those methods that have them all.
         left_out: runs and patients that one of the methods lacks, in words.
     """
 
@@ -37,6 +40,7 @@ class Paired:
     than: str
     folds: tuple[NDArray[np.float64], ...]
     left_out: tuple[str, ...]
+    peers: tuple[NDArray[np.float64] | None, ...] = ()
 
     @property
     def patients(self) -> NDArray[np.float64]:
@@ -72,7 +76,9 @@ def patient_runs(cases: pd.DataFrame, *, metric: str = "dice") -> pd.DataFrame:
     return scores.reset_index()
 
 
-def pair(scores: pd.DataFrame, key: Key, better: str, than: str) -> Paired:
+def pair(
+    scores: pd.DataFrame, key: Key, better: str, than: str, *, family: Sequence[str] = ()
+) -> Paired:
     """Differences of two methods, paired by fold, seed and patient.
 
     A run that only one method has is left out; so is a patient that lacks a score in any of the
@@ -83,26 +89,38 @@ def pair(scores: pd.DataFrame, key: Key, better: str, than: str) -> Paired:
         key: data set, labelled count, checkpoint.
         better: method key.
         than: method key.
+        family: keys of all methods that are compared with one another, for `peers`.
     """
     own = scores[(scores[CELL] == list(key)).all(axis=1)]
-    tables = [
-        own[own["key"] == name].pivot_table(
+    whole = {
+        name: own[own["key"] == name].pivot_table(
             index=["fold", "seed"], columns="patient", values="score", sort=True, dropna=False
         )
-        for name in (better, than)
-    ]
+        for name in dict.fromkeys((better, than, *family))
+    }
+    tables = whole[better], whole[than]
     runs = tables[0].index.union(tables[1].index)
     shared = tables[0].index.intersection(tables[1].index)
     left = [
         f"fold {fold} seed {seed}: only {better if (fold, seed) in tables[0].index else than}"
         for fold, seed in runs.difference(shared)
     ]
-    folds = []
+    folds, peers = [], []
     for fold in sorted(set(shared.get_level_values(0))):
         at = shared[shared.get_level_values(0) == fold]
         a, b = (table.loc[at].dropna(axis=1, how="all") for table in tables)
         difference = a - b  # aligned by patient; NaN where one has no score
         missing = difference.columns[difference.isna().any()]
         left += [f"fold {fold} patient {patient}: not scored in every run" for patient in missing]
-        folds.append(difference.drop(columns=missing).to_numpy(dtype=float).round(12))
-    return Paired(key, better, than, tuple(f for f in folds if f.size), tuple(left))
+        kept = difference.drop(columns=missing)
+        if kept.size:
+            folds.append(kept.to_numpy(dtype=float).round(12))
+            peers.append(_run_means([whole[name] for name in family], kept))
+    return Paired(key, better, than, tuple(folds), tuple(left), tuple(peers))
+
+
+def _run_means(tables: Sequence[pd.DataFrame], like: pd.DataFrame) -> NDArray[np.float64] | None:
+    """(methods, runs) means of those methods that have all runs and patients of `like`."""
+    same = [table.reindex(index=like.index, columns=like.columns) for table in tables]
+    means = [table.mean(axis=1).to_numpy() for table in same if table.notna().all(axis=None)]
+    return np.stack(means) if means else None

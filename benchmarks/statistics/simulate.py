@@ -38,6 +38,7 @@ class Scenario:
         response: between patients in how they respond to a method.
         run: between runs of a method, common to all patients of the run.
         noise: of a patient in a run.
+        wild: how much more than the others the runs of a7 vary.
     """
 
     name: str
@@ -48,12 +49,14 @@ class Scenario:
     response: float = 0.01
     run: float = 0.005
     noise: float = 0.03
+    wild: float = 1.0
 
 
 SCENARIOS = (
     Scenario("no effect"),
     Scenario("no effect, unstable runs", run=0.02),
     Scenario("no effect, 5 seeds, unstable runs", seeds=5, run=0.02),
+    Scenario("no effect, one method unstable", wild=4.0),
     Scenario("effect of 3 points", effect=0.03),
     Scenario("effect of 3 points, unstable runs", effect=0.03, run=0.02),
 )
@@ -85,12 +88,13 @@ def draw_cases(scenario: Scenario, generator: np.random.Generator) -> pd.DataFra
     s, g = scenario, generator
     m, r, n = len(_METHODS), s.seeds, s.patients
     effect = np.array([s.effect if name in {"a5", "a6"} else 0.0 for name in _METHODS])
+    run = s.run * np.where(np.array(_METHODS) == "a7", s.wild, 1.0)
     score = (
         0.7
         + effect[:, None, None]
         + s.patient * g.standard_normal((1, 1, n))
         + s.response * g.standard_normal((m, 1, n))
-        + s.run * g.standard_normal((m, r, 1))
+        + run[:, None, None] * g.standard_normal((m, r, 1))
         + s.noise * g.standard_normal((m, r, n))
     )
     names, seeds, patients = np.meshgrid(_METHODS, np.arange(r), np.arange(n), indexing="ij")

@@ -21,6 +21,9 @@ from benchmarks.files import write_text
 from benchmarks.report.style import figure_style, save
 from benchmarks.tune.study import Plan, done
 
+# What Optuna calls "Objective Value" unless told.
+_TARGET = {"target_name": "validation Dice"}
+
 
 def write_results(study: optuna.Study, plan: Plan, folder: Path) -> list[Path]:
     """Write `trials.csv`, `best.yaml` and the figures of one method.
@@ -67,7 +70,7 @@ def _trials(study: optuna.Study, plan: Plan) -> pd.DataFrame:
 def _figures(study: optuna.Study, plan: Plan, folder: Path) -> list[Path]:
     """History always; importance, parallel coordinates and contour where there is enough."""
     finished = len(study.get_trials(states=(TrialState.COMPLETE,)))
-    plots: dict[str, Callable[[optuna.Study], object]] = {"history": draw.plot_optimization_history}
+    plots: dict[str, Callable[..., object]] = {"history": draw.plot_optimization_history}
     if finished > 2:
         plots["parallel_coordinate"] = draw.plot_parallel_coordinate
         if len(plan.space) > 1:
@@ -77,14 +80,30 @@ def _figures(study: optuna.Study, plan: Plan, folder: Path) -> list[Path]:
         with figure_style(), warnings.catch_warnings():
             # Optuna calls its matplotlib figures experimental; layouts of several axes are its own.
             warnings.simplefilter("ignore")
-            made: Any = plot(study)
+            made: Any = plot(study, **({} if name == "importance" else _TARGET))
             axes = made if hasattr(made, "figure") else made.flat[0]
             figure: Figure = axes.figure
-            figure.set_size_inches(*((9, 9) if name == "contour" else (7.2, 4.2)))
-            figure.tight_layout()
+            _lay_out(figure, f"{plan.method} on {plan.dataset}, {plan.labels} labelled", name)
             files.append(save(figure, folder / f"{name}.png"))
             plt.close(figure)
     return files
+
+
+def _lay_out(figure: Figure, title: str, name: str) -> None:
+    """Size, title and, for the contour's grid, a colour bar beside it instead of on it."""
+    for ax in figure.axes:
+        ax.set_title("")
+    figure.suptitle(f"{title}: {name.replace('_', ' ')}", x=0.02, ha="left", fontsize="medium")
+    if name != "contour":
+        figure.set_size_inches(7.2, 4.2)
+        figure.tight_layout()
+        return
+    figure.set_size_inches(9, 9)
+    *_, bar = figure.axes
+    figure.tight_layout(rect=(0, 0, 0.88, 1))
+    bar.set_position((0.91, 0.1, 0.02, 0.8))
+    for ax in figure.axes[:-1]:
+        ax.tick_params(which="minor", labelbottom=False, labelleft=False)
 
 
 def budget(studies: Sequence[tuple[Plan, optuna.Study]]) -> str:

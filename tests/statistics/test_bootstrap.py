@@ -92,3 +92,20 @@ def test_twenty_methods_in_thirty_seconds() -> None:
     for _ in range(19):
         hierarchical_interval(folds, draws=10_000)
     assert time.perf_counter() - start < 30
+
+
+def test_peers_widen_an_interval_whose_two_runs_agree_by_chance() -> None:
+    """The run variance common to the family counts, by hand; a larger one of the pair stays."""
+    fold = np.array([[0.01, 0.03, 0.02], [0.01, 0.03, 0.02]])  # no variance between runs
+    peers = np.array([[0.0, 0.2], [0.1, 0.1], [0.2, 0.0]])
+    alone = hierarchical_interval((fold,))
+    joint = hierarchical_interval((fold,), peers=(peers,))
+    # Centred over methods and runs: +-0.1, 0, -+0.1, so MS = 2 * 4 * 0.01 / ((3 - 1) * (2 - 1)).
+    between = 2 * 0.04 / 2
+    patients = np.var([0.01, 0.03, 0.02], ddof=1)
+    value = between / 2 + patients / 3
+    freedom = value**2 / ((between / 2) ** 2 / 2 + (patients / 3) ** 2 / 2)
+    assert joint.p == pytest.approx(2 * t.sf(0.02 / np.sqrt(value), freedom))
+    assert joint.high - joint.low > alone.high - alone.low
+    wild = fold + np.array([[-1.0], [1.0]])
+    assert hierarchical_interval((wild,), peers=(peers,)) == hierarchical_interval((wild,))
