@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.config import UNetConfig
 from benchmarks.engine.nets import Builder
 from methods import load_method
-from methods.base import Batch, Method, NetBuilder, Progress, SegNet
+from methods.base import Batch, Method, MethodParams, NetBuilder, Progress, SegNet
 from methods.blocks.losses import supervised_loss
 
 # The counted step. Terms whose size is capped, such as contrast, weigh less on larger images.
@@ -64,7 +64,8 @@ def take_census(name: str) -> Census:
         ConfigError: no such method.
     """
     cls = load_method(name)
-    method, plain = _method(cls, 2), _builder(2)()
+    params = cls.Params()
+    method, plain = _method(cls, params, 2), _builder(2)()
     nets = {id(m): m for m in method.modules() if isinstance(m, SegNet)}.values()
     year = re.search(r"\b(?:19|20)\d\d\b", cls.paper)
     return Census(
@@ -75,10 +76,23 @@ def take_census(name: str) -> Census:
         networks=len(nets),
         decoders=sum(len(net.decoders) for net in nets),
         parameters=_trained(method) / _trained(plain),
-        cost=_operations(lambda: _loss(method, 2)) / _operations(lambda: _plain_loss(plain)),
-        dimensions=", ".join(f"{n}D" for n in _SIZE if _loss(_method(cls, n), n).isfinite()),
+        cost=step_cost(cls, params),
+        dimensions=", ".join(
+            f"{n}D" for n in _SIZE if _loss(_method(cls, params, n), n).isfinite()
+        ),
         params={key: field.default for key, field in cls.Params.model_fields.items()},
     )
+
+
+def step_cost(cls: type[Method[Any]], params: MethodParams) -> float:
+    """Operations of one step, forward and backward, relative to a supervised step.
+
+    Args:
+        cls: the method.
+        params: its parameters.
+    """
+    method, plain = _method(cls, params, 2), _builder(2)()
+    return _operations(lambda: _loss(method, 2)) / _operations(lambda: _plain_loss(plain))
 
 
 def _builder(ndim: int) -> NetBuilder:
@@ -86,9 +100,9 @@ def _builder(ndim: int) -> NetBuilder:
     return Builder(network, ndim=ndim, in_channels=1, classes=_CLASSES, seed=0)
 
 
-def _method(cls: type[Method[Any]], ndim: int) -> Method[Any]:
+def _method(cls: type[Method[Any]], params: MethodParams, ndim: int) -> Method[Any]:
     torch.manual_seed(0)
-    return cls(_builder(ndim), cls.Params(), classes=_CLASSES, ndim=ndim).train()
+    return cls(_builder(ndim), params, classes=_CLASSES, ndim=ndim).train()
 
 
 def _images(count: int, ndim: int) -> tuple[Tensor, Tensor]:

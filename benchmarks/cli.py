@@ -117,23 +117,30 @@ def run(
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once.")] = None,
 ) -> None:
     """Train the runs of one method on one data set; finished ones are kept, stopped ones resume."""
-    from benchmarks.run import Place, resolve, run_cells
+    from benchmarks.run import Place, chosen_runs, resolve, run_cells
 
     config = _config(params)
-    chosen = [
-        r
-        for r in resolve(config, dataset, method, ROOT)
-        if (labels is None or r.key.labels == labels)
-        and (fold is None or r.key.fold == fold)
-        and (seed is None or r.key.seed == seed)
-    ]
-    if not chosen:
-        raise ConfigError(
-            f"no run of {dataset} {method} has labels={labels}, fold={fold}, seed={seed};"
-            f" the grid of '{params}' has labels {list(config.data[dataset].labels)},"
-            f" folds {list(config.grid.folds)}, seeds {list(config.grid.seeds)}"
-        )
+    chosen = chosen_runs(resolve(config, dataset, method, ROOT), config, (labels, fold, seed))
     run_cells(config, chosen, Place(ROOT, device), jobs=jobs)
+
+
+@app.command(epilog=_example("diagnose phantom_acdc egcl_net"))
+def diagnose(
+    dataset: Dataset,
+    method: MethodId,
+    params: Params = PARAMS,
+    labels: Annotated[int | None, typer.Option(help="Labelled patients; default: first.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed; default: first.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Entropy, calibration and embeddings of one finished run, on validation patients."""
+    from benchmarks.diagnose import diagnose as run_diagnose
+    from benchmarks.run import Place, chosen_runs, resolve
+
+    config = _config(params)
+    chosen = chosen_runs(resolve(config, dataset, method, ROOT), config, (labels, None, seed))
+    for path in run_diagnose(config, chosen[0], Place(ROOT, device)):
+        _out.print(str(path), highlight=False)
 
 
 @app.command(epilog=_example("evaluate phantom_acdc mean_teacher"))

@@ -113,6 +113,11 @@ class GridConfig(Strict):
     seeds: tuple[int, ...] = Field(min_length=1)
     folds: tuple[int, ...] = (0,)
     baseline: str | None = Field(None, description="method that the report compares others with")
+    equal: Literal["steps", "operations"] = Field(
+        "steps",
+        description="what all methods get the same of; operations: `train.iterations` are divided"
+        " by the counted cost of the method's step",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> GridConfig:
@@ -152,6 +157,7 @@ class SweepConfig(Strict):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None, description="in place of those of the grid"
     )
+    equal: Literal["steps", "operations"] = Field("steps", description="as in the grid")
 
 
 class RuntimeConfig(Strict):
@@ -227,6 +233,7 @@ class BenchmarkConfig(Strict):
         fields["name"] = f"{self.name}_{sweep}"
         fields["grid"] |= {"methods": list(made), "baseline": None}
         fields["grid"]["seeds"] = chosen.seeds or fields["grid"]["seeds"]
+        fields["grid"]["equal"] = chosen.equal
         fields["methods"] |= made
         fields |= {"contrasts": [], "claim": None}
         return check(BenchmarkConfig, fields, where=f"sweeps.{sweep}")

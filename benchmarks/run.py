@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.config import BenchmarkConfig, check
+from benchmarks.config import BenchmarkConfig, TrainConfig, check
 from benchmarks.console import Board
 from benchmarks.device import default_jobs, environment, pick_device
-from benchmarks.errors import RunError
+from benchmarks.errors import ConfigError, RunError
 from benchmarks.files import claimed, read_json, write_json
 from benchmarks.grid import RunKey, check_names, expand, fold_of, prepared_folder, split_file
 from benchmarks.identity import code_digest, run_digest
@@ -75,6 +75,21 @@ def method_params(config: BenchmarkConfig, method: str) -> MethodParams:
     return params
 
 
+def train_config(config: BenchmarkConfig, dataset: str, method: str) -> TrainConfig:
+    """How a method is trained on a data set; `grid.equal: operations` changes the iterations.
+
+    Raises:
+        ConfigError: unknown method, wrong key or value.
+    """
+    train = config.train_for(dataset)
+    if config.grid.equal == "steps":
+        return train
+    from benchmarks.census import step_cost
+
+    cost = step_cost(load_method(method.partition("-")[0]), method_params(config, method))
+    return train.model_copy(update={"iterations": max(1, round(train.iterations / cost))})
+
+
 def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> list[Resolved]:
     """All runs of a method on a data set, with their identities.
 
@@ -84,7 +99,7 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
     """
     check_names(config, dataset, method)
     params = method_params(config, method)
-    train = config.train_for(dataset).model_dump(mode="json")
+    train = train_config(config, dataset, method).model_dump(mode="json")
     data = open_prepared(prepared_folder(root, config, dataset))
     split = load_split(split_file(root, config, dataset))
     code = code_digest(root, method.partition("-")[0])
@@ -103,6 +118,32 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
         )
         for key in expand(config, split, method)
     ]
+
+
+def chosen_runs(
+    runs: list[Resolved], config: BenchmarkConfig, wanted: tuple[int | None, int | None, int | None]
+) -> list[Resolved]:
+    """Those runs of one stage that have the wanted labelled count, fold and seed; None is any.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    kept = [
+        r
+        for r in runs
+        if all(
+            w in {None, v}
+            for w, v in zip(wanted, (r.key.labels, r.key.fold, r.key.seed), strict=True)
+        )
+    ]
+    if not kept:
+        key, (labels, fold, seed) = runs[0].key, wanted
+        raise ConfigError(
+            f"no run of {key.dataset} {key.method} has labels={labels}, fold={fold}, seed={seed};"
+            f" the grid has labels {list(config.data[key.dataset].labels)},"
+            f" folds {list(config.grid.folds)}, seeds {list(config.grid.seeds)}"
+        )
+    return kept
 
 
 def finished(resolved: Resolved, root: Path) -> bool:
@@ -130,7 +171,7 @@ def make_job(config: BenchmarkConfig, resolved: Resolved, root: Path, folder: Pa
     return Job(
         method=load_method(key.base),
         params=resolved.params,
-        train=config.train_for(key.dataset),
+        train=train_config(config, key.dataset, key.method),
         data=open_prepared(prepared_folder(root, config, key.dataset)),
         fold=fold_of(split, key.fold),
         labels=key.labels,

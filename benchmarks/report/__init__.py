@@ -22,7 +22,10 @@ def build_report(config: BenchmarkConfig, *, root: Path) -> list[Path]:
     `cases.csv`, `table.csv`, `classes.csv`, `differences.csv`, `table.md`, `table.tex`,
     `metrics.json`, `dice.{svg,pdf,png}`, for declared contrasts `contrasts.{csv,md}` with the
     verdict and `forest.{svg,pdf,png}`, and one `overlay-<dataset>.png` per data set with showcase
-    files (in `local/` unless the data are synthetic). Equal input gives equal bytes.
+    files (in `local/` unless the data are synthetic); `checklist.md`; `fairness.md` with
+    `components.csv` and `ranks.{svg,pdf,png}`; where the runs are at hand and split pixels by
+    entropy, `groups.{csv,md}` and `groups.{svg,pdf,png}`; of a sweep of two numbers,
+    `heatmap.{svg,pdf,png}`. Equal input gives equal bytes.
 
     Args:
         config: the benchmark.
@@ -36,9 +39,13 @@ def build_report(config: BenchmarkConfig, *, root: Path) -> list[Path]:
         ConfigError: the grid names an unknown method or data set.
     """
     from benchmarks.files import write_text
+    from benchmarks.report.checklist import write_checklist
     from benchmarks.report.contrasts import write_contrasts
     from benchmarks.report.facts import collect_facts
+    from benchmarks.report.fairness import write_fairness
     from benchmarks.report.figures import dice_figure
+    from benchmarks.report.groups import write_groups
+    from benchmarks.report.heatmap import write_heatmaps
     from benchmarks.report.load import load_cases
     from benchmarks.report.overlays import overlay_figures
     from benchmarks.report.tables import csv
@@ -54,6 +61,10 @@ def build_report(config: BenchmarkConfig, *, root: Path) -> list[Path]:
         *dice_figure(config, facts, results, folder=folder),
         *overlay_figures(config, facts, results.cases, root=root),
         *write_contrasts(config, results.cases, folder=folder, decimals=DECIMALS),
+        *write_checklist(config, folder=folder),
+        *write_fairness(config, facts, results, folder=folder),
+        *write_groups(config, facts, results.table, root=root),
+        *write_heatmaps(results.table, folder=folder),
     ]
 
 

@@ -88,8 +88,8 @@ _NOTES = f"""## How to read this
 
 - Unit: test patient; seeds, frames and classes are averaged within a patient first. Rows are
   paired: same seeds, same data order.
-- First interval: mean difference over runs and patients, {DRAWS:,} draws, widened for few runs; runs
-  vary as in the two methods or as in all compared ones, the larger.
+- First interval: mean difference over runs and patients, {DRAWS:,} draws, widened for few runs;
+  runs vary as in the two methods or as in all compared ones, the larger.
   Second: Hodges-Lehmann estimate with the exact interval of the signed-rank test, over patients.
 - p (patients): exact Wilcoxon signed-rank test; p (runs): of the mean difference with the variance
   of runs and patients. The larger is Holm-corrected over the contrasts of one table, since the

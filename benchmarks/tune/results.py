@@ -80,7 +80,7 @@ def _figures(study: optuna.Study, plan: Plan, folder: Path) -> list[Path]:
         with figure_style(), warnings.catch_warnings():
             # Optuna calls its matplotlib figures experimental; layouts of several axes are its own.
             warnings.simplefilter("ignore")
-            made: Any = plot(study, **({} if name == "importance" else _TARGET))
+            made: Any = plot(study, **_TARGET)
             axes = made if hasattr(made, "figure") else made.flat[0]
             figure: Figure = axes.figure
             _lay_out(figure, f"{plan.method} on {plan.dataset}, {plan.labels} labelled", name)
