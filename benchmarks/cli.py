@@ -31,6 +31,7 @@ Params = Annotated[Path, typer.Option("--params", help="Parameter file of the be
 Dataset = Annotated[str, typer.Argument(help="Data set id; see `datasets`.")]
 MethodId = Annotated[str, typer.Argument(help="Method id; see `methods`.")]
 Raw = Annotated[Path | None, typer.Option(help="Raw data; default data/raw/<dataset>.")]
+Sweep = Annotated[str | None, typer.Option(help="A sweep of the file, in place of its rows.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
 PARAMS = Path("params.yaml")
 SHOWN = ("id", "year", "networks", "decoders", "parameters", "cost", "dimensions")
@@ -49,14 +50,14 @@ def main() -> None:
         sys.exit(130)
 
 
-def _config(path: Path, dataset: str | None = None) -> BenchmarkConfig:
+def _config(path: Path, dataset: str | None = None, *, sweep: str | None = None) -> BenchmarkConfig:
     from benchmarks.config import load_config
     from benchmarks.errors import nearest
 
     config = load_config(path)
     if dataset is not None and dataset not in config.data:
         raise ConfigError(f"no data set '{dataset}' in '{path}': {nearest(dataset, config.data)}")
-    return config
+    return config if sweep is None else config.swept(sweep)
 
 
 def _example(command: str) -> str:
@@ -131,13 +132,14 @@ def diagnose(
     params: Params = PARAMS,
     labels: Annotated[int | None, typer.Option(help="Labelled patients; default: first.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; default: first.")] = None,
+    sweep: Sweep = None,
     device: Device = "auto",
 ) -> None:
     """Entropy, calibration and embeddings of one finished run, on validation patients."""
     from benchmarks.diagnose import diagnose as run_diagnose
     from benchmarks.run import Place, chosen_runs, resolve
 
-    config = _config(params)
+    config = _config(params, sweep=sweep)
     chosen = chosen_runs(resolve(config, dataset, method, ROOT), config, (labels, None, seed))
     for path in run_diagnose(config, chosen[0], Place(ROOT, device)):
         _out.print(str(path), highlight=False)
@@ -161,12 +163,13 @@ def report(
     into: Annotated[
         Path | None, typer.Option(help="Only copy the finished table into this Markdown file.")
     ] = None,
+    sweep: Sweep = None,
 ) -> None:
     """Make tables and figures from the scores of the whole grid."""
     from benchmarks.report import build_report
     from benchmarks.report.embed import embed_table
 
-    config = _config(params)
+    config = _config(params, sweep=sweep)
     if into is not None:
         source = "verdict.md" if config.claim else "table.md"
         embed_table(into, ROOT / "reports" / config.name / source, name=config.name)
@@ -180,9 +183,7 @@ def ablate(
     params: Annotated[
         Path, typer.Option("--params", help="Parameter file of the benchmark.")
     ] = ABLATION,
-    sweep: Annotated[
-        str | None, typer.Option(help="A sweep of the file, in place of its rows.")
-    ] = None,
+    sweep: Sweep = None,
     device: Device = "auto",
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once.")] = None,
 ) -> None:
@@ -190,9 +191,8 @@ def ablate(
     from benchmarks.run import Place
     from benchmarks.stages import whole_benchmark
 
-    config = _config(params)
-    chosen = config if sweep is None else config.swept(sweep)
-    for path in whole_benchmark(chosen, Place(ROOT, device), jobs=jobs):
+    config = _config(params, sweep=sweep)
+    for path in whole_benchmark(config, Place(ROOT, device), jobs=jobs):
         _out.print(str(path), highlight=False)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -233,3 +234,11 @@ def test_whole_benchmark_from_an_empty_checkout(checkout: Path) -> None:
     assert "prepare phantom_acdc: 12/12" in done.stderr
     table = (checkout / "reports/small/table.md").read_text()
     assert "| Supervised |" in table and "| Entropy minimisation |" in table
+    done = call("diagnose", "phantom_acdc", "entropy_min", "--params", "mine.yaml", cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    [folder] = (checkout / "reports/small/diagnosis").iterdir()
+    seen = pd.read_csv(folder / "entropy.csv")
+    assert (
+        folder.name == "phantom_acdc-entropy_min-l2-f0-s0" and (folder / "diagnosis.png").is_file()
+    )
+    assert 0 < seen["correct"].sum() <= seen["pixels"].sum()
