@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.commands.data import app as data_app
 from benchmarks.errors import BenchError, ConfigError
 
 if TYPE_CHECKING:
@@ -268,26 +269,7 @@ def methods(
     )
 
 
-@app.command(epilog=_example("datasets --json"))
-def datasets(
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-) -> None:
-    """List the data sets and whether their raw files are here."""
-    from datasets import dataset_ids, load_dataset
-
-    rows = []
-    for name in dataset_ids():
-        adapter = load_dataset(name)
-        rows.append(
-            {
-                "id": name,
-                "title": adapter.title,
-                "access": adapter.access,
-                "raw": (ROOT / "data" / "raw" / name).exists(),
-                "licence": adapter.licence,
-            }
-        )
-    _show(rows, as_json=as_json)
+app.add_typer(data_app, name="datasets")
 
 
 @app.command(epilog=_example("doctor"))

@@ -13,10 +13,11 @@ from benchmarks.grid import prepared_folder, split_file
 from benchmarks.report import build_report
 from benchmarks.run import Place, resolve, run_cells
 from datasets import load_dataset
+from datasets.checks import refuse_leaks
 from datasets.fetching.sources import make_available
 from datasets.prepare import prepare
 from datasets.split import make_split, patients_of, save_split
-from datasets.store import FINGERPRINT, Prepared, open_prepared
+from datasets.store import FINGERPRINT, FORMAT, Prepared, open_prepared
 
 
 def raw_folder(root: Path, dataset: str) -> Path:
@@ -94,7 +95,7 @@ def _prepared(config: BenchmarkConfig, dataset: str, root: Path) -> bool:
         record = read_json(prepared_folder(root, config, dataset) / FINGERPRINT)
     except (OSError, ValueError):
         return False
-    return bool(record["params"] == options.model_dump(mode="json"))
+    return bool(record["format"] == FORMAT and record["params"] == options.model_dump(mode="json"))
 
 
 def split_dataset(config: BenchmarkConfig, dataset: str, root: Path) -> Path:
@@ -107,6 +108,7 @@ def split_dataset(config: BenchmarkConfig, dataset: str, root: Path) -> Path:
     data = open_prepared(prepared_folder(root, config, dataset))
     public = load_dataset(dataset).public_splits()
     made = make_split(patients_of(data), dataset, config.data[dataset].split, public)
+    refuse_leaks(data, made)
     target = split_file(root, config, dataset)
     save_split(made, target)
     return target

@@ -12,7 +12,10 @@ from benchmarks.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from datasets.base import Adapter
 
-_SHARED = {"__init__", "base", "generated", "images", "prepare", "resample", "split", "store"}
+_SHARED = {
+    "__init__", "adding", "base", "checks", "generated", "images", "nnunet", "prepare", "resample",
+    "split", "store",
+}  # fmt: skip
 
 
 def dataset_ids() -> list[str]:

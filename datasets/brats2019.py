@@ -1,4 +1,7 @@
-"""BraTS 2019: multi-parametric MRI of gliomas, 3D; files of BraTS 2020 and 2021 are read alike.
+"""BraTS 2019: multi-parametric MRI of gliomas, 3D; files of BraTS 2020, 2021, 2023 are read alike.
+
+BraTS 2023 calls the modalities t2f, t1n, t1c, t2w, separates them by a hyphen, numbers the time
+points of a patient, and stores enhancing tumour as 3 in place of 4.
 
 Preprocessing as SSL4MIS, per modality: crop to the box of non-zero voxels (with several modalities
 the union of their boxes), clip at the 99.9 % quantile of the box, subtract mean and divide by
@@ -8,6 +11,7 @@ Deviation: SSL4MIS cuts the last slice off each axis of the box; we keep it.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -22,6 +26,15 @@ from datasets.images import check_same_shape, map_labels, read_nifti
 Modality = Literal["flair", "t1", "t1ce", "t2"]
 MODALITIES: tuple[Modality, ...] = ("flair", "t1", "t1ce", "t2")
 CLIP_QUANTILE = 0.999
+# Suffixes of the files: up to 2021, and of 2023.
+_SUFFIXES = {
+    "flair": ("_flair", "-t2f"),
+    "t1": ("_t1", "-t1n"),
+    "t1ce": ("_t1ce", "-t1c"),
+    "t2": ("_t2", "-t2w"),
+    "seg": ("_seg", "-seg"),
+}
+_GLI = re.compile(r"(BraTS-[A-Z]+-\d+)-\d+$")
 _RELEASE = "MICCAI_BraTS_2019_Data_Training"
 
 
@@ -49,12 +62,12 @@ class BraTSParams(VolumeParams):
             return self.modalities
         return ("flair",) if self.task == "whole_tumour" else MODALITIES
 
-    @property
-    def mapping(self) -> dict[int, int]:
-        """Class by stored label: 1 necrotic core, 2 oedema, 4 enhancing tumour."""
+    def mapping(self, case: str) -> dict[int, int]:
+        """Class by stored label: 1 necrotic core, 2 oedema, 4 (in 2023: 3) enhancing tumour."""
+        enhancing = 3 if _GLI.match(case) else 4
         if self.task == "whole_tumour":
-            return {0: 0, 1: 1, 2: 1, 4: 1}
-        return {0: 0, 1: 1, 2: 2, 4: 3}
+            return {0: 0, 1: 1, 2: 1, enhancing: 1}
+        return {0: 0, 1: 1, 2: 2, enhancing: 3}
 
 
 class BraTS2019(Adapter[BraTSParams]):
@@ -74,7 +87,8 @@ class BraTS2019(Adapter[BraTSParams]):
     Params = BraTSParams
     tree = """
 DIR/{HGG,LGG}/<case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz    BraTS19_* ids, or
-DIR/<case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz              e.g. BraTS2021_* ids
+DIR/<case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz              BraTS20_*, BraTS2021_* ids, or
+DIR/<case>/<case>-{t2f,t1n,t1c,t2w,seg}.nii.gz               BraTS-GLI-* ids
 """
     steps = "register at https://www.med.upenn.edu/cbica/brats2019/ and unpack the training set"
 
@@ -114,7 +128,9 @@ DIR/<case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz              e.g. BraTS2021_* id
                 f"'{folder}' has no file for {', '.join(absent)} (it has {', '.join(there)}); "
                 "complete it or choose other `modalities`",
             )
-        return RawCase(folder.name, folder.name, present, _file(folder, "seg"), grade)
+        visit = _GLI.match(folder.name)
+        patient = visit[1] if visit else folder.name
+        return RawCase(folder.name, patient, present, _file(folder, "seg"), grade)
 
     def read(self, case: RawCase, params: BraTSParams) -> Volume:
         """Read one case; `box` is the brain.
@@ -130,7 +146,7 @@ DIR/<case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz              e.g. BraTS2021_* id
         if case.label is not None:
             mask, _ = read_nifti(case.label)
             check_same_shape(first, case.label, (arrays[0].shape, mask.shape))
-            label = map_labels(mask, params.mapping, case.label)
+            label = map_labels(mask, params.mapping(case.case), case.label)
         box = _brain_box(arrays, first)
         pairs = zip(arrays, case.images, strict=True)
         image = np.stack([_normalise(array, box, path) for array, path in pairs])
@@ -138,7 +154,11 @@ DIR/<case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz              e.g. BraTS2021_* id
 
 
 def _file(folder: Path, kind: str) -> Path | None:
-    paths = (folder / f"{folder.name}_{kind}{suffix}" for suffix in (".nii.gz", ".nii"))
+    paths = (
+        folder / f"{folder.name}{name}{suffix}"
+        for name in _SUFFIXES[kind]
+        for suffix in (".nii.gz", ".nii")
+    )
     return next((path for path in paths if path.is_file()), None)
 
 

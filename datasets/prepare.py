@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from pydantic import TypeAdapter
 from benchmarks.errors import DataError
 from benchmarks.files import file_digest, fill_folder, write_json
 from datasets.base import Adapter, Box, P, PrepareParams, RawCase, Volume
+from datasets.checks import CaseFacts, check_ids, compare_cases, inspect_volume, map_cases
 from datasets.resample import resize_linear, resize_nearest
 from datasets.store import FINGERPRINT, FORMAT, CaseRecord, Fingerprint, Prepared, open_prepared
 
@@ -50,14 +48,16 @@ def prepare(
     """
     _check_target(out)
     raw_cases = adapter.scan(raw, params)
-    _check_ids(raw_cases)
+    check_ids(raw_cases)
     info = adapter.info(params)
 
     def fill(folder: Path) -> None:
         work = partial(_prepare_case, adapter, params, len(info.classes), folder)
         records: list[CaseRecord] = []
-        for record in _map(work, raw_cases, min(jobs, len(raw_cases))):
+        facts: list[CaseFacts] = []
+        for record, fact in map_cases(work, raw_cases, min(jobs, len(raw_cases))):
             records.append(record)
+            facts.append(fact)
             if progress is not None:
                 progress(len(records), len(raw_cases))
         fingerprint = Fingerprint(
@@ -70,6 +70,7 @@ def prepare(
             classes=info.classes,
             params=params.model_dump(mode="json"),
             cases=tuple(records),
+            warnings=_warnings(facts, info.classes),
         )
         write_json(folder / FINGERPRINT, fingerprint.to_json())
 
@@ -85,34 +86,21 @@ def _check_target(out: Path) -> None:
         )
 
 
-def _check_ids(cases: list[RawCase]) -> None:
-    counts = Counter(case.case for case in cases)
-    twice = sorted(name for name, count in counts.items() if count > 1)
-    if twice:
-        raise DataError(f"case ids occur twice: {', '.join(twice)}; keep one copy of each case")
-
-
-def _map(
-    work: Callable[[RawCase], CaseRecord], cases: Iterable[RawCase], jobs: int
-) -> Iterator[CaseRecord]:
-    """Apply `work` in order, in this process or in several."""
-    if jobs <= 1:
-        yield from map(work, cases)
-        return
-    # Forked children of a process with running threads can hang, so they are spawned.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(work, cases)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+def _warnings(facts: list[CaseFacts], classes: tuple[str, ...]) -> tuple[str, ...]:
+    found = [finding for fact in facts for finding in fact.findings]
+    found += compare_cases(facts, classes)
+    return tuple(f"{finding.case}: {finding.text}" for finding in found)
 
 
 def _prepare_case(
     adapter: Adapter[Any], params: PrepareParams, classes: int, out: Path, raw: RawCase
-) -> CaseRecord:
-    """Write one case's folder and return what goes into the fingerprint."""
+) -> tuple[CaseRecord, CaseFacts]:
+    """Write one case's folder; return what goes into the fingerprint, and what was checked."""
     volume = adapter.read(raw, params)
+    facts = inspect_volume(raw, volume)
+    wrong = [finding for finding in facts.findings if finding.level == "error"]
+    if wrong:
+        raise DataError(f"{adapter.title}, case {wrong[0].case}: {wrong[0].text}")
     depth, rows, columns = volume.image.shape[1:]
     box = params.crop(volume.box or ((0, depth), (0, rows), (0, columns)))
     arrays = _arrays(volume, box, params)
@@ -138,7 +126,7 @@ def _prepare_case(
     )
     meta = TypeAdapter(CaseRecord).dump_python(record, mode="json")
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
-    return record
+    return record, facts
 
 
 def _arrays(volume: Volume, box: Box, params: PrepareParams) -> dict[str, NDArray[Any]]:

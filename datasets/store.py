@@ -18,7 +18,7 @@ from datasets.base import Box, Shape
 from datasets.resample import resize_nearest
 
 FINGERPRINT = "dataset.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,10 @@ class CaseRecord(Case):
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Content of `dataset.json`; `digest` covers every other field."""
+    """Content of `dataset.json`; `digest` covers every other field.
+
+    `warnings` are the findings of `datasets/checks.py`, `<cases>: <text>`.
+    """
 
     format: int
     dataset: str
@@ -78,6 +81,7 @@ class Fingerprint:
     classes: tuple[str, ...]
     params: dict[str, Any]
     cases: tuple[CaseRecord, ...]
+    warnings: tuple[str, ...] = ()
     digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -107,7 +111,7 @@ class Prepared:
     channels: tuple[str, ...]
     classes: tuple[str, ...]
     digest: str
-    cases: tuple[Case, ...]
+    cases: tuple[CaseRecord, ...]
 
     @cached_property
     def _by_id(self) -> dict[str, Case]:

@@ -19,7 +19,7 @@ from datasets.brats2019 import BraTSParams
 from datasets.phantoms.fields import save_nifti
 from datasets.prepare import prepare
 from datasets.resample import resize_linear, resize_nearest
-from datasets.store import Case, Prepared, open_prepared
+from datasets.store import CaseRecord, Prepared, open_prepared
 
 sizes = st.integers(1, 40)
 
@@ -53,7 +53,7 @@ def test_grid_and_back(data: st.DataObject) -> None:
     lengths = tuple(high - low for low, high in box)
     scale = data.draw(st.integers(1, 3))
     grid = tuple(n * scale for n in lengths)
-    case = Case("c", "p", "", "", True, native, (1, 1, 1), box, grid)  # type: ignore[arg-type]
+    case = CaseRecord("c", "p", "", "", True, native, (1, 1, 1), box, grid)  # type: ignore[arg-type]
     prepared = Prepared(Path(), "acdc", 3, ("x",), ("a", "b"), "", (case,))
     label = data.draw(hnp.arrays(np.uint8, native, elements=st.integers(0, 3)))
     window = tuple(slice(*limits) for limits in box)
