@@ -6,6 +6,7 @@ import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,11 @@ class _Member:
     size: int
 
 
+_DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, RuntimeError
+)  # fmt: skip
+
+
 def unpack(archive: Path, target: Path) -> None:
     """Unpack a zip or tar file into a new folder, whole or not at all.
 
@@ -40,7 +46,7 @@ def unpack(archive: Path, target: Path) -> None:
     """
     try:
         fill_folder(target, lambda folder: _unpack(archive, folder))
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise _refused(archive, f"it is damaged or no archive ({error})") from None
     except (OSError, NotImplementedError) as error:
         raise _refused(archive, str(error)) from None
