@@ -43,6 +43,7 @@ readme: setup ## copy the generated tables into README.md
 	$(BIN)/python -m benchmarks methods --into methods/README.md
 	$(BIN)/python -m benchmarks report --into README.md
 	$(BIN)/python -m benchmarks report --into README.md --params benchmarks/presets/acdc_cpu/params.yaml
+	$(BIN)/python -m benchmarks report --into README.md --params benchmarks/presets/acdc_cpu/params.yaml --sweep equal_compute
 	$(BIN)/python -m benchmarks report --into README.md --params benchmarks/presets/ablation/params.yaml
 
 speed: setup ## time the engine against baselines, in one process, and write reports/speed

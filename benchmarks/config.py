@@ -231,7 +231,8 @@ class BenchmarkConfig(Strict):
             made[f"{method}{joint}{suffix}"] = {**self.methods[method], **block}
         fields = self.model_dump(mode="json")
         fields["name"] = f"{self.name}_{sweep}"
-        fields["grid"] |= {"methods": list(made), "baseline": None}
+        baseline = self.grid.baseline if self.grid.baseline in made else None
+        fields["grid"] |= {"methods": list(made), "baseline": baseline}
         fields["grid"]["seeds"] = chosen.seeds or fields["grid"]["seeds"]
         fields["grid"]["equal"] = chosen.equal
         fields["methods"] |= made
