@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test lint types format readme speed lock
+.PHONY: help setup repro test lint types format readme speed kill lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -48,6 +48,9 @@ readme: setup ## copy the generated tables into README.md
 
 speed: setup ## time the engine against baselines, in one process, and write reports/speed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/speed -m speed
+
+kill: setup ## kill runs of every method at random moments, resume, compare; writes reports/reliability
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/engine/test_kill.py -m kill
 
 lock: ## renew requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \

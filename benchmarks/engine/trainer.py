@@ -199,6 +199,8 @@ class Trainer:
         save_state(self._state, self.job.digest, self.position, parts)
 
     def _resume(self) -> None:
+        for rest in self.job.folder.glob(".*.tmp"):
+            rest.unlink()  # of a process that was killed while it wrote
         found = load_state(self._state, self.job.digest)
         kept = 0
         if found is not None:
