@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -117,12 +118,21 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Only this seed.")] = None,
     device: Device = "auto",
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once.")] = None,
+    profile: Annotated[
+        int | None, typer.Option(min=1, help="Only profile this number of steps.")
+    ] = None,
 ) -> None:
     """Train the runs of one method on one data set; finished ones are kept, stopped ones resume."""
-    from benchmarks.run import Place, chosen_runs, resolve, run_cells
+    from benchmarks.run import Place, chosen_runs, profile_run, resolve, run_cells
 
+    if profile is not None:  # the profiler's own log is no news for a user
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     config = _config(params)
     chosen = chosen_runs(resolve(config, dataset, method, ROOT), config, (labels, fold, seed))
+    if profile is not None:
+        for line in profile_run(config, chosen[0], Place(ROOT, device), profile):
+            _out.print(line, highlight=False)
+        return
     run_cells(config, chosen, Place(ROOT, device), jobs=jobs)
 
 

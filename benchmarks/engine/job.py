@@ -43,6 +43,12 @@ class Job:
     digest: str
     folder: Path
 
+    @property
+    def batch_sizes(self) -> tuple[int, int]:
+        """Labelled and unlabelled images of a step."""
+        train = self.train
+        return self.method.batch_sizes(self.params, train.labeled_batch, train.unlabeled_batch)
+
 
 def build_method(job: Job, device: torch.device) -> Method[Any]:
     """The method with freshly initialised networks on the device.

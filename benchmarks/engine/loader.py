@@ -221,7 +221,7 @@ def make_loader(job: Job, device: torch.device) -> Loader:
         device: where batches go.
     """
     train = job.train
-    sizes = job.method.batch_sizes(job.params, train.labeled_batch, train.unlabeled_batch)
+    sizes = job.batch_sizes
     known = job.fold.labeled(job.labels)
     rest = [patient for patient in job.fold.train if patient not in set(known)]
     labeled = Stream(

@@ -11,6 +11,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.autograd.profiler import record_function
 
 from benchmarks.engine.job import Job, autocast_dtype, build_method, check_grid
 from benchmarks.engine.loader import make_loader
@@ -20,6 +21,12 @@ from benchmarks.engine.state import STATE, Position, load_state, save_state, sav
 from benchmarks.engine.validate import validation_dice
 from benchmarks.errors import Interrupted, RunError
 from methods.base import Progress
+
+# Parts of a step as a profile names them.
+SECTIONS = (
+    "data and augmentation", "forward", "backward", "optimiser", "after the step (EMA)",
+    "validation",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Trainer:
         spent = self.position.seconds
         try:
             for step in range(self.position.step, total):
-                row = self._step(step)
+                row = self.step(step)
                 self.position.step = step + 1
                 self.position.seconds = spent + time.monotonic() - started
                 if (step + 1) % every == 0 or step + 1 == total:
@@ -98,29 +105,38 @@ class Trainer:
             self.loader.close()
         return self._finish()
 
-    def _step(self, step: int) -> dict[str, Tensor]:
+    def step(self, step: int) -> dict[str, Tensor]:
         """One iteration; returns what is worth logging, still on the device."""
+        with record_function("step"):
+            return self._step(step)
+
+    def _step(self, step: int) -> dict[str, Tensor]:
         train, t = self.job.train, Progress(step, self.job.train.iterations)
         rate = learning_rate(train.optimizer, t.fraction)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self.loader.batch(step)
+        with record_function("data and augmentation"):
+            batch = self.loader.batch(step)
         # Dropout and noise are a function of the step, so a resumed run draws the same.
         torch.manual_seed(derive(self.job.seed, "step", step))
         self.method.train()
-        with torch.autocast(
+        autocast = torch.autocast(
             self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None
-        ):
+        )
+        with record_function("forward"), autocast:
             terms = self.method.losses(batch, t)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         observed = self.method.take_observed()
         if self._left_out(loss):
             return {"lr": torch.tensor(rate), "skipped": torch.tensor(self.position.skipped)}
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.method.after_step(t)
+        with record_function("backward"):
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        with record_function("optimiser"):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        with record_function("after the step (EMA)"):
+            self.method.after_step(t)
         losses = {f"loss/{name}": term.detach() for name, term in terms.items()}
         return {**losses, "loss": loss.detach(), "lr": torch.tensor(rate), **observed}
 
@@ -171,12 +187,17 @@ class Trainer:
         n = min(train.validations, train.iterations)
         return {math.ceil(k * train.iterations / n) for k in range(1, n + 1)}
 
+    def score_validation(self) -> tuple[float, list[float]]:
+        """Mean Dice of the tested network on the validation patients, and that of every class."""
+        self.method.eval()
+        with record_function("validation"):
+            return self._score(self.method.predict)
+
     def _validate(self, done: int) -> None:
         """Score the tested network and its companions; keep the best of the former."""
         if not self.val_cases:
             return
-        self.method.eval()
-        score, per_class = self._score(self.method.predict)
+        score, per_class = self.score_validation()
         names = self.job.data.classes[1:]
         row = {f"val/dice/{name}": value for name, value in zip(names, per_class, strict=True)}
         for name, predict in self.method.companions().items():

@@ -17,11 +17,11 @@ import torch
 
 from benchmarks.engine.loader import Stream, StreamConfig, make_loader
 from benchmarks.engine.optim import learning_rate
-from benchmarks.engine.trainer import Trainer
+from benchmarks.engine.trainer import SECTIONS, Trainer
 from benchmarks.errors import ConfigError, Interrupted, RunError
 from benchmarks.evaluate import cases_file, evaluate
 from benchmarks.files import claimed
-from benchmarks.run import Place, finished, resolve, run_cells
+from benchmarks.run import Place, finished, profile_run, resolve, run_cells
 from methods import method_ids
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
 
@@ -278,3 +278,15 @@ def test_probabilities_of_slices_and_volumes(flat: Path, solid: Path, tmp_path: 
     slices = np.asarray(flat_job.data.image(flat_job.data.cases[0].case))[..., :30]
     found = predict_case(predict, slices, ndim=2, train=flat_job.train, device=torch.device("cpu"))
     assert found.shape == (2, *slices.shape[1:])
+
+
+def test_profile_names_every_part_of_a_step_and_leaves_no_run(flat: Path) -> None:
+    config = make_config(iterations=20)
+    (resolved,) = resolve(config, "phantom_acdc", "mean_teacher", flat)
+    lines = profile_run(config, resolved, Place(flat, "cpu"), 4)
+    shares = {line[:24].strip(): float(line.split()[-2]) for line in lines[:-2]}
+    assert set(shares) == {*SECTIONS, "rest"}
+    assert sum(shares.values()) == pytest.approx(100, abs=0.5)
+    assert shares["forward"] > 0 and shares["backward"] > 0 and shares["validation"] > 0
+    assert json.loads(Path(lines[-1].removeprefix("trace: ")).read_text())["traceEvents"]
+    assert not resolved.key.folder(flat).exists()

@@ -232,6 +232,8 @@ def test_whole_benchmark_from_an_empty_checkout(checkout: Path) -> None:
     done = call("ablate", "--params", "mine.yaml", cwd=checkout, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     assert "prepare phantom_acdc: 12/12" in done.stderr
+    [record] = (checkout / "runs/small/phantom_acdc/entropy_min").glob("*/run.json")
+    assert json.loads(record.read_text())["images_seen"] == 2 * (2 + 2)
     table = (checkout / "reports/small/table.md").read_text()
     assert "| Supervised |" in table and "| Entropy minimisation |" in table
     done = call("diagnose", "phantom_acdc", "entropy_min", "--params", "mine.yaml", cwd=checkout)
