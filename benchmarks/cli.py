@@ -156,6 +156,30 @@ def diagnose(
         _out.print(str(path), highlight=False)
 
 
+@app.command(epilog=_example("predict acdc egcl_net --raw DIR --out masks"))
+def predict(
+    dataset: Dataset,
+    method: MethodId,
+    raw: Annotated[Path, typer.Option(help="Images in the raw layout of the data set.")],
+    out: Annotated[Path, typer.Option(help="Folder of the masks.")],
+    params: Params = PARAMS,
+    labels: Annotated[int | None, typer.Option(help="Labelled patients; default: first.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed; default: first.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="last or best.")] = "last",
+    device: Device = "auto",
+) -> None:
+    """Write the masks that a finished run gives a folder of images."""
+    from benchmarks.predict import predict as run_predict
+    from benchmarks.run import Place, chosen_runs, resolve
+
+    if checkpoint not in {"last", "best"}:
+        raise ConfigError(f"--checkpoint '{checkpoint}'; allowed: last, best")
+    config = _config(params)
+    chosen = chosen_runs(resolve(config, dataset, method, ROOT), config, (labels, None, seed))
+    files = run_predict(config, chosen[0], Place(ROOT, device), raw, out, checkpoint=checkpoint)
+    _out.print(f"{len(files)} masks: {out}", highlight=False)
+
+
 @app.command(epilog=_example("evaluate phantom_acdc mean_teacher"))
 def evaluate(
     dataset: Dataset, method: MethodId, params: Params = PARAMS, device: Device = "auto"

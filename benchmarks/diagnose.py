@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from benchmarks.config import BenchmarkConfig
 from benchmarks.device import pick_device
-from benchmarks.errors import DataError, RunError
+from benchmarks.errors import DataError
 from benchmarks.files import write_text
-from benchmarks.run import Place, Resolved, finished, make_job
+from benchmarks.run import Place, Resolved, make_job, require_finished
 
 if TYPE_CHECKING:
     import torch
@@ -94,11 +94,7 @@ def diagnose(config: BenchmarkConfig, resolved: Resolved, place: Place) -> list[
     from benchmarks.report.diagnosis import diagnosis_figure
 
     key = resolved.key
-    if not finished(resolved, place.root):
-        raise RunError(
-            f"no finished run '{key.folder(place.root)}' for the present parameters and code;"
-            f" run `python -m benchmarks run {key.dataset} {key.method}` first (same --params)"
-        )
+    require_finished(resolved, place.root)
     found = inspect(config, resolved, place)
     name = f"{key.dataset}-{key.method}-l{key.labels}-f{key.fold}-s{key.seed}"
     folder = place.root / "reports" / config.name / "diagnosis" / name

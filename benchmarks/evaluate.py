@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from benchmarks.config import BenchmarkConfig
 from benchmarks.console import Board
 from benchmarks.device import pick_device
-from benchmarks.errors import DataError, RunError
+from benchmarks.errors import DataError
 from benchmarks.files import atomic_open, write_text
 from benchmarks.metrics import score_labels
-from benchmarks.run import Place, Resolved, finished, make_job, resolve
+from benchmarks.run import Place, Resolved, make_job, require_finished, resolve
 from datasets.store import Case
 
 if TYPE_CHECKING:
@@ -62,11 +62,7 @@ def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -
     root = place.root
     wanted = resolve(config, dataset, method, root)
     for r in wanted:
-        if not finished(r, root):
-            raise RunError(
-                f"no finished run '{r.key.folder(root)}' for the present parameters and code;"
-                f" run `python -m benchmarks run {dataset} {method}` first (same --params)"
-            )
+        require_finished(r, root)
     rows: list[tuple[object, ...]] = []
     with Board() as board:
         for number, r in enumerate(wanted, 1):

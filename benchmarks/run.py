@@ -156,6 +156,16 @@ def finished(resolved: Resolved, root: Path) -> bool:
         return False  # no record, or one that cannot be trusted
 
 
+def require_finished(resolved: Resolved, root: Path) -> None:
+    """Raise a RunError unless the run is complete and made from the present configuration."""
+    key = resolved.key
+    if not finished(resolved, root):
+        raise RunError(
+            f"no finished run '{key.folder(root)}' for the present parameters and code;"
+            f" run `python -m benchmarks run {key.dataset} {key.method}` first (same --params)"
+        )
+
+
 def make_job(config: BenchmarkConfig, resolved: Resolved, root: Path, folder: Path) -> Job:
     """Everything the engine needs to train or rebuild a run.
 

@@ -100,7 +100,22 @@ def _timed() -> float:
 
 @pytest.mark.parametrize(
     "command",
-    ["fetch", "prepare", "split", "run", "evaluate", "report", "methods", "datasets", "doctor"],
+    [
+        "fetch",
+        "prepare",
+        "split",
+        "run",
+        "evaluate",
+        "report",
+        "predict",
+        "diagnose",
+        "ablate",
+        "tune",
+        "compare",
+        "methods",
+        "datasets",
+        "doctor",
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = call(command, "--help")
@@ -244,3 +259,14 @@ def test_whole_benchmark_from_an_empty_checkout(checkout: Path) -> None:
         folder.name == "phantom_acdc-entropy_min-l2-f0-s0" and (folder / "diagnosis.png").is_file()
     )
     assert 0 < seen["correct"].sum() <= seen["pixels"].sum()
+
+    raw = checkout / "data/raw/phantom_acdc"
+    args = ("predict", "phantom_acdc", "entropy_min", "--params", "mine.yaml", "--raw", str(raw))
+    done = call(*args, "--out", "masks", cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    masks = sorted((checkout / "masks").glob("*.nii.gz"))
+    assert len(masks) == 12
+    mask = nib.nifti1.load(masks[0])
+    image = nib.nifti1.load(next(raw.rglob(masks[0].name)))
+    assert mask.shape == image.shape and np.array_equal(mask.affine, image.affine)
+    assert "name another --out" in refused(checkout, *args, "--out", "masks")
