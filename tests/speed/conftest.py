@@ -80,7 +80,10 @@ def compare(benchmark: BenchmarkFixture) -> Compare:
 def pytest_sessionfinish() -> None:
     if not _ROWS:
         return
-    table = pd.DataFrame(_ROWS)
+    table, known = pd.DataFrame(_ROWS), FOLDER / "ratios.csv"
+    if known.is_file():  # a part of the timings renews its own rows
+        before = pd.read_csv(known)
+        table = pd.concat([before[~before["measured"].isin(table["measured"])], table])
     write_text(FOLDER / "ratios.csv", csv(table, decimals=3))
     write_json(FOLDER / "machine.json", {**environment("cpu"), "cores": os.cpu_count()})
     print(f"\n{table.round(3).to_string(index=False)}\n{FOLDER / 'ratios.csv'}")  # noqa: T201
