@@ -123,7 +123,8 @@ def run(
     ] = None,
 ) -> None:
     """Train the runs of one method on one data set; finished ones are kept, stopped ones resume."""
-    from benchmarks.run import Place, chosen_runs, profile_run, resolve, run_cells
+    from benchmarks.profiling import profile_run
+    from benchmarks.run import Place, chosen_runs, resolve, run_cells
 
     if profile is not None:  # the profiler's own log is no news for a user
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from benchmarks.config import BenchmarkConfig, TrainConfig, check
@@ -266,32 +265,6 @@ def _train_job(
                 f"out of memory on {device} ({error}); lower train.labeled_batch,"
                 " train.unlabeled_batch or train.patch"
             ) from None
-
-
-def profile_run(config: BenchmarkConfig, resolved: Resolved, place: Place, steps: int) -> list[str]:
-    """Profile the first steps of a run; the run itself is neither made nor changed.
-
-    Args:
-        config: of the benchmark.
-        resolved: the run.
-        place: where, and on which device.
-        steps: measured iterations.
-
-    Returns:
-        Lines of a summary; the last names the trace.
-    """
-    from benchmarks.engine.profile import profile_job
-    from benchmarks.engine.trainer import Hooks
-
-    key = resolved.key
-    trace = place.root / "reports" / "profile" / f"{key.dataset}-{key.method}.json"
-    with TemporaryDirectory() as folder:
-        job = make_job(config, resolved, place.root, Path(folder))
-        hooks = Hooks(report=lambda _done, _note: None, stop=lambda: False)
-        shares = profile_job(job, pick_device(place.device), hooks, steps=steps, trace=trace)
-    total = sum(s.milliseconds for s in shares)
-    lines = [f"{s.name:24}{s.milliseconds:9.2f} ms {100 * s.share:5.1f} %" for s in shares]
-    return [*lines, f"{'whole':24}{total:9.2f} ms per step", f"trace: {trace}"]
 
 
 def run_cells(

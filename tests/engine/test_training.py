@@ -21,7 +21,8 @@ from benchmarks.engine.trainer import SECTIONS, Trainer
 from benchmarks.errors import ConfigError, Interrupted, RunError
 from benchmarks.evaluate import cases_file, evaluate
 from benchmarks.files import claimed
-from benchmarks.run import Place, finished, profile_run, resolve, run_cells
+from benchmarks.profiling import profile_run
+from benchmarks.run import Place, finished, resolve, run_cells
 from methods import method_ids
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
 
