@@ -124,7 +124,8 @@ def _runs(config: BenchmarkConfig, root: Path) -> Iterator[tuple[Path, dict[str,
 
 def late_means(steps: pd.DataFrame) -> pd.DataFrame:
     """Means over the last part of all runs, by data set, method and labelled count."""
-    late = steps[steps["step"] > (1 - _LAST) * steps["step"].max()]
+    length = steps.groupby(_CELL)["step"].transform("max")
+    late = steps[steps["step"] > (1 - _LAST) * length]
     means: pd.DataFrame = late.groupby(_CELL, sort=False)[_LOGGED].mean()
     for group in ("low", "high"):
         known = means[f"{group}_known"]
@@ -142,7 +143,12 @@ def _page(config: BenchmarkConfig, facts: Facts, table: pd.DataFrame, log: Group
     parts = [f"# What the entropy split did in benchmark `{config.name}`"]
     for dataset in facts.datasets:
         for labels in config.data[dataset.id].labels:
-            own = means.xs((dataset.id, labels), level=("dataset", "labels"))
+            own = means[
+                (means.index.get_level_values("dataset") == dataset.id)
+                & (means.index.get_level_values("labels") == labels)
+            ].droplevel(["dataset", "labels"])
+            if own.empty:
+                continue
             rows = [
                 _row(
                     m.title, float(dice[dataset.id, m.key, labels]), cast(pd.Series, own.loc[m.key])

@@ -12,8 +12,9 @@ import pytest
 
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.report.checklist import PITFALLS, write_checklist
+from benchmarks.report.facts import collect_facts
 from benchmarks.report.fairness import variance_components
-from benchmarks.report.groups import late_means, read_log
+from benchmarks.report.groups import late_means, read_log, write_groups
 from benchmarks.report.heatmap import swept_values, write_heatmaps
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +88,33 @@ def test_accuracy_of_a_group_is_a_share_of_its_own_pixels(tmp_path: Path) -> Non
     assert mean["accuracy_high"] == pytest.approx(0.2 / 0.4)  # pixels count, not steps
     assert mean["accuracy_low"] == pytest.approx(1.0)
     assert log.minutes.tolist() == [2.0]
+
+
+def test_late_means_know_the_length_of_every_run_and_skip_what_splits_nothing(
+    tmp_path: Path,
+) -> None:
+    """A short run of another data set has a late part too; a third one logs no split."""
+    config = config_of("supervised", "egcl_net")
+    fields = config.model_dump(mode="json")
+    for name in ("covid19", "brats2019"):
+        fields["grid"]["datasets"].append(name)
+        fields["data"][name] = fields["data"]["acdc"]
+    config = BenchmarkConfig.model_validate(fields)
+    write_run(tmp_path, "egcl_net", [step(100), step(400)])
+    (tmp_path / "runs/tiny/acdc").rename(tmp_path / "runs/tiny/covid19")
+    write_run(tmp_path, "egcl_net", [step(10), step(20, high_share=0.3)])
+    write_run(tmp_path, "supervised", [{"step": 10, "loss": 1.0}])
+    table = pd.DataFrame(
+        {
+            "dataset": ["acdc", "covid19"], "method": "egcl_net", "variant": "", "labels": 3,
+            "checkpoint": "last", "dice": 0.5,
+        }
+    )  # fmt: skip
+    files = write_groups(config, collect_facts(config), table, root=tmp_path)
+    page = next(f for f in files if f.suffix == ".md").read_text()
+    shares = [line.split("|")[3].strip() for line in page.splitlines() if "EGCL-Net" in line]
+    assert shares == ["30.0", "10.0"]
+    assert "BraTS" not in page
 
 
 def test_no_log_where_nothing_splits(tmp_path: Path) -> None:
