@@ -214,11 +214,17 @@ def _figure(ranked: list[Ranks], facts: Facts, folder: Path) -> list[Path]:
         figure = new_figure(7.2, sum(heights))
         axes = figure.subplots(len(ranked), 1, squeeze=False, height_ratios=heights)[:, 0]
         for ax, ranks in zip(axes, ranked, strict=True):
-            named = ranks.pairwise.rename(index=titles, columns=titles)
+            # Numbers stand for names while the library draws: it orders bars by hash, and only
+            # those of numbers are the same in every process.
+            numbers = {key: number for number, key in enumerate(ranks.mean.index)}
+            named = ranks.pairwise.rename(index=numbers, columns=numbers)
             critical_difference_diagram(
-                ranks.mean.rename(index=titles), named, ax=ax, label_props={"size": 7},
-                label_fmt_left="{label} {rank:.1f}  ", label_fmt_right="  {rank:.1f} {label}",
+                ranks.mean.rename(index=numbers), named, ax=ax, label_props={"size": 7},
+                label_fmt_left="<{label}> {rank:.1f}  ", label_fmt_right="  {rank:.1f} <{label}>",
             )  # fmt: skip
+            for text in ax.texts:
+                for key, number in numbers.items():
+                    text.set_text(text.get_text().replace(f"<{number}>", titles[str(key)]))
             dataset, labels, _ = ranks.key
             ax.set_title(f"{dataset}, {labels} labelled: mean rank over {ranks.patients} patients")
         return [save(figure, folder / f"ranks.{kind}") for kind in ("svg", "pdf", "png")]
