@@ -136,7 +136,7 @@ DIR/<case>/<case>-{t2f,t1n,t1c,t2w,seg}.nii.gz               BraTS-GLI-* ids
         """Read one case; `box` is the brain.
 
         Raises:
-            DataError: a file is damaged or empty, shapes differ, or a label is not 0, 1, 2 or 4.
+            DataError: a file is damaged or empty, shapes differ, or a label is none of its year.
         """
         first = case.images[0]
         arrays, spacings = zip(*(read_nifti(path) for path in case.images), strict=True)
