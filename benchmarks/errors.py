@@ -24,6 +24,10 @@ class RunError(BenchError):
     """A run that could not be finished or read."""
 
 
+class StorageError(BenchError):
+    """A file or folder that cannot be read or written, such as on a full disk."""
+
+
 class Interrupted(BenchError):  # noqa: N818 - a request, not an error
     """Stopped by Ctrl-C or SIGTERM after writing a resumable state."""
 

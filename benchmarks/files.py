@@ -10,7 +10,31 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from benchmarks.errors import StorageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Name the file and the remedy where the block fails for the sake of disk or permissions.
+
+    Args:
+        path: named where the failure itself names no file.
+
+    Raises:
+        StorageError: in place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"'{error.filename or path}': {error.strerror or error}; free the disk or give write"
+            " permission, then run the same command again. What was finished before is kept"
+        ) from None
 
 
 @contextmanager
@@ -22,17 +46,21 @@ def atomic_open(path: Path) -> Iterator[IO[bytes]]:
 
     Yields:
         A writable binary stream beside the target, flushed to disk before the rename.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -49,6 +77,21 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write `value` as readable JSON, atomically."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a C-contiguous array as `.npy` and flush it to disk.
+
+    `numpy.save` does not notice every write that fails: on a full disk it may cut the file short.
+    """
+    from numpy.lib import format as npy
+
+    with storing(path), path.open("wb") as stream:
+        header = npy.header_data_from_array_1_0(array)
+        npy.write_array_header_1_0(stream, header)
+        stream.write(array.data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def read_json(path: Path) -> Any:
@@ -77,9 +120,12 @@ def claimed(path: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: another process holds it.
+        StorageError: the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("w")
+    with opened as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             yield
@@ -95,14 +141,18 @@ def fill_folder(target: Path, fill: Callable[[Path], None]) -> None:
     Args:
         target: folder to make.
         fill: writes into the folder it is given.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        fill(partial)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-    finally:
+    with storing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            fill(partial)
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

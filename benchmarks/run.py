@@ -13,7 +13,7 @@ from benchmarks.config import BenchmarkConfig, TrainConfig, check
 from benchmarks.console import Board
 from benchmarks.device import default_jobs, environment, pick_device
 from benchmarks.errors import ConfigError, RunError
-from benchmarks.files import claimed, read_json, write_json
+from benchmarks.files import claimed, read_json, storing, write_json
 from benchmarks.grid import RunKey, check_names, expand, fold_of, prepared_folder, split_file
 from benchmarks.identity import code_digest, run_digest
 from benchmarks.pool import Report, failures, run_pool
@@ -197,10 +197,11 @@ def train_one(config: BenchmarkConfig, resolved: Resolved, place: Place, report:
     Raises:
         Interrupted: stopped by a signal; the state is kept.
         RunError: another process trains this run, a loss is not finite, or memory ran out.
+        StorageError: the disk is full or `runs/` cannot be written; the last state is kept.
     """
     target = resolved.key.folder(place.root)
     try:
-        with claimed(target.with_name(f".{target.name}.lock")):
+        with claimed(target.with_name(f".{target.name}.lock")), storing(target):
             _train_claimed(config, resolved, place, report)
     except BlockingIOError:
         raise RunError(

@@ -32,7 +32,7 @@ class RawCase:
     Attributes:
         case: id, unique in the data set.
         patient: id of the unit that is split and tested.
-        images: one file per channel.
+        images: one file per channel, or one with several channels or cases.
         label: mask file, or None for an unlabelled case.
         group: stratum such as a diagnosis, or "".
         source: origin within the data set, or "".
@@ -212,6 +212,11 @@ class Adapter(ABC, Generic[P]):
         """
         del params
         self.scan(raw, cast(P, self.Params()))
+
+    def open_source(self, params: Strict) -> str:
+        """Name in `datasets/fetching/sources.py` of what is downloaded for these parameters."""
+        del params
+        return self.id
 
     def public_splits(self) -> dict[str, Path]:
         """Published patient lists by scheme name, from `datasets/splits/<id>.<scheme>.json`."""

@@ -12,6 +12,7 @@ Deviation: SSL4MIS cuts the last slice off each axis of the box; we keep it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -94,9 +95,7 @@ DIR/<case>/<case>-{t2f,t1n,t1c,t2w,seg}.nii.gz               BraTS-GLI-* ids
 
     def info(self, params: BraTSParams) -> DatasetInfo:
         """Channels are the modalities; two classes, or four for regions."""
-        regions = ("necrotic core", "oedema", "enhancing tumour")
-        tumour = ("whole tumour",) if params.task == "whole_tumour" else regions
-        return DatasetInfo(ndim=3, channels=params.channels, classes=("background", *tumour))
+        return tumour_info(params)
 
     def scan(self, raw: Path, params: BraTSParams) -> list[RawCase]:
         """List every case folder; the grade is the group where folders give it.
@@ -147,10 +146,35 @@ DIR/<case>/<case>-{t2f,t1n,t1c,t2w,seg}.nii.gz               BraTS-GLI-* ids
             mask, _ = read_nifti(case.label)
             check_same_shape(first, case.label, (arrays[0].shape, mask.shape))
             label = map_labels(mask, params.mapping(case.case), case.label)
-        box = _brain_box(arrays, first)
-        pairs = zip(arrays, case.images, strict=True)
-        image = np.stack([_normalise(array, box, path) for array, path in pairs])
+        image, box = normalise_brain(arrays, case.images)
         return Volume(image, label, spacings[0], box)
+
+
+def tumour_info(params: BraTSParams) -> DatasetInfo:
+    """Channels and classes of a task."""
+    regions = ("necrotic core", "oedema", "enhancing tumour")
+    tumour = ("whole tumour",) if params.task == "whole_tumour" else regions
+    return DatasetInfo(ndim=3, channels=params.channels, classes=("background", *tumour))
+
+
+def normalise_brain(
+    arrays: Sequence[NDArray[np.generic]], paths: Sequence[Path]
+) -> tuple[NDArray[np.float32], Box]:
+    """Clip and z-score every modality inside the brain's box.
+
+    Args:
+        arrays: (D, H, W) per modality, 0 outside the brain.
+        paths: their files, for messages.
+
+    Returns:
+        Image (C, D, H, W) and the box of the brain.
+
+    Raises:
+        DataError: a modality is empty or constant.
+    """
+    box = _brain_box(arrays, paths[0])
+    pairs = zip(arrays, paths, strict=True)
+    return np.stack([_normalise(array, box, path) for array, path in pairs]), box
 
 
 def _file(folder: Path, kind: str) -> Path | None:
@@ -162,7 +186,7 @@ def _file(folder: Path, kind: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _brain_box(arrays: tuple[NDArray[np.generic], ...], path: Path) -> Box:
+def _brain_box(arrays: Sequence[NDArray[np.generic]], path: Path) -> Box:
     """[low, high) per axis of the voxels that are non-zero in any modality."""
     brain = np.any([array != 0 for array in arrays], axis=0)
     if not brain.any():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,47 @@ def read_nifti(path: Path) -> tuple[NDArray[np.generic], Spacing]:
     Raises:
         DataError: the file is missing, damaged, not 3D, not finite or without a positive spacing.
     """
+    array, spacing = _stored(path)
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim != 3 or 0 in array.shape:
+        raise DataError(f"'{path}' has shape {array.shape}; three non-empty axes are needed")
+    return array.transpose(2, 1, 0), spacing
+
+
+def read_nifti_channels(path: Path, channels: int) -> tuple[NDArray[np.generic], Spacing]:
+    """Read a 4D NIfTI file whose last axis counts channels.
+
+    Args:
+        path: `.nii` or `.nii.gz`, axes (x, y, z, C).
+        channels: that must be there.
+
+    Returns:
+        Array (C, D, H, W) and spacing (D, H, W) in mm, as in `read_nifti`.
+
+    Raises:
+        DataError: as in `read_nifti`, or another number of channels.
+    """
+    array, spacing = _stored(path)
+    if array.ndim != 4 or 0 in array.shape or array.shape[3] != channels:
+        raise DataError(f"'{path}' has shape {array.shape}; allowed: (x, y, z, {channels})")
+    return array.transpose(3, 2, 1, 0), spacing
+
+
+def count_slices(path: Path) -> int:
+    """Length of the third axis of a NIfTI file, read from its header.
+
+    Raises:
+        DataError: the file is missing, damaged or has no third axis.
+    """
+    shape = _opened(path).shape
+    if len(shape) < 3:
+        raise DataError(f"'{path}' has shape {shape}; a stack of slices is needed")
+    return int(shape[2])
+
+
+def _opened(path: Path, *, whole: bool = False) -> Any:
+    """The nibabel image, its values read if `whole`."""
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
@@ -34,24 +76,26 @@ def read_nifti(path: Path) -> tuple[NDArray[np.generic], Spacing]:
 
     damage: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, OverflowError, zlib.error)
     damage += (ImageFileError, HeaderDataError, WrapStructError)
-
     try:
         image = nib.nifti1.load(path)
-        array = np.asanyarray(image.dataobj)
-        zooms = [float(size) for size in image.header.get_zooms()[:3]]
+        if whole:
+            return np.asanyarray(image.dataobj), image.header.get_zooms()[:3]
+        return image
     except FileNotFoundError:
         raise DataError(f"no file '{path}'; obtain it again from its source") from None
     except damage as error:
         raise DataError(
             f"'{path}' is no readable NIfTI file ({error}); it may be cut off: copy it again"
         ) from None
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim != 3 or 0 in array.shape:
-        raise DataError(f"'{path}' has shape {array.shape}; three non-empty axes are needed")
-    if not all(np.isfinite(size) and size > 0 for size in zooms):
-        raise DataError(f"'{path}' has voxel size {zooms} mm; positive numbers are needed")
-    return check_finite(array, path).transpose(2, 1, 0), (zooms[2], zooms[1], zooms[0])
+
+
+def _stored(path: Path) -> tuple[NDArray[np.generic], Spacing]:
+    """All values, finite, in the order of the file, and the spacing (D, H, W)."""
+    array, sizes = _opened(path, whole=True)
+    zooms = [float(size) for size in sizes]
+    if len(zooms) != 3 or not all(np.isfinite(size) and size > 0 for size in zooms):
+        raise DataError(f"'{path}' has voxel size {zooms} mm; three positive numbers are needed")
+    return check_finite(array, path), (zooms[2], zooms[1], zooms[0])
 
 
 def read_grey(path: Path) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from benchmarks.errors import DataError
-from benchmarks.files import file_digest, fill_folder, write_json
+from benchmarks.files import file_digest, fill_folder, write_array, write_json
 from datasets.base import Adapter, Box, P, PrepareParams, RawCase, Volume
 from datasets.checks import CaseFacts, check_ids, compare_cases, inspect_volume, map_cases
 from datasets.resample import resize_linear, resize_nearest
@@ -45,6 +44,7 @@ def prepare(
     Raises:
         DataError: raw data are missing or damaged, or `out` holds something else; nothing is
             written then.
+        StorageError: the disk is full or `out` cannot be written.
     """
     _check_target(out)
     raw_cases = adapter.scan(raw, params)
@@ -107,7 +107,7 @@ def _prepare_case(
     folder = out / raw.case
     folder.mkdir()
     for kind, array in arrays.items():
-        np.save(folder / f"{kind}.npy", array, allow_pickle=False)
+        write_array(folder / f"{kind}.npy", array)
     image = arrays["image"]
     record = CaseRecord(
         case=raw.case,
@@ -125,7 +125,7 @@ def _prepare_case(
         files=tuple((f"{k}.npy", file_digest(folder / f"{k}.npy")) for k in arrays),
     )
     meta = TypeAdapter(CaseRecord).dump_python(record, mode="json")
-    (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "meta.json", meta)
     return record, facts
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -53,7 +55,8 @@ def save_state(path: Path, digest: str, position: Position, parts: Mapping[str, 
         parts: state dicts by name.
     """
     with atomic_open(path) as stream:
-        torch.save({"digest": digest, "position": asdict(position), **parts}, stream)
+        with _full_disk():
+            torch.save({"digest": digest, "position": asdict(position), **parts}, stream)
         if path.is_file():
             previous = path.with_name(PREVIOUS)
             previous.unlink(missing_ok=True)
@@ -97,7 +100,17 @@ def save_weights(path: Path, module: nn.Module) -> None:
         tensors = {
             key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()
         }
-        save_file(tensors, name)
+        with _full_disk():
+            save_file(tensors, name)
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    """Both libraries report a failed write as an error of their own; make it one of storage."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        raise OSError(str(error).splitlines()[0]) from error
 
 
 def load_weights(path: Path, module: nn.Module) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from benchmarks.errors import DataError
+from benchmarks.errors import DataError, StorageError
 from benchmarks.files import fill_folder
 
 # Medical images compress to a quarter at best; a thousandfold is an attack.
@@ -48,7 +48,7 @@ def unpack(archive: Path, target: Path) -> None:
         fill_folder(target, lambda folder: _unpack(archive, folder))
     except _DAMAGE as error:
         raise _refused(archive, f"it is damaged or no archive ({error})") from None
-    except (OSError, NotImplementedError) as error:
+    except (StorageError, NotImplementedError) as error:
         raise _refused(archive, str(error)) from None
 
 

@@ -128,9 +128,10 @@ def make_available(adapter: Adapter[Any], raw: Path, params: Strict, *, mirror: 
     Raises:
         DataError: the download failed, or the data must be obtained by hand; gives the steps.
     """
-    if adapter.id in SOURCES:
+    source = adapter.open_source(params)
+    if source in SOURCES:
         try:
             adapter.scan(raw, adapter.Params())
         except DataError:
-            fetch_sources(adapter.id, raw, mirror=mirror)
+            fetch_sources(source, raw, mirror=mirror)
     adapter.fetch(raw, params)

@@ -133,6 +133,13 @@ def test_every_preset_has_the_stages_of_the_root() -> None:
         params = f"benchmarks/presets/{preset.name}/params.yaml"
         frozen = {name for name, stage in stages.items() if stage.get("frozen")}
         stages = {name: stage for name, stage in stages.items() if name not in frozen}
+        # Raw data are fetched by one stage for all presets, since DVC lets a folder have one owner.
+        shared = yaml.safe_load((ROOT / "datasets/dvc.yaml").read_text())["stages"]["fetch"]
+        used = yaml.safe_load((ROOT / params).read_text())["grid"]["datasets"]
+        assert set(used) <= set(shared["matrix"]["dataset"])
+        assert (
+            list(shared["outs"][0]) == [root["prepare"]["deps"][0]] == ["data/raw/${item.dataset}"]
+        )
         assert frozen <= {"tune"} and set(stages) == set(root) - {"fetch", "ablation"}
         for name, stage in stages.items():
             expected = dict(root[name])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -53,7 +54,7 @@ def test_adapter_contract(dataset: str, tmp_path: Path) -> None:
     assert adapter.synthetic == dataset.startswith("phantom_")
     assert adapter.synthetic == adapter.title.endswith("(synthetic phantom)")
     assert info.classes[0] == "background"
-    assert info.ndim == (3 if "brats" in dataset else 2)
+    assert info.ndim == (3 if "bra" in dataset else 2)
     command = "fetch" if adapter.synthetic else "prepare"
     with pytest.raises(DataError, match=rf"no such folder(.|\n)*benchmarks {command} {dataset}"):
         adapter.scan(tmp_path / "none", adapter.Params())
@@ -162,6 +163,54 @@ def test_covid_units_are_told_by_values(tmp_path: Path) -> None:
     assert second.image.ravel() == pytest.approx(np.linspace(0, 1, 6))
     assert second.label is not None
     assert second.label.ravel().tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_covid_stack_is_a_hundred_patients_not_a_volume(tmp_path: Path) -> None:
+    image = RNG.integers(-1400, 400, (3, 20, 24)).astype(np.float32)
+    mask = np.zeros(image.shape, dtype=np.float32)
+    mask[1, 0, :4] = (0, 1, 2, 3)
+    adapter = load_dataset("covid19")
+    save_nifti(tmp_path / "tr_im.nii.gz", image, (1.0, 1.0, 1.0))
+    with pytest.raises(DataError, match=r"has no mask '.*tr_mask\.nii\.gz'"):
+        adapter.scan(tmp_path, adapter.Params())
+    save_nifti(tmp_path / "tr_mask.nii.gz", mask, (1.0, 1.0, 1.0))
+    cases = adapter.scan(tmp_path, adapter.Params())
+    assert [case.patient for case in cases] == ["slice_000", "slice_001", "slice_002"]
+    volume = adapter.read(cases[1], adapter.Params())
+    clipped = image[1].clip(-1250, 250)
+    expected = (clipped - clipped.min()) / (clipped.max() - clipped.min())
+    assert volume.image[0, 0] == pytest.approx(expected, abs=1e-6)
+    assert not volume.spacing_known
+    assert volume.label is not None
+    assert volume.label[0, 0, :4].tolist() == [0, 1, 1, 0]
+    assert volume.label.sum() == 2
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_msd_brain_reads_its_4d_files(tmp_path: Path, depth: int) -> None:
+    brain = np.zeros((10, 12, 14, 4), dtype=np.int16)
+    brain[2:9, 3:11, 1:12] = RNG.integers(1, 500, (7, 8, 11, 4))
+    mask = np.zeros(brain.shape[:3], dtype=np.uint8)
+    mask[4, 4, 4:7] = (1, 2, 3)
+    root = tmp_path.joinpath(*["Task01_BrainTumour"] * depth)
+    for folder, array in (("imagesTr", brain), ("labelsTr", mask)):
+        (root / folder).mkdir(parents=True)
+        nib.save(nib.nifti1.Nifti1Image(array, np.eye(4)), root / folder / "BRATS_001.nii.gz")
+        (root / folder / "._BRATS_001.nii.gz").write_bytes(b"left by macOS")
+    adapter = load_dataset("msd_brain")
+    params = adapter.Params.model_validate({"task": "regions", "modalities": ["t2", "flair"]})
+    (case,) = adapter.scan(tmp_path, params)
+    volume = adapter.read(case, params)
+    assert volume.image.shape == (2, 14, 12, 10)
+    assert volume.box == ((1, 12), (3, 11), (2, 9))
+    assert volume.label is not None
+    assert volume.label[4:7, 4, 4].tolist() == [2, 1, 3]
+    for place, channel in ((0, 3), (1, 0)):  # T2 is stored last
+        pair = volume.image[place, 1:12, 5, 4], brain[4, 5, 1:12, channel]
+        assert np.corrcoef(*pair)[0, 1] > 0.99
+    nib.save(nib.nifti1.Nifti1Image(brain[..., :3], np.eye(4)), case.images[0])
+    with pytest.raises(DataError, match=r"shape \(10, 12, 14, 3\); allowed: \(x, y, z, 4\)"):
+        adapter.read(case, params)
 
 
 def test_covid_images(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Full disks, places that cannot be written and files that are none: one message, then a re-run."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.pipeline.test_cli import ROOT, call, params, refused, save, write_acdc
+
+Mend = Callable[[], object]
+LIMIT = 3000  # bytes a file may have, as on a disk that is full
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Packages and raw data of four patients."""
+    for name in ("benchmarks", "methods", "datasets"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    write_acdc(tmp_path / "data/raw/acdc")
+    params(tmp_path)
+    return tmp_path
+
+
+def call_on_full_disk(cwd: Path, *args: str) -> str:
+    """What a command says that fails because no file may grow beyond `LIMIT`."""
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "benchmarks", *args],
+        cwd=cwd, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT)),
+    )  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    return done.stderr
+
+
+def replaced(path: Path, content: bytes | None) -> Mend:
+    """Put other bytes, or a folder, in place of a file; returns what undoes it."""
+    before = path.read_bytes()
+    path.unlink()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+
+    def mend() -> None:
+        if path.is_dir():
+            path.rmdir()
+        path.write_bytes(before)
+
+    return mend
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x1f\x8b" + bytes(50), b"PK\x03\x04 a zip file", bytes(400), None],
+    ids=["zero bytes", "cut gzip", "other magic", "zeros", "a folder"],
+)
+def test_files_that_are_none(checkout: Path, content: bytes | None) -> None:
+    path = checkout / "data/raw/acdc/patient002/patient002_frame01.nii.gz"
+    mend = replaced(path, content)
+    said = refused(checkout, "prepare", "acdc")
+    assert "patient002_frame01" in said
+    assert not list((checkout / "data/prepared").rglob("*.npy"))
+    mend()
+    assert call("prepare", "acdc", cwd=checkout).returncode == 0
+
+
+def test_a_folder_that_cannot_be_written(checkout: Path) -> None:
+    # sysfs takes no new folders, from root neither.
+    (checkout / "data/prepared").symlink_to("/sys")
+    said = refused(checkout, "prepare", "acdc")
+    assert "/prepared/" in said and "write permission" in said
+    (checkout / "data/prepared").unlink()
+    (checkout / "data/prepared").write_text("a file where a folder should be")
+    assert "data/prepared" in refused(checkout, "prepare", "acdc")
+    (checkout / "data/prepared").unlink()
+    assert call("prepare", "acdc", cwd=checkout).returncode == 0
+
+
+def test_a_full_disk_while_preparing_keeps_what_was_there(checkout: Path) -> None:
+    assert call("prepare", "acdc", cwd=checkout).returncode == 0
+    kept = {p: p.read_bytes() for p in (checkout / "data/prepared").rglob("*") if p.is_file()}
+    stem = checkout / "data/raw/acdc/patient001/patient001_frame01"
+    save(stem, np.random.default_rng(3).integers(0, 200, (24, 20, 3)), "")
+    said = call_on_full_disk(checkout, "prepare", "acdc")
+    assert "patient00" in said and "free the disk" in said
+    now = {p: p.read_bytes() for p in (checkout / "data/prepared").rglob("*") if p.is_file()}
+    assert now == kept
+    assert call("prepare", "acdc", cwd=checkout).returncode == 0
+
+
+def test_a_full_disk_while_training_and_a_vanished_data_set(checkout: Path) -> None:
+    assert call("prepare", "acdc", cwd=checkout).returncode == 0
+    assert call("split", "acdc", cwd=checkout).returncode == 0
+    said = call_on_full_disk(checkout, "run", "acdc", "supervised", "--device", "cpu")
+    assert "runs/" in said and "free the disk" in said
+    assert not list((checkout / "runs").rglob("run.json"))
+    away = checkout / "data/elsewhere"
+    (checkout / "data/prepared").rename(away)
+    assert "python -m benchmarks prepare acdc" in refused(checkout, "run", "acdc", "supervised")
+    away.rename(checkout / "data/prepared")
+    assert call("run", "acdc", "supervised", "--device", "cpu", cwd=checkout).returncode == 0
+    assert len(list((checkout / "runs").rglob("run.json"))) == 1
+
+
+def test_names_that_are_not_ascii(checkout: Path) -> None:
+    raw = checkout / "Kardiologie Zürich/心臓 ☃"
+    raw.parent.mkdir()
+    (checkout / "data/raw/acdc").rename(raw)
+    done = call("prepare", "acdc", "--raw", str(raw), cwd=checkout, LC_ALL="C")
+    assert done.returncode == 0, done.stderr
+    replaced(raw / "patient003/patient003_frame07_gt.nii.gz", b"")
+    done = call("prepare", "acdc", "--raw", str(raw), cwd=checkout, LC_ALL="C")
+    assert done.returncode == 2 and "patient003_frame07_gt" in done.stderr
