@@ -78,6 +78,9 @@ class TrainConfig(Strict):
         "auto", description="autocast; auto: bf16 on CUDA, off on CPU"
     )
     channels_last: bool = True
+    compile: bool = Field(
+        False, description="torch.compile the networks; on CPU it is slower (reports/speed)"
+    )
     skip_nonfinite: int = Field(
         0,
         ge=0,

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
 from threading import Thread
@@ -84,7 +85,7 @@ def _collect(futures: list[Future[None]], flag: StopFlag, pool: ProcessPoolExecu
     pending, errors = set(futures), []
     while pending:
         done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-        errors += [e for f in done if not f.cancelled() and (e := f.exception())]
+        errors += [_named(e) for f in done if not f.cancelled() and (e := f.exception())]
         if flag.raised:
             pool.shutdown(wait=False, cancel_futures=True)
             pending = {f for f in pending if not f.cancelled()}
@@ -92,6 +93,17 @@ def _collect(futures: list[Future[None]], flag: StopFlag, pool: ProcessPoolExecu
         raise Interrupted("stopped; finished runs are kept, run the same command again to resume")
     if errors:
         raise failures(errors) from errors[0]
+
+
+def _named(error: BaseException) -> BaseException:
+    """What a worker's sudden end may mean."""
+    if not isinstance(error, BrokenProcessPool):
+        return error
+    return RunError(
+        "a worker process was killed, most often because memory ran out: lower --jobs,"
+        " train.labeled_batch, train.unlabeled_batch or train.patch, then run the same command"
+        " again; what was saved is kept"
+    )
 
 
 def failures(errors: Sequence[BaseException]) -> RunError:

@@ -24,6 +24,7 @@ from methods import load_method
 
 # Written last: a folder with it is a finished run.
 RECORD = "run.json"
+_CPU_FULL = "can't allocate memory"  # how PyTorch's CPU allocator says it
 
 if TYPE_CHECKING:
     import torch
@@ -249,9 +250,13 @@ def _train_job(
     """The loop with its hooks; a signal stops it after the present step."""
     import torch
 
+    from benchmarks.engine.memory import available, estimate, gigabytes
     from benchmarks.engine.trainer import Hooks, Trainer
 
     name = f"{key.dataset} {key.method} {key.cell}"
+    need, free = estimate(job), available(device)
+    if need.total > free:
+        report(name, 0, job.train.iterations, f"needs {need}, {gigabytes(free)} are free")
     with StopFlag() as flag:
         hooks = Hooks(
             report=lambda done, note: report(name, done, job.train.iterations, note),
@@ -261,10 +266,15 @@ def _train_job(
         )
         try:
             return Trainer(job, device, hooks).train()
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and _CPU_FULL not in str(error):
+                raise
+            train = job.train
             raise RunError(
-                f"out of memory on {device} ({error}); lower train.labeled_batch,"
-                " train.unlabeled_batch or train.patch"
+                f"out of memory on {device}: the run needs {need}, {gigabytes(free)} were free"
+                f" when it started. Lower train.labeled_batch ({train.labeled_batch}),"
+                f" train.unlabeled_batch ({train.unlabeled_batch}) or train.patch"
+                f" ({train.patch or 'whole images'}), or run fewer at once with --jobs"
             ) from None
 
 

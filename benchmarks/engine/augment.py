@@ -9,6 +9,7 @@ the last two axes, with a flip along any axis.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -37,21 +38,55 @@ def weak(
     axis = (draw[:, 2] * ndim).long()
     degrees = (draw[:, 3] * 40).floor() - 20
     right_angle = (draw[:, 0] < 0.5) if ndim == 2 else torch.ones(n, dtype=torch.bool)
+    height, width = image.shape[-2:]
+    # Right angles of square planes move voxels without arithmetic; the rest is interpolated.
+    moved = right_angle & ((turns % 2 == 0) | (height == width))
     theta = _affine(
         turns * right_angle * 90 + degrees * ~right_angle,
         torch.where(right_angle, axis, -1),
         ndim=ndim,
-        aspect=image.shape[-2] / image.shape[-1],
-    ).to(image.device)
-    grid = F.affine_grid(theta, [n, 1, *image.shape[2:]], align_corners=False)
+        aspect=height / width,
+    )[~moved]
+    grid = _grid(theta.to(image.device), image.shape[2:])
     mode = "nearest" if policy == "ssl4mis" else "bilinear"
-    image = F.grid_sample(image, grid, mode=mode, align_corners=False)
+    steps = list(zip(moved.tolist(), turns.tolist(), axis.tolist(), strict=True))
+    image = _apply(image, steps, grid, mode)
     if label is not None:
-        nearest = F.grid_sample(
-            label[:, None].to(image.dtype), grid, mode="nearest", align_corners=False
-        )
-        label = nearest[:, 0].to(label.dtype)
+        label = _apply(label[:, None], steps, grid, "nearest")[:, 0]
     return image, label
+
+
+def _apply(stack: Tensor, steps: list[tuple[bool, int, int]], grid: Tensor, mode: str) -> Tensor:
+    """Flip and turn those samples (N, C, *S) that are only moved, and sample the others."""
+    out = torch.empty_like(stack)
+    rest = [index for index, (moved, _, _) in enumerate(steps) if not moved]
+    if rest:
+        chosen = stack[rest].to(grid.dtype)
+        sampled = F.grid_sample(chosen, grid, mode=mode, align_corners=False)
+        out[rest] = sampled.to(stack.dtype)
+    for index, (moved, turns, axis) in enumerate(steps):
+        if moved:
+            out[index] = stack[index].flip(axis + 1).rot90(turns, (-2, -1))
+    return out
+
+
+def _grid(theta: Tensor, shape: Sequence[int]) -> Tensor:
+    """Sampling points (N, *S, ndim) in [-1, 1], those of `affine_grid` without translation.
+
+    Broadcasting takes less time than its matrix product over all points.
+    """
+    ndim = len(shape)
+    terms = []
+    for place, size in enumerate(reversed(shape)):  # x is the last axis
+        centres = (torch.arange(size, device=theta.device) * 2 + 1) / size - 1
+        view = [1] * ndim
+        view[ndim - 1 - place] = size
+        terms.append(centres.view(1, *view))
+    rows = [
+        sum(theta[:, row, column].view(-1, *[1] * ndim) * terms[column] for column in range(ndim))
+        for row in range(ndim)
+    ]
+    return torch.stack([row for row in rows if isinstance(row, Tensor)], dim=-1)
 
 
 def _affine(degrees: Tensor, flip: Tensor, *, ndim: int, aspect: float) -> Tensor:

@@ -7,15 +7,18 @@ never opens a mask.
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from benchmarks.engine.augment import weak
 from benchmarks.engine.job import Job
@@ -24,7 +27,7 @@ from benchmarks.errors import ConfigError
 from datasets.store import Case, Prepared
 from methods.base import Batch
 
-S = TypeVar("S", bound=np.generic)
+_IMAGE_BYTES = 4  # float32; masks have one byte
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,20 @@ class Stream:
         cases: where the samples come from.
         config: how they are drawn.
         with_label: False opens no mask file.
+        resident: device that holds all arrays from the start; None leaves them on disk, mapped.
 
     Raises:
         ConfigError: no cases, or a patch of the wrong number of axes.
     """
 
     def __init__(
-        self, data: Prepared, cases: Sequence[Case], config: StreamConfig, *, with_label: bool
+        self,
+        data: Prepared,
+        cases: Sequence[Case],
+        config: StreamConfig,
+        *,
+        with_label: bool,
+        resident: torch.device | None = None,
     ) -> None:
         if not cases:
             raise ConfigError(
@@ -73,8 +83,8 @@ class Stream:
             )
         self._config = config
         self._ids = [c.case for c in cases]
-        self._images = [data.image(c.case) for c in cases]
-        self._labels = [data.label(c.case) for c in cases] if with_label else None
+        self._images = [_tensor(data.image(c.case), resident) for c in cases]
+        self._labels = [_tensor(data.label(c.case), resident) for c in cases] if with_label else []
         self._samples = [
             (i, d)
             for i, c in enumerate(cases)
@@ -91,31 +101,23 @@ class Stream:
         chosen = [self._samples[self._order(p)] for p in range(first, first + self._config.batch)]
         return [self._ids[c] + (f" slice {d}" if d >= 0 else "") for c, d in chosen]
 
-    def read(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
+    def read(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Samples of one step: images (N, C, *S) float32 and labels (N, *S) uint8 or None."""
-        images, labels = [], []
         first = step * self._config.batch
-        for position in range(first, first + self._config.batch):
-            image, label = self._sample(position)
-            images.append(image)
-            labels.append(label)
-        stacked = (
-            np.stack([label for label in labels if label is not None])
-            if labels[0] is not None
-            else None
-        )
-        return np.stack(images), stacked
+        samples = [self._sample(p) for p in range(first, first + self._config.batch)]
+        labels = [label for _, label in samples if label is not None]
+        return torch.stack([image for image, _ in samples]), torch.stack(labels) if labels else None
 
-    def _sample(self, position: int) -> tuple[NDArray[np.float32], NDArray[np.uint8] | None]:
+    def _sample(self, position: int) -> tuple[Tensor, Tensor | None]:
         rng = np.random.default_rng(derive(self._config.seed, self._config.name, "crop", position))
         case, depth = self._samples[self._order(position)]
-        image: NDArray[np.float32] = self._images[case]
-        label: NDArray[np.uint8] | None = self._labels[case] if self._labels else None
+        image = self._images[case]
+        label = self._labels[case] if self._labels else None
         if depth >= 0:
             image, label = image[:, depth], None if label is None else label[depth]
         patch = self._config.patch
         if patch is None:
-            return np.asarray(image), None if label is None else np.asarray(label)
+            return image, label
         window = _window(rng, image.shape[1:], patch)
         return _cut(image, window, patch), None if label is None else _cut(label, window, patch)
 
@@ -135,13 +137,30 @@ def _window(
     return tuple(slice(a, a + min(s, p)) for a, s, p in zip(starts, shape, patch, strict=True))
 
 
-def _cut(array: NDArray[S], window: tuple[slice, ...], patch: Sequence[int]) -> NDArray[S]:
+def _cut(array: Tensor, window: tuple[slice, ...], patch: Sequence[int]) -> Tensor:
     """Crop the spatial axes (after C, if there is one) and pad their ends with zeros."""
-    crop = np.asarray(array[:, *window] if array.ndim > len(window) else array[window])
+    crop = array[:, *window] if array.ndim > len(window) else array[window]
     missing = [p - s for p, s in zip(patch, crop.shape[-len(patch) :], strict=True)]
     if any(missing):
-        crop = np.pad(crop, [(0, 0)] * (crop.ndim - len(patch)) + [(0, m) for m in missing])
+        crop = F.pad(crop, [n for m in reversed(missing) for n in (0, m)])
     return crop
+
+
+def _tensor(array: NDArray[Any], resident: torch.device | None) -> Tensor:
+    """A mapped array as a tensor on its pages, or as a copy on a device."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the pages are read-only, and nobody writes
+        tensor = torch.from_numpy(array)
+    return tensor if resident is None else tensor.to(resident)
+
+
+def resident_on(device: torch.device, data: Prepared, patients: Sequence[str]) -> bool:
+    """Whether the training arrays are kept on the device: CUDA with four times the memory free."""
+    if device.type != "cuda":
+        return False
+    voxels = sum(math.prod(c.grid_shape) for c in data.of_patients(patients))
+    size = voxels * (_IMAGE_BYTES * len(data.channels) + 1)
+    return 4 * size < torch.cuda.mem_get_info(device)[0]
 
 
 class Loader:
@@ -205,12 +224,13 @@ class Loader:
 
     def _read(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         image, label = self._labeled.read(step)
+        if label is None:
+            raise ValueError("the labelled stream was opened without its masks")
         unlabeled = image[:0] if self._unlabeled is None else self._unlabeled.read(step)[0]
-        arrays = (image, label, unlabeled)
-        tensors = [torch.from_numpy(np.ascontiguousarray(x)) for x in arrays]
-        if self._device.type == "cuda":  # lets the copy overlap with computing
-            tensors = [tensor.pin_memory() for tensor in tensors]
-        return tensors[0], tensors[1], tensors[2]
+        if self._device.type == "cuda" and image.device.type == "cpu":
+            # Lets the copy overlap with computing.
+            return image.pin_memory(), label.pin_memory(), unlabeled.pin_memory()
+        return image, label, unlabeled
 
 
 def make_loader(job: Job, device: torch.device) -> Loader:
@@ -224,14 +244,17 @@ def make_loader(job: Job, device: torch.device) -> Loader:
     sizes = job.batch_sizes
     known = job.fold.labeled(job.labels)
     rest = [patient for patient in job.fold.train if patient not in set(known)]
+    resident = device if resident_on(device, job.data, job.fold.train) else None
     labeled = Stream(
         job.data,
         [c for c in job.data.of_patients(known) if c.labeled],
         StreamConfig("labeled", sizes[0], train.patch, job.seed),
         with_label=True,
+        resident=resident,
     )
     unlabeled = None
     if sizes[1]:
         config = StreamConfig("unlabeled", sizes[1], train.patch, job.seed)
-        unlabeled = Stream(job.data, job.data.of_patients(rest), config, with_label=False)
+        cases = job.data.of_patients(rest)
+        unlabeled = Stream(job.data, cases, config, with_label=False, resident=resident)
     return Loader(labeled, unlabeled, policy=train.augment, device=device, seed=job.seed)

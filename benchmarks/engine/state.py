@@ -34,6 +34,8 @@ class Position:
         metrics_bytes: length of metrics.jsonl that belongs to this state.
         validations: mean foreground Dice of every validation, by iteration count.
         skipped: iterations left out because their loss was not finite.
+        forward: images that went through an encoder while training, teachers included.
+        backward: those of them whose gradients were wanted.
     """
 
     step: int = 0
@@ -43,6 +45,8 @@ class Position:
     metrics_bytes: int = 0
     validations: dict[int, float] = field(default_factory=dict)
     skipped: int = 0
+    forward: int = 0
+    backward: int = 0
 
 
 def save_state(path: Path, digest: str, position: Position, parts: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from torch.autograd.profiler import record_function
 from benchmarks.engine.job import Job, autocast_dtype, build_method, check_grid
 from benchmarks.engine.loader import make_loader
 from benchmarks.engine.optim import learning_rate, make_optimizer
+from benchmarks.engine.passes import PassCounter, compile_networks
 from benchmarks.engine.seeding import derive
 from benchmarks.engine.state import STATE, Position, load_state, save_state, save_weights
 from benchmarks.engine.validate import validation_dice
@@ -62,6 +63,9 @@ class Trainer:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.job, self.device, self.hooks = job, device, hooks
         self.method = build_method(job, device)
+        if job.train.compile:
+            compile_networks(self.method)
+        self._passes = PassCounter(self.method)
         self.optimizer = make_optimizer(self.method.parameters(), job.train.optimizer)
         self.dtype = autocast_dtype(job.train, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
@@ -123,8 +127,12 @@ class Trainer:
         autocast = torch.autocast(
             self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None
         )
+        self._passes.take()  # those of a validation
         with record_function("forward"), autocast:
             terms = self.method.losses(batch, t)
+        forward, backward = self._passes.take()
+        self.position.forward += forward
+        self.position.backward += backward
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         observed = self.method.take_observed()

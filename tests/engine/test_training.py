@@ -121,7 +121,9 @@ def test_stream_visits_every_sample_once_per_pass(flat: Path, tmp_path: Path) ->
     stream = Stream(job.data, cases, StreamConfig("labeled", 1, None, 0), with_label=True)
     count = sum(c.grid_shape[0] for c in cases)
     assert len(stream) == count
-    passes = [[stream.read(n * count + i)[0].tobytes() for i in range(count)] for n in (0, 1)]
+    passes = [
+        [stream.read(n * count + i)[0].numpy().tobytes() for i in range(count)] for n in (0, 1)
+    ]
     assert sorted(passes[0]) == sorted(passes[1])
     assert passes[0] != passes[1]
 

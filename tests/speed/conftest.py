@@ -19,6 +19,8 @@ from benchmarks.report.tables import csv
 
 FOLDER = Path(__file__).parents[2] / "reports" / "speed"
 _ROWS: list[dict[str, str | float]] = []
+# A ratio may be so many times the one that is stored; both times of a ratio come from one process.
+TOLERANCE = 1.6
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +66,11 @@ def compare(benchmark: BenchmarkFixture) -> Compare:
         rounds: int = 15,
     ) -> float:
         ratio, own, base = median_ratio(ours, other, rounds)
+        stored = _stored().get(name, ratio)
+        assert ratio <= TOLERANCE * stored, (
+            f"{name}: ratio {ratio:.3f}, stored {stored:.3f} in {FOLDER / 'ratios.csv'};"
+            " if the loss of speed is wanted, remove its row and run again"
+        )
         _ROWS.append(
             {
                 "measured": name, "ratio": ratio, "target": most, "ms": 1e3 * own,
@@ -75,6 +82,15 @@ def compare(benchmark: BenchmarkFixture) -> Compare:
         return ratio
 
     return run
+
+
+def _stored() -> dict[str, float]:
+    """Ratios of earlier runs by name."""
+    known = FOLDER / "ratios.csv"
+    if not known.is_file():
+        return {}
+    table = pd.read_csv(known)
+    return dict(zip(table["measured"], table["ratio"], strict=True))
 
 
 def pytest_sessionfinish() -> None:
