@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test lint types format readme speed kill lock
+.PHONY: help setup repro test lint types format readme speed kill faults lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -51,6 +51,9 @@ speed: setup ## time the engine against baselines, in one process, and write rep
 
 kill: setup ## kill runs of every method at random moments, resume, compare; writes reports/reliability
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/engine/test_kill.py -m kill
+
+faults: setup ## inject faults and write what the user sees of each to reports/reliability
+	NOTE_FAULTS=1 $(BIN)/python -m pytest -q tests/engine tests/pipeline/test_storage.py
 
 lock: ## renew requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \

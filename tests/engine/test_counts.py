@@ -20,6 +20,7 @@ from benchmarks.run import RECORD, Place, resolve, run_cells
 from methods.base import Batch, Progress
 from methods.supervised import Supervised
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
+from tests.noting import noted
 
 CPU = torch.device("cpu")
 
@@ -85,8 +86,9 @@ def test_out_of_memory_names_keys_and_estimate(
     with pytest.raises(
         RunError,
         match=r"needs about 3\.00 GB .* 1\.00 GB were free.*labeled_batch \(2\).*train\.patch",
-    ):
+    ) as seen:
         run_cells(config, [resolved], Place(flat, "cpu"), jobs=1)
+    noted(f"run: out of memory ({error})", seen.value)
 
 
 def test_data_on_the_device_give_the_same_batches(solid: Path, tmp_path: Path) -> None:

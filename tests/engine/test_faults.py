@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks.engine.memory import Need
 from benchmarks.engine.state import PREVIOUS, STATE
 from benchmarks.engine.trainer import Trainer
 from benchmarks.errors import Interrupted, RunError
+from benchmarks.evaluate import evaluate
 from benchmarks.run import Place, finished, resolve, run_cells
 from methods.base import Batch, Progress
 from methods.supervised import Supervised
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
+from tests.noting import noted
 
 CPU = torch.device("cpu")
 
@@ -30,8 +36,9 @@ def test_damaged_state_is_set_aside_and_the_one_before_it_used(flat: Path, tmp_p
     before = torch.load(job.folder / PREVIOUS, weights_only=True)["position"]["step"]
     assert (before, torch.load(state, weights_only=True)["position"]["step"]) == (2, 4)
     state.write_bytes(state.read_bytes()[:-500])
-    with pytest.warns(UserWarning, match=r"state\.pt' is no readable state.*damaged"):
+    with pytest.warns(UserWarning, match=r"state\.pt' is no readable state.*damaged") as seen:
         Trainer(job, CPU, QUIET).train()
+    noted("run: damaged state", seen[0].message)
     assert (job.folder / f"{STATE}.damaged").is_file()
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
@@ -52,8 +59,9 @@ def test_state_with_code_in_it_is_not_unpickled(flat: Path, tmp_path: Path) -> N
 
     job = job_of(flat, tmp_path / "run", "supervised")
     torch.save({"digest": job.digest, "position": Evil()}, tmp_path / "run" / "state.pt")
-    with pytest.warns(UserWarning, match="no readable state"):
+    with pytest.warns(UserWarning, match="no readable state") as seen:
         Trainer(job, CPU, QUIET).train()
+    noted("run: state with code in it", seen[0].message)
     assert not (tmp_path / "owned").exists()
 
 
@@ -73,8 +81,9 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("broken")
 def test_loss_that_is_not_finite_names_iteration_term_and_cases(flat: Path, tmp_path: Path) -> None:
     job = job_of(flat, tmp_path, "supervised")
-    with pytest.raises(RunError, match=r"iteration 2: loss/supervised.*patient\d+.* slice \d+"):
+    with pytest.raises(RunError, match=r"iteration 2: loss/supervised.*patient\d+.* slice") as seen:
         Trainer(job, CPU, QUIET).train()
+    noted("run: loss is not finite", seen.value)
     assert not (tmp_path / "last.safetensors").exists()
 
 
@@ -87,8 +96,9 @@ def test_iterations_that_are_not_finite_can_be_left_out_up_to_a_number(
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
     assert sum('"loss": NaN' in line for line in lines) == 0
     one = job_of(flat, tmp_path / "one", "supervised", make_config(skip_nonfinite=1))
-    with pytest.raises(RunError, match=r"iteration 4.*left out before: 1"):
+    with pytest.raises(RunError, match=r"iteration 4.*left out before: 1") as seen:
         Trainer(one, CPU, QUIET).train()
+    noted("run: more losses are not finite than train.skip_nonfinite allows", seen.value)
 
 
 @pytest.mark.usefixtures("broken")
@@ -100,3 +110,66 @@ def test_a_failed_run_does_not_keep_others_from_being_trained(flat: Path) -> Non
     with pytest.raises(RunError, match="not finite at iteration 2"):
         run_cells(config, wanted, Place(flat, "cpu"), jobs=1)
     assert [finished(r, flat) for r in wanted] == [False, True]
+
+
+def _pickle(path: Path, mark: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.system, (f"touch {mark}",))
+
+    torch.save({"net.weight": Evil()}, path)
+
+
+def _cut(path: Path, mark: Path) -> None:
+    del mark
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _other_network(path: Path, mark: Path) -> None:
+    del mark
+    save_file({"net.weight": torch.zeros(3)}, path)
+
+
+def _huge_header(path: Path, mark: Path) -> None:
+    del mark
+    path.write_bytes((2**62).to_bytes(8, "little") + path.read_bytes()[8:])
+
+
+@pytest.mark.parametrize("damage", [_pickle, _cut, _other_network, _huge_header])
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_weights_that_cannot_be_trusted_are_refused(
+    name: str, damage: Callable[[Path, Path], None], flat: Path, tmp_path: Path
+) -> None:
+    for part in ("data", "datasets", "benchmarks", "methods"):
+        (tmp_path / part).symlink_to(flat / part)
+    config, place = make_config(), Place(tmp_path, "cpu")
+    (wanted,) = resolve(config, "phantom_acdc", "supervised", tmp_path)
+    run_cells(config, [wanted], place, jobs=1)
+    path = wanted.key.folder(tmp_path) / f"{name}.safetensors"
+    damage(path, tmp_path / "owned")
+    with pytest.raises(RunError, match=rf"{name}\.safetensors' holds no usable weights") as seen:
+        evaluate(config, "phantom_acdc", "supervised", place)
+    noted(f"evaluate: weights, {damage.__name__.strip('_').replace('_', ' ')}", seen.value)
+    assert not (tmp_path / "owned").exists()
+    assert not list(tmp_path.rglob("reports/**/*.csv"))
+
+
+def test_a_worker_that_is_killed_is_named(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system does where memory runs out."""
+
+    def losses(self: Supervised, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        del self, batch, t
+        os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+    config = make_config()
+    grid = config.grid.model_copy(update={"seeds": (7, 8)})
+    config = config.model_copy(update={"grid": grid})
+    wanted = resolve(config, "phantom_acdc", "supervised", flat)
+    monkeypatch.setattr(Supervised, "losses", losses)
+    monkeypatch.setattr("benchmarks.engine.memory.estimate", lambda _job: Need(0, 0))
+    with pytest.raises(RunError, match=r"worker process was killed.*--jobs") as seen:
+        run_cells(config, wanted, Place(flat, "cpu"), jobs=2)
+    noted("run: a worker is killed", seen.value)
+    monkeypatch.undo()
+    assert run_cells(config, wanted, Place(flat, "cpu"), jobs=2) == 2

@@ -5,35 +5,33 @@
 
 from __future__ import annotations
 
-import csv
 import multiprocessing
+import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.engine.job import Job
-from benchmarks.engine.trainer import Trainer
+from benchmarks.config import BenchmarkConfig
+from benchmarks.evaluate import evaluate
+from benchmarks.run import Place, Resolved, resolve, run_cells
 from methods import method_ids
-from tests.engine.small import QUIET, job_of, make_config, weights
+from tests.engine.small import make_config, weights
+from tests.noting import FOLDER, replace_row
 
-TABLE = Path(__file__).parents[2] / "reports/reliability/kills.csv"
 KILLS = 20
-# A state after every step, so that a good part of the time goes into writing states.
-HOOKS = replace(QUIET, checkpoint_seconds=0.0)
 
 
-def work(job: Job) -> None:
+def work(config: BenchmarkConfig, resolved: Resolved, place: Place) -> None:
     torch.set_num_threads(1)
-    Trainer(job, torch.device("cpu"), HOOKS).train()
+    run_cells(config, [resolved], place, jobs=1)
 
 
-def killed_after(job: Job, seconds: float) -> bool:
+def killed_after(arguments: tuple[BenchmarkConfig, Resolved, Place], seconds: float) -> bool:
     """Train in a process of its own and kill it; False if it was done before."""
-    process = multiprocessing.get_context("fork").Process(target=work, args=(job,))
+    process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
     process.start()
     process.join(seconds)
     process.kill()
@@ -41,30 +39,42 @@ def killed_after(job: Job, seconds: float) -> bool:
     return process.exitcode != 0
 
 
+def results(config: BenchmarkConfig, resolved: Resolved, place: Place) -> tuple[object, ...]:
+    """Digests of the weights, and the bytes of the losses and of the scores of all test cases."""
+    folder = resolved.key.folder(place.root)
+    scores = evaluate(config, resolved.key.dataset, resolved.key.method, place)
+    return weights(folder), (folder / "metrics.jsonl").read_bytes(), scores.read_bytes()
+
+
 def survived(root: Path, folder: Path, method: str, kills: int) -> dict[str, int]:
     """Kill runs of a method until there were so many kills; every finished run must be the same."""
+    for part in ("data", "datasets", "benchmarks", "methods"):
+        (folder / part).symlink_to(root / part)
     torch.set_num_threads(1)
     config, rng = make_config(iterations=30), np.random.default_rng(0)
-    whole = job_of(root, folder / "whole", method, config)
+    # A state after every step, so that a good part of the time goes into writing states.
+    runtime = config.runtime.model_copy(update={"checkpoint_seconds": 0.0})
+    config, place = config.model_copy(update={"runtime": runtime}), Place(folder, "cpu")
+    (resolved,) = resolve(config, "phantom_acdc", method, folder)
+    arguments = (config, resolved, place)
     started = time.monotonic()
-    work(whole)
+    work(*arguments)
     duration = time.monotonic() - started
-    expected = weights(folder / "whole"), (folder / "whole/metrics.jsonl").read_bytes()
+    expected = results(*arguments)
+    done = resolved.key.folder(folder)
+    partial = done.with_name(f".{done.name}.partial")
     count = {"kills": 0, "inside_a_write": 0, "finished": 0, "identical": 0}
-    number = 0
-    while True:
-        cut = folder / f"cut{number}"
-        job = job_of(root, cut, method, config)
-        while count["kills"] < kills and killed_after(job, float(rng.uniform(0, duration / 3))):
+    while count["kills"] < kills:
+        shutil.rmtree(done)
+        while count["kills"] < kills and killed_after(
+            arguments, float(rng.uniform(0, duration / 3))
+        ):
             count["kills"] += 1
-            count["inside_a_write"] += any(p.name.endswith(".tmp") for p in cut.iterdir())
-        work(job)
+            count["inside_a_write"] += any(partial.glob(".*.tmp"))
+        work(*arguments)
         count["finished"] += 1
-        same = (weights(cut), (cut / "metrics.jsonl").read_bytes()) == expected
-        count["identical"] += same
-        if count["kills"] >= kills:
-            return count
-        number += 1
+        count["identical"] += results(*arguments) == expected
+    return count
 
 
 def test_killed_run_ends_with_the_same_bits(flat: Path, tmp_path: Path) -> None:
@@ -77,19 +87,6 @@ def test_killed_run_ends_with_the_same_bits(flat: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", method_ids())
 def test_every_method_survives(method: str, flat: Path, tmp_path: Path) -> None:
     count = survived(flat, tmp_path, method, KILLS)
-    write_row({"method": method, **count})
+    replace_row(FOLDER / "kills.csv", {"method": method, **count})
     assert count["kills"] == KILLS
     assert count["identical"] == count["finished"] > 0
-
-
-def write_row(row: dict[str, object]) -> None:
-    """Replace the method's row."""
-    rows = []
-    if TABLE.is_file():
-        with TABLE.open(encoding="utf-8", newline="") as stream:
-            rows = [dict(r) for r in csv.DictReader(stream) if r["method"] != row["method"]]
-    TABLE.parent.mkdir(parents=True, exist_ok=True)
-    with TABLE.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(row), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted([*rows, row], key=lambda r: str(r["method"])))

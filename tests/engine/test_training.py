@@ -25,6 +25,7 @@ from benchmarks.profiling import profile_run
 from benchmarks.run import Place, finished, resolve, run_cells
 from methods import method_ids
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
+from tests.noting import noted
 
 
 @pytest.mark.parametrize("method", method_ids())
@@ -201,8 +202,9 @@ def test_run_of_another_process_is_left_alone(flat: Path, tmp_path: Path) -> Non
     wanted = resolve(config, "phantom_acdc", "supervised", tmp_path)
     folder = wanted[0].key.folder(tmp_path)
     lock = claimed(folder.with_name(f".{folder.name}.lock"))
-    with lock, pytest.raises(RunError, match="another process is training"):
+    with lock, pytest.raises(RunError, match="another process is training") as seen:
         run_cells(config, wanted, place)
+    noted("run: two processes on one run", seen.value)
     assert not folder.exists()
     assert run_cells(config, wanted, place) == 1
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.noting import noted
 from tests.pipeline.test_cli import ROOT, call, params, refused, save, write_acdc
 
 Mend = Callable[[], object]
@@ -57,14 +58,19 @@ def replaced(path: Path, content: bytes | None) -> Mend:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"\x1f\x8b" + bytes(50), b"PK\x03\x04 a zip file", bytes(400), None],
-    ids=["zero bytes", "cut gzip", "other magic", "zeros", "a folder"],
+    ("content", "what"),
+    [
+        (b"", "has zero bytes"),
+        (b"\x1f\x8b" + bytes(50), "is cut off"),
+        (b"PK\x03\x04 a zip file", "has another magic number"),
+        (bytes(400), "holds only zeros"),
+        (None, "is a folder"),
+    ],
 )
-def test_files_that_are_none(checkout: Path, content: bytes | None) -> None:
+def test_files_that_are_none(checkout: Path, content: bytes | None, what: str) -> None:
     path = checkout / "data/raw/acdc/patient002/patient002_frame01.nii.gz"
     mend = replaced(path, content)
-    said = refused(checkout, "prepare", "acdc")
+    said = noted(f"prepare: an image {what}", refused(checkout, "prepare", "acdc"))
     assert "patient002_frame01" in said
     assert not list((checkout / "data/prepared").rglob("*.npy"))
     mend()
@@ -74,11 +80,12 @@ def test_files_that_are_none(checkout: Path, content: bytes | None) -> None:
 def test_a_folder_that_cannot_be_written(checkout: Path) -> None:
     # sysfs takes no new folders, from root neither.
     (checkout / "data/prepared").symlink_to("/sys")
-    said = refused(checkout, "prepare", "acdc")
+    said = noted("prepare: read-only target", refused(checkout, "prepare", "acdc"))
     assert "/prepared/" in said and "write permission" in said
     (checkout / "data/prepared").unlink()
     (checkout / "data/prepared").write_text("a file where a folder should be")
-    assert "data/prepared" in refused(checkout, "prepare", "acdc")
+    said = noted("prepare: a file in place of the folder", refused(checkout, "prepare", "acdc"))
+    assert "data/prepared" in said
     (checkout / "data/prepared").unlink()
     assert call("prepare", "acdc", cwd=checkout).returncode == 0
 
@@ -88,7 +95,7 @@ def test_a_full_disk_while_preparing_keeps_what_was_there(checkout: Path) -> Non
     kept = {p: p.read_bytes() for p in (checkout / "data/prepared").rglob("*") if p.is_file()}
     stem = checkout / "data/raw/acdc/patient001/patient001_frame01"
     save(stem, np.random.default_rng(3).integers(0, 200, (24, 20, 3)), "")
-    said = call_on_full_disk(checkout, "prepare", "acdc")
+    said = noted("prepare: full disk", call_on_full_disk(checkout, "prepare", "acdc"))
     assert "patient00" in said and "free the disk" in said
     now = {p: p.read_bytes() for p in (checkout / "data/prepared").rglob("*") if p.is_file()}
     assert now == kept
@@ -99,11 +106,13 @@ def test_a_full_disk_while_training_and_a_vanished_data_set(checkout: Path) -> N
     assert call("prepare", "acdc", cwd=checkout).returncode == 0
     assert call("split", "acdc", cwd=checkout).returncode == 0
     said = call_on_full_disk(checkout, "run", "acdc", "supervised", "--device", "cpu")
+    noted("run: full disk", said)
     assert "runs/" in said and "free the disk" in said
     assert not list((checkout / "runs").rglob("run.json"))
     away = checkout / "data/elsewhere"
     (checkout / "data/prepared").rename(away)
-    assert "python -m benchmarks prepare acdc" in refused(checkout, "run", "acdc", "supervised")
+    said = noted("run: data set vanished", refused(checkout, "run", "acdc", "supervised"))
+    assert "python -m benchmarks prepare acdc" in said
     away.rename(checkout / "data/prepared")
     assert call("run", "acdc", "supervised", "--device", "cpu", cwd=checkout).returncode == 0
     assert len(list((checkout / "runs").rglob("run.json"))) == 1
