@@ -57,7 +57,7 @@ def weak(
 
 
 def _apply(stack: Tensor, steps: list[tuple[bool, int, int]], grid: Tensor, mode: str) -> Tensor:
-    """Flip and turn those samples (N, C, *S) that are only moved, and sample the others."""
+    """Turn and flip those samples (N, C, *S) that are only moved, and sample the others."""
     out = torch.empty_like(stack)
     rest = [index for index, (moved, _, _) in enumerate(steps) if not moved]
     if rest:
@@ -66,7 +66,7 @@ def _apply(stack: Tensor, steps: list[tuple[bool, int, int]], grid: Tensor, mode
         out[rest] = sampled.to(stack.dtype)
     for index, (moved, turns, axis) in enumerate(steps):
         if moved:
-            out[index] = stack[index].flip(axis + 1).rot90(turns, (-2, -1))
+            out[index] = stack[index].rot90(turns, (-2, -1)).flip(axis + 1)
     return out
 
 

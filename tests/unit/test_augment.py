@@ -7,8 +7,9 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from benchmarks.engine.augment import weak
+from benchmarks.engine.augment import _affine, weak
 
 SHAPES = [(16, 16), (12, 20), (6, 16, 16), (8, 12, 20)]
 
@@ -104,6 +105,23 @@ def test_right_angles_only_permute_the_values(policy: str, atol: float) -> None:
         torch.testing.assert_close(
             after.flatten().sort().values, before.flatten().sort().values, atol=atol, rtol=0
         )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("policy", ["suite", "ssl4mis"])
+def test_moved_samples_are_those_that_sampling_gives(shape: tuple[int, ...], policy: str) -> None:
+    """The short cut for right angles against PyTorch's own grid for every sample."""
+    count, ndim = 64, len(shape)
+    image = random_images(*shape, count=count)
+    u = torch.rand(count, 4, generator=draw(0))
+    right = (u[:, 0] < 0.5) | (ndim == 3)
+    turns, axis = (u[:, 1] * 4).long() * right, (u[:, 2] * ndim).long()
+    degrees = torch.where(right, turns * 90, (u[:, 3] * 40).floor() - 20)
+    theta = _affine(degrees, torch.where(right, axis, -1), ndim=ndim, aspect=shape[-2] / shape[-1])
+    grid = F.affine_grid(theta, [count, 1, *shape], align_corners=False)
+    mode = "nearest" if policy == "ssl4mis" else "bilinear"
+    expected = F.grid_sample(image, grid, mode=mode, align_corners=False)
+    torch.testing.assert_close(without_label(image, policy=policy), expected, atol=1e-4, rtol=0)
 
 
 def test_3d_reaches_every_turn_and_flip() -> None:
