@@ -124,7 +124,8 @@ def run(
 ) -> None:
     """Train the runs of one method on one data set; finished ones are kept, stopped ones resume."""
     from benchmarks.profiling import profile_run
-    from benchmarks.run import Place, chosen_runs, resolve, run_cells
+    from benchmarks.resolve import chosen_runs, resolve
+    from benchmarks.run import Place, run_cells
 
     if profile is not None:  # the profiler's own log is no news for a user
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -149,7 +150,8 @@ def diagnose(
 ) -> None:
     """Entropy, calibration and embeddings of one finished run, on validation patients."""
     from benchmarks.diagnose import diagnose as run_diagnose
-    from benchmarks.run import Place, chosen_runs, resolve
+    from benchmarks.resolve import chosen_runs, resolve
+    from benchmarks.run import Place
 
     config = _config(params, sweep=sweep)
     chosen = chosen_runs(resolve(config, dataset, method, ROOT), config, (labels, None, seed))
@@ -171,7 +173,8 @@ def predict(
 ) -> None:
     """Write the masks that a finished run gives a folder of images."""
     from benchmarks.predict import predict as run_predict
-    from benchmarks.run import Place, chosen_runs, resolve
+    from benchmarks.resolve import chosen_runs, resolve
+    from benchmarks.run import Place
 
     if checkpoint not in {"last", "best"}:
         raise ConfigError(f"--checkpoint '{checkpoint}'; allowed: last, best")

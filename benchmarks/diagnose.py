@@ -17,7 +17,8 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.device import pick_device
 from benchmarks.errors import DataError
 from benchmarks.files import write_text
-from benchmarks.run import Place, Resolved, make_job, require_finished
+from benchmarks.resolve import Resolved, require_finished
+from benchmarks.run import Place, make_job
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,8 @@ from benchmarks.device import pick_device
 from benchmarks.errors import DataError
 from benchmarks.files import atomic_open, write_text
 from benchmarks.metrics import score_labels
-from benchmarks.run import Place, Resolved, make_job, require_finished, resolve
+from benchmarks.resolve import Resolved, require_finished, resolve
+from benchmarks.run import Place, make_job
 from datasets.store import Case
 
 if TYPE_CHECKING:

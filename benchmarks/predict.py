@@ -14,7 +14,8 @@ from benchmarks.console import Board
 from benchmarks.device import pick_device
 from benchmarks.errors import ConfigError
 from benchmarks.files import atomic_open
-from benchmarks.run import Place, Resolved, make_job, require_finished
+from benchmarks.resolve import Resolved, require_finished
+from benchmarks.run import Place, make_job
 from datasets import load_dataset
 from datasets.prepare import prepare
 

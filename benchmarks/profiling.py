@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.config import BenchmarkConfig
 from benchmarks.device import pick_device
-from benchmarks.run import Place, Resolved, make_job
+from benchmarks.resolve import Resolved
+from benchmarks.run import Place, make_job
 
 
 def profile_run(config: BenchmarkConfig, resolved: Resolved, place: Place, steps: int) -> list[str]:

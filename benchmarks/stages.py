@@ -11,7 +11,8 @@ from benchmarks.evaluate import evaluate
 from benchmarks.files import read_json
 from benchmarks.grid import prepared_folder, split_file
 from benchmarks.report import build_report
-from benchmarks.run import Place, resolve, run_cells
+from benchmarks.resolve import resolve
+from benchmarks.run import Place, run_cells
 from datasets import load_dataset
 from datasets.checks import refuse_leaks
 from datasets.fetching.sources import make_available

@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from benchmarks.config import BenchmarkConfig, check
 from benchmarks.errors import ConfigError
 from benchmarks.files import claimed, digest, read_json
-from benchmarks.run import RECORD, Place, resolve, run_cells
+from benchmarks.resolve import RECORD, resolve
+from benchmarks.run import Place, run_cells
 from benchmarks.tune.space import Range
 
 # Trials before TPE takes over from random draws and before the median is trusted.

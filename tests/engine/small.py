@@ -10,7 +10,8 @@ from benchmarks.engine.job import Job
 from benchmarks.engine.trainer import Hooks
 from benchmarks.files import file_digest
 from benchmarks.grid import prepared_folder, split_file
-from benchmarks.run import make_job, resolve
+from benchmarks.resolve import resolve
+from benchmarks.run import make_job
 from datasets import load_dataset
 from datasets.prepare import prepare
 from datasets.split import make_split, patients_of, save_split

@@ -16,7 +16,8 @@ from benchmarks.engine.memory import estimate, kept_bytes
 from benchmarks.engine.trainer import Trainer
 from benchmarks.errors import Interrupted, RunError
 from benchmarks.files import read_json
-from benchmarks.run import RECORD, Place, resolve, run_cells
+from benchmarks.resolve import RECORD, resolve
+from benchmarks.run import Place, run_cells
 from methods.base import Batch, Progress
 from methods.supervised import Supervised
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights

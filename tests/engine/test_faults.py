@@ -17,7 +17,8 @@ from benchmarks.engine.state import PREVIOUS, STATE
 from benchmarks.engine.trainer import Trainer
 from benchmarks.errors import Interrupted, RunError
 from benchmarks.evaluate import evaluate
-from benchmarks.run import Place, finished, resolve, run_cells
+from benchmarks.resolve import finished, resolve
+from benchmarks.run import Place, run_cells
 from methods.base import Batch, Progress
 from methods.supervised import Supervised
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights

@@ -16,7 +16,8 @@ import torch
 
 from benchmarks.config import BenchmarkConfig
 from benchmarks.evaluate import evaluate
-from benchmarks.run import Place, Resolved, resolve, run_cells
+from benchmarks.resolve import Resolved, resolve
+from benchmarks.run import Place, run_cells
 from methods import method_ids
 from tests.engine.small import make_config, weights
 from tests.noting import FOLDER, replace_row

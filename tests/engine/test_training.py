@@ -22,7 +22,8 @@ from benchmarks.errors import ConfigError, Interrupted, RunError
 from benchmarks.evaluate import cases_file, evaluate
 from benchmarks.files import claimed
 from benchmarks.profiling import profile_run
-from benchmarks.run import Place, finished, resolve, run_cells
+from benchmarks.resolve import finished, resolve
+from benchmarks.run import Place, run_cells
 from methods import method_ids
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
 from tests.noting import noted
@@ -216,7 +217,8 @@ from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
 from benchmarks.errors import Interrupted
-from benchmarks.run import Place, resolve, run_cells
+from benchmarks.resolve import resolve
+from benchmarks.run import Place, run_cells
 from tests.engine.small import make_config
 
 if __name__ == "__main__":

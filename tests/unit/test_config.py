@@ -11,7 +11,7 @@ import yaml
 
 from benchmarks.config import BenchmarkConfig, TrainConfig, check, load_config
 from benchmarks.errors import ConfigError
-from benchmarks.run import method_params
+from benchmarks.resolve import method_params
 
 ROOT = Path(__file__).parents[2]
 VALUE: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.config import load_config
-from benchmarks.run import train_config
+from benchmarks.resolve import train_config
 
 PARAMS = Path(__file__).parents[2] / "benchmarks/presets/acdc_cpu/params.yaml"
 
 
 def test_iterations_times_cost_is_the_same_for_all() -> None:
     from benchmarks.census import step_cost
-    from benchmarks.run import method_params
+    from benchmarks.resolve import method_params
     from methods import load_method
 
     config = load_config(PARAMS).swept("equal_compute")

@@ -17,7 +17,8 @@ from pathlib import Path
 from benchmarks.config import BenchmarkConfig, check, load_config
 from benchmarks.files import read_json, write_text
 from benchmarks.grid import prepared_folder, split_file
-from benchmarks.run import RECORD, Place, resolve, run_cells
+from benchmarks.resolve import RECORD, resolve
+from benchmarks.run import Place, run_cells
 from datasets import load_dataset
 from datasets.prepare import prepare
 from datasets.split import make_split, patients_of, save_split
