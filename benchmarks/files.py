@@ -133,7 +133,7 @@ def claimed(path: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def fill_folder(target: Path, fill: Callable[[Path], None]) -> None:
+def fill_folder(target: Path, fill: Callable[[Path], None], *, key: str | None = None) -> None:
     """Make `target` in one step: `fill` writes a hidden sibling that is renamed when complete.
 
     An older `target` is replaced only after the new one is complete.
@@ -141,18 +141,24 @@ def fill_folder(target: Path, fill: Callable[[Path], None]) -> None:
     Args:
         target: folder to make.
         fill: writes into the folder it is given.
+        key: identity of what is written. With it, a call that is stopped or killed leaves its
+            sibling, and the next call with the same key is given it to go on.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f".{target.name}.{key or os.getpid()}.partial")
     with storing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+        siblings = target.parent.glob(f".{target.name}.*.partial")
+        for old in [partial] if key is None else [p for p in siblings if p != partial]:
+            shutil.rmtree(old, ignore_errors=True)
+        partial.mkdir(exist_ok=True)
         try:
             fill(partial)
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        except BaseException as error:
+            if key is None or isinstance(error, Exception):
+                shutil.rmtree(partial, ignore_errors=True)
+            raise

@@ -58,7 +58,7 @@ class CaseFacts:
         patient: id.
         findings: of this case alone.
         digest: of its image; "" where it is unreadable.
-        thumbnail: (P,) float32 of its middle slice, mean 0 and length 1.
+        thumbnail: float32 values of its middle slice, mean 0 and length 1; () where unreadable.
         classes: stored classes; None without a mask.
         orientation: axis codes of the file, or "".
         single: the case is one slice.
@@ -68,7 +68,7 @@ class CaseFacts:
     patient: str
     findings: tuple[Finding, ...]
     digest: str = ""
-    thumbnail: NDArray[np.float32] | None = None
+    thumbnail: tuple[float, ...] = ()
     classes: frozenset[int] | None = None
     orientation: str = ""
     single: bool = False
@@ -126,7 +126,7 @@ def inspect_volume(raw: RawCase, volume: Volume) -> CaseFacts:
         raw.patient,
         (*geometry, *_case_findings(raw, volume)),
         hashlib.sha256(volume.image.tobytes()).hexdigest(),
-        _thumbnail(volume),
+        tuple(_thumbnail(volume).tolist()),
         frozenset(np.unique(label).tolist()) if label is not None else None,
         orientation,
         volume.image.shape[1] == 1,
@@ -198,10 +198,10 @@ def compare_cases(facts: Sequence[CaseFacts], classes: Sequence[str]) -> Iterato
 
 def _similar(facts: Sequence[CaseFacts]) -> Iterator[Finding]:
     """Pairs of labelled cases of different patients that look like one."""
-    known = [f for f in facts if f.thumbnail is not None and f.classes is not None]
+    known = [f for f in facts if f.thumbnail and f.classes is not None]
     if len(known) < 2:
         return
-    vectors = np.stack([fact.thumbnail for fact in known if fact.thumbnail is not None])
+    vectors = np.array([fact.thumbnail for fact in known], dtype=np.float32)
     likeness = np.triu(vectors @ vectors.T, k=1)
     for i, j in np.argwhere(likeness > min(_ALIKE, _SLICE_ALIKE)):
         a, b = known[i], known[j]

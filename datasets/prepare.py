@@ -1,8 +1,11 @@
-"""Raw files to prepared arrays: one folder, complete or absent."""
+"""Raw files to prepared arrays: one folder, complete or absent; a stopped call is gone on with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,21 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from benchmarks.errors import DataError
-from benchmarks.files import file_digest, fill_folder, write_array, write_json
+from benchmarks.files import (
+    claimed,
+    digest,
+    file_digest,
+    fill_folder,
+    write_array,
+    write_bytes,
+    write_json,
+)
 from datasets.base import Adapter, Box, P, PrepareParams, RawCase, Volume
 from datasets.checks import CaseFacts, check_ids, compare_cases, inspect_volume, map_cases
 from datasets.resample import resize_linear, resize_nearest
 from datasets.store import FINGERPRINT, FORMAT, CaseRecord, Fingerprint, Prepared, open_prepared
+
+_DONE = ".done"  # notes on the cases of an unfinished call
 
 
 def prepare(
@@ -31,7 +44,9 @@ def prepare(
     """Read, normalise, crop and resize every case of a data set.
 
     Writes `<out>/<case>/{image,label,reference}.npy` (see `Prepared`), `meta.json` beside them and
-    `<out>/dataset.json`. Equal raw data and parameters give equal bytes, whatever `jobs` is.
+    `<out>/dataset.json`. Equal raw data and parameters give equal bytes, whatever `jobs` is. A call
+    that was stopped or killed is gone on with: its cases are kept while raw files, parameters and
+    code stay as they were.
 
     Args:
         adapter: the data set.
@@ -52,7 +67,8 @@ def prepare(
     info = adapter.info(params)
 
     def fill(folder: Path) -> None:
-        work = partial(_prepare_case, adapter, params, len(info.classes), folder)
+        (folder / _DONE).mkdir(exist_ok=True)
+        work = partial(_kept_or_prepared, adapter, params, len(info.classes), folder)
         records: list[CaseRecord] = []
         facts: list[CaseFacts] = []
         for record, fact in map_cases(work, raw_cases, min(jobs, len(raw_cases))):
@@ -73,9 +89,23 @@ def prepare(
             warnings=_warnings(facts, info.classes),
         )
         write_json(folder / FINGERPRINT, fingerprint.to_json())
+        shutil.rmtree(folder / _DONE)
 
-    fill_folder(out, fill)
+    code = [file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    key = digest([adapter.id, params.model_dump(mode="json"), str(raw.resolve()), code])
+    with _alone(out):
+        fill_folder(out, fill, key=key)
     return open_prepared(out)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Refuse a second process that prepares the same folder."""
+    try:
+        with claimed(out.with_name(f".{out.name}.lock")):
+            yield
+    except BlockingIOError:
+        raise DataError(f"another process is preparing '{out}'; wait for it or stop it") from None
 
 
 def _check_target(out: Path) -> None:
@@ -90,6 +120,41 @@ def _warnings(facts: list[CaseFacts], classes: tuple[str, ...]) -> tuple[str, ..
     found = [finding for fact in facts for finding in fact.findings]
     found += compare_cases(facts, classes)
     return tuple(f"{finding.case}: {finding.text}" for finding in found)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A prepared case of a call that may be stopped.
+
+    Attributes:
+        files: path, bytes and time of change (ns) of every raw file.
+        record: for the fingerprint.
+        facts: for the comparison of cases.
+    """
+
+    files: tuple[tuple[str, int, int], ...]
+    record: CaseRecord
+    facts: CaseFacts
+
+
+_DONE_JSON = TypeAdapter(_Done)
+
+
+def _kept_or_prepared(
+    adapter: Adapter[Any], params: PrepareParams, classes: int, out: Path, raw: RawCase
+) -> tuple[CaseRecord, CaseFacts]:
+    """A case that a stopped call has prepared, or else prepare it."""
+    note = out / _DONE / f"{raw.case}.json"
+    paths = [*raw.images, *([raw.label] if raw.label else [])]
+    files = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.is_file())
+    if note.is_file():
+        done = _DONE_JSON.validate_json(note.read_bytes())
+        if done.files == files:
+            return done.record, done.facts
+    shutil.rmtree(out / raw.case, ignore_errors=True)
+    record, facts = _prepare_case(adapter, params, classes, out, raw)
+    write_bytes(note, _DONE_JSON.dump_json(_Done(files, record, facts)))
+    return record, facts
 
 
 def _prepare_case(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from PIL import Image
 
 from benchmarks.errors import DataError
 from datasets import load_dataset
-from datasets.base import SliceParams, VolumeParams
+from datasets.base import RawCase, SliceParams, Volume, VolumeParams
 from datasets.brats2019 import BraTSParams
 from datasets.phantoms.fields import save_nifti
 from datasets.prepare import prepare
@@ -100,6 +102,52 @@ def test_same_input_gives_the_same_digest(raw: Path, tmp_path: Path) -> None:
     other = prepare(adapter, raw, tmp_path / "a", SliceParams(size=(32, 48)))
     assert other.digest != first.digest
     assert other.image("patient001_frame01").shape == (1, 3, 32, 48)
+
+
+class Stopping:
+    """A progress callback that is interrupted after some cases."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def __call__(self, done: int, total: int) -> None:
+        del total
+        if done == self.after:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_call_is_gone_on_with(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = load_dataset("acdc")
+    cases = [case.case for case in adapter.scan(raw, adapter.Params())]
+    expected = prepare(adapter, raw, tmp_path / "whole", adapter.Params()).digest
+    read: list[str] = []
+    original = type(adapter).read
+
+    def reading(self: Any, case: RawCase, params: object) -> Volume:
+        read.append(case.case)
+        volume: Volume = original(self, case, params)
+        return volume
+
+    monkeypatch.setattr(type(adapter), "read", reading)
+    out = tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(adapter, raw, out, adapter.Params(), progress=Stopping(2))
+    assert not out.exists() and read == cases[:2]
+    first = adapter.scan(raw, adapter.Params())[0].images[0]
+    os.utime(first, ns=(0, first.stat().st_mtime_ns + 1))  # this case must be read again
+    read.clear()
+    assert prepare(adapter, raw, out, adapter.Params()).digest == expected
+    assert read == [cases[0], *cases[2:]]
+    assert {p.name for p in tmp_path.iterdir() if p.name.startswith(".")} == set()
+    assert {p.name for p in out.iterdir()} == {"dataset.json", *cases}
+    with pytest.raises(KeyboardInterrupt):
+        prepare(adapter, raw, tmp_path / "other", adapter.Params(), progress=Stopping(2))
+    read.clear()
+    smaller = adapter.Params.model_validate({"size": [32, 32]})
+    prepare(adapter, raw, tmp_path / "other", smaller)
+    assert read == cases, "other parameters start anew"
 
 
 def test_arrays_match_what_is_declared(raw: Path, tmp_path: Path) -> None:
