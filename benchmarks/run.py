@@ -130,10 +130,12 @@ def _train_job(
     """The loop with its hooks; a signal stops it after the present step."""
     import torch
 
+    from benchmarks.engine.job import check_grid
     from benchmarks.engine.memory import available, estimate, gigabytes
     from benchmarks.engine.trainer import Hooks, Trainer
 
     name = f"{key.dataset} {key.method} {key.cell}"
+    check_grid(job)
     need, free = estimate(job), available(device)
     if need.total > free:
         report(name, 0, job.train.iterations, f"needs {need}, {gigabytes(free)} are free")

@@ -68,6 +68,8 @@ def prepare(
 
     def fill(folder: Path) -> None:
         (folder / _DONE).mkdir(exist_ok=True)
+        for old in {p.name for p in folder.iterdir()} - {_DONE, *(c.case for c in raw_cases)}:
+            shutil.rmtree(folder / old)  # of a case that was taken out since
         work = partial(_kept_or_prepared, adapter, params, len(info.classes), folder)
         records: list[CaseRecord] = []
         facts: list[CaseFacts] = []

@@ -14,7 +14,7 @@ from benchmarks.engine.job import build_method
 from benchmarks.engine.loader import Stream, StreamConfig
 from benchmarks.engine.memory import estimate, kept_bytes
 from benchmarks.engine.trainer import Trainer
-from benchmarks.errors import Interrupted, RunError
+from benchmarks.errors import ConfigError, Interrupted, RunError
 from benchmarks.files import read_json
 from benchmarks.resolve import RECORD, resolve
 from benchmarks.run import Place, run_cells
@@ -90,6 +90,13 @@ def test_out_of_memory_names_keys_and_estimate(
     ) as seen:
         run_cells(config, [resolved], Place(flat, "cpu"), jobs=1)
     noted(f"run: out of memory ({error})", seen.value)
+
+
+def test_a_size_that_does_not_fit_is_refused_before_anything_is_estimated(flat: Path) -> None:
+    config = make_config(patch=[20, 20])
+    (resolved,) = resolve(config, "phantom_acdc", "supervised", flat)
+    with pytest.raises(ConfigError, match="needs multiples of 8"):
+        run_cells(config, [resolved], Place(flat, "cpu"), jobs=1)
 
 
 def test_data_on_the_device_give_the_same_batches(solid: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +144,16 @@ def test_a_stopped_call_is_gone_on_with(
     assert {p.name for p in tmp_path.iterdir() if p.name.startswith(".")} == set()
     assert {p.name for p in out.iterdir()} == {"dataset.json", *cases}
     with pytest.raises(KeyboardInterrupt):
+        prepare(adapter, raw, out, adapter.Params(), progress=Stopping(2))
+    shutil.rmtree(raw / "patient001")
+    prepare(adapter, raw, out, adapter.Params())
+    assert {p.name for p in out.iterdir()} == {"dataset.json", *cases[1:]}
+    with pytest.raises(KeyboardInterrupt):
         prepare(adapter, raw, tmp_path / "other", adapter.Params(), progress=Stopping(2))
     read.clear()
     smaller = adapter.Params.model_validate({"size": [32, 32]})
     prepare(adapter, raw, tmp_path / "other", smaller)
-    assert read == cases, "other parameters start anew"
+    assert read == cases[1:], "other parameters start anew"
 
 
 def test_arrays_match_what_is_declared(raw: Path, tmp_path: Path) -> None:
