@@ -15,6 +15,7 @@ from benchmarks.device import default_jobs, environment, pick_device
 from benchmarks.errors import RunError
 from benchmarks.files import claimed, storing, write_json
 from benchmarks.grid import RunKey, fold_of, prepared_folder, split_file
+from benchmarks.identity import code_digest
 from benchmarks.pool import Report, failures, run_pool
 from benchmarks.resolve import RECORD, Resolved, finished, train_config
 from benchmarks.signals import StopFlag
@@ -109,6 +110,7 @@ def _train_claimed(
         partial / RECORD,
         {
             "digest": resolved.digest,
+            "code": code_digest(place.root, resolved.key.base),
             "key": asdict(resolved.key),
             "train": job.train.model_dump(mode="json"),
             "params": resolved.params.model_dump(mode="json"),

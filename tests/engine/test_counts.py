@@ -16,6 +16,7 @@ from benchmarks.engine.memory import estimate, kept_bytes
 from benchmarks.engine.trainer import Trainer
 from benchmarks.errors import ConfigError, Interrupted, RunError
 from benchmarks.files import read_json
+from benchmarks.identity import code_digest
 from benchmarks.resolve import RECORD, resolve
 from benchmarks.run import Place, run_cells
 from methods.base import Batch, Progress
@@ -54,7 +55,11 @@ def test_the_record_holds_what_a_run_cost(flat: Path) -> None:
     record = read_json(resolved.key.folder(flat) / RECORD)
     assert record["images_seen"] == 24
     assert (record["position"]["forward"], record["position"]["backward"]) == (36, 24)
-    assert record["position"]["seconds"] > 0 and record["environment"]["peak_memory_mb"] > 0
+    assert record["position"]["seconds"] > 0
+    machine = record["environment"]
+    assert machine["peak_memory_mb"] > 0 and machine["cores"] >= 1 and machine["processor"]
+    assert machine["memory_mb"] > machine["peak_memory_mb"]
+    assert record["code"] == code_digest(flat, "mean_teacher")
 
 
 @pytest.mark.parametrize("method", ["supervised", "mean_teacher", "egcl_net", "bcp", "ctct"])

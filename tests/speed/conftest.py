@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -101,5 +100,5 @@ def pytest_sessionfinish() -> None:
         before = pd.read_csv(known)
         table = pd.concat([before[~before["measured"].isin(table["measured"])], table])
     write_text(FOLDER / "ratios.csv", csv(table, decimals=3))
-    write_json(FOLDER / "machine.json", {**environment("cpu"), "cores": os.cpu_count()})
+    write_json(FOLDER / "machine.json", environment("cpu"))
     print(f"\n{table.round(3).to_string(index=False)}\n{FOLDER / 'ratios.csv'}")  # noqa: T201
