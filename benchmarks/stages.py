@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from benchmarks.config import BenchmarkConfig, check
 from benchmarks.console import Board
+from benchmarks.errors import Interrupted
 from benchmarks.evaluate import evaluate
 from benchmarks.files import read_json
 from benchmarks.grid import prepared_folder, split_file
@@ -54,8 +57,18 @@ def fetch_dataset(
     given = block.fetch if block else {}
     options = check(adapter.FetchParams, given, where=f"data.{dataset}.fetch")
     target = raw or raw_folder(root, dataset)
-    make_available(adapter, target, options, mirror=mirror)
+    with _stoppable("the bytes that have come"):
+        make_available(adapter, target, options, mirror=mirror)
     return target
+
+
+@contextmanager
+def _stoppable(kept: str) -> Iterator[None]:
+    """Say after Ctrl-C what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; {kept} stay, run the same command again to go on") from None
 
 
 def prepare_dataset(
@@ -78,7 +91,7 @@ def prepare_dataset(
     where = f"data.{dataset}.prepare"
     options = check(adapter.Params, config.data[dataset].prepare, where=where)
     target = prepared_folder(root, config, dataset)
-    with Board() as board:
+    with Board() as board, _stoppable("the cases that are done"):
         return prepare(
             adapter,
             raw or raw_folder(root, dataset),

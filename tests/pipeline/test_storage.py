@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +119,27 @@ def test_a_full_disk_while_training_and_a_vanished_data_set(checkout: Path) -> N
     away.rename(checkout / "data/prepared")
     assert call("run", "acdc", "supervised", "--device", "cpu", cwd=checkout).returncode == 0
     assert len(list((checkout / "runs").rglob("run.json"))) == 1
+
+
+def test_ctrl_c_keeps_the_cases_that_are_done(checkout: Path) -> None:
+    write_acdc(checkout / "data/raw/acdc", patients=400)
+    command = [sys.executable, "-m", "benchmarks", "prepare", "acdc"]
+    process = subprocess.Popen(
+        command, cwd=checkout, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    prepared = checkout / "data/prepared/mine"
+    while not list(prepared.glob(".acdc.*.partial/.done/*.json")) and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "run the same command again" in said and "Traceback" not in said
+    assert not (prepared / "acdc").exists()
+    kept = list(prepared.glob(".acdc.*.partial/.done/*.json"))
+    assert 0 < len(kept) < 800
+    assert call("prepare", "acdc", cwd=checkout).returncode == 0
+    assert [p.name for p in prepared.iterdir()] == ["acdc"]
 
 
 def test_names_that_are_not_ascii(checkout: Path) -> None:
