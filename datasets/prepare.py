@@ -68,8 +68,7 @@ def prepare(
 
     def fill(folder: Path) -> None:
         (folder / _DONE).mkdir(exist_ok=True)
-        for old in {p.name for p in folder.iterdir()} - {_DONE, *(c.case for c in raw_cases)}:
-            shutil.rmtree(folder / old)  # of a case that was taken out since
+        _clear(folder, keep={_DONE, *(case.case for case in raw_cases)})
         work = partial(_kept_or_prepared, adapter, params, len(info.classes), folder)
         records: list[CaseRecord] = []
         facts: list[CaseFacts] = []
@@ -108,6 +107,15 @@ def _alone(out: Path) -> Iterator[None]:
             yield
     except BlockingIOError:
         raise DataError(f"another process is preparing '{out}'; wait for it or stop it") from None
+
+
+def _clear(folder: Path, keep: set[str]) -> None:
+    """Remove what a stopped call left of cases that were taken out, and of its last writes."""
+    for path in [p for p in folder.iterdir() if p.name not in keep]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _check_target(out: Path) -> None:

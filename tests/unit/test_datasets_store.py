@@ -146,6 +146,8 @@ def test_a_stopped_call_is_gone_on_with(
     with pytest.raises(KeyboardInterrupt):
         prepare(adapter, raw, out, adapter.Params(), progress=Stopping(2))
     shutil.rmtree(raw / "patient001")
+    (partial,) = tmp_path.glob(".cut.*.partial")
+    (partial / "dataset.json").write_text("of a call that was killed before its last step")
     prepare(adapter, raw, out, adapter.Params())
     assert {p.name for p in out.iterdir()} == {"dataset.json", *cases[1:]}
     with pytest.raises(KeyboardInterrupt):
