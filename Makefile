@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test lint types format readme speed kill faults lock
+.PHONY: help setup repro test lint types format readme speed kill faults errors lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -24,6 +24,7 @@ $(READY):
 
 repro: setup ## run the quick benchmark and make its tables and figures
 	$(BIN)/dvc repro
+	@echo "open reports/quick/README.md, and reports/quick_ablation/README.md for the ablation"
 
 test: setup lint types ## lint, types and the whole test suite
 	$(BIN)/python -m pytest -n auto
@@ -39,22 +40,24 @@ format: setup ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-readme: setup ## copy the generated tables into README.md
+readme: setup ## copy the generated tables into the pages
 	$(BIN)/python -m benchmarks methods --into methods/README.md
-	$(BIN)/python -m benchmarks report --into README.md
-	$(BIN)/python -m benchmarks report --into README.md --params benchmarks/presets/acdc_cpu/params.yaml
-	$(BIN)/python -m benchmarks report --into README.md --params benchmarks/presets/acdc_cpu/params.yaml --sweep equal_compute
-	$(BIN)/python -m benchmarks report --into README.md --params benchmarks/presets/ablation/params.yaml
+	$(BIN)/python -m benchmarks plan --into README.md
+	$(BIN)/python -m benchmarks report --into README.md --params acdc_cpu
+	$(BIN)/python -m benchmarks report --into README.md --params ablation
 
 speed: setup ## time the engine against baselines, in one process, and write reports/speed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/speed -m speed
 
 kill: setup ## kill runs of every method at random moments, resume, compare; writes reports/reliability
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/engine/test_kill.py -m kill
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_kill.py -m kill
 
 faults: setup ## inject faults and write what the user sees of each to reports/reliability
-	NOTE_FAULTS=1 $(BIN)/python -m pytest -q tests/engine tests/pipeline/test_storage.py
+	NOTE_FAULTS=1 $(BIN)/python -m pytest -q tests/engine tests/training tests/pipeline/test_storage.py
+
+errors: setup ## simulate the error rates of the decision rule and write reports/statistics
+	$(BIN)/python -m benchmarks statistics simulate
 
 lock: ## renew requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra dev --extra tensorboard pyproject.toml -o requirements.lock
+		--extra dev pyproject.toml -o requirements.lock

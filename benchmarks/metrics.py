@@ -1,21 +1,30 @@
-"""Dice, Jaccard, HD95 and ASD of segmentations, with distances in mm.
+"""Dice, Jaccard, HD95, ASD, ASSD and NSD of segmentations, with distances in mm.
 
-The definitions are those of MedPy 0.5.2 (`medpy.metric.binary`: `dc`, `jc`, `hd95`, `asd`):
+The definitions are those of MedPy 0.5.2 (`medpy.metric.binary`: `dc`, `jc`, `hd95`, `asd`, `assd`)
+and, for NSD, of MONAI (`SurfaceDiceMetric` with `use_subvoxels=False`):
 
 * Dice = 2 |P and R| / (|P| + |R|), Jaccard = |P and R| / |P or R|.
 * The surface of a mask is the voxels that an erosion with the face-connected structuring element
-  removes; a mask voxel on the image border is always surface.
-* HD95 is the 95th percentile (linear interpolation) of both directed lists of surface distances
-  taken together; ASD is the mean of the list from prediction to reference only, so it is directed.
+  removes; a mask voxel on the image border is always surface. Each surface voxel has a distance to
+  the nearest voxel of the other surface, which gives two lists: from P to R and from R to P.
+* HD95 is the 95th percentile (linear interpolation) of both lists taken together.
+* ASD is the mean of the list from P to R only. It is directed and flatters masks that are too
+  small, so it serves comparison with published values.
+* ASSD is the mean of both lists taken together, so the larger surface weighs more. MedPy 0.4.0
+  took the mean of the two directed means in its place.
+* NSD, the normalised surface Dice, is the share of both lists together that is at most the
+  tolerance. It counts surface voxels without weighting them by area, unlike the surface Dice of
+  DeepMind's `surface-distance` and MONAI's `use_subvoxels=True`, whose values differ.
 
-MedPy raises an error for an empty mask. Here both masks empty means Dice 1, Jaccard 1 and distances
-NaN, to be left out of means; one mask empty means Dice 0, Jaccard 0 and both distances equal to the
-image diagonal in mm, the length of the vector size * spacing over the whole image (outer edge to
-outer edge, not between the centres of the corner voxels).
+MedPy raises an error for an empty mask. Here both masks empty means Dice, Jaccard and NSD 1 and
+distances NaN, to be left out of means; one mask empty means Dice, Jaccard and NSD 0 and all
+distances equal to the image diagonal in mm, the length of the vector size * spacing over the whole
+image (outer edge to outer edge, not between the centres of the corner voxels).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -38,6 +47,10 @@ class Score:
             NaN if both masks are empty.
         asd_mm: directed, prediction to reference; best 0, worst the image diagonal (also if
             exactly one mask is empty); NaN if both masks are empty.
+        assd_mm: symmetric; best 0, worst the image diagonal (also if exactly one mask is empty);
+            NaN if both masks are empty.
+        nsd: in [0, 1]; symmetric; best 1, worst 0 (also if exactly one mask is empty); never
+            undefined (both masks empty: 1).
         ref_voxels: voxels of the reference mask.
         pred_voxels: voxels of the predicted mask.
         empty: which mask has no voxel.
@@ -47,13 +60,19 @@ class Score:
     jaccard: float
     hd95_mm: float
     asd_mm: float
+    assd_mm: float
+    nsd: float
     ref_voxels: int
     pred_voxels: int
     empty: Empty
 
 
 def score_masks(
-    prediction: NDArray[np.bool_], reference: NDArray[np.bool_], spacing: Sequence[float]
+    prediction: NDArray[np.bool_],
+    reference: NDArray[np.bool_],
+    spacing: Sequence[float],
+    *,
+    tolerance: float,
 ) -> Score:
     """Compare two binary masks; see `Score` for best, worst and undefined values.
 
@@ -61,19 +80,23 @@ def score_masks(
         prediction: bool (*S), 2D or 3D.
         reference: bool (*S), same shape.
         spacing: voxel size in mm along each axis of S, positive and finite.
+        tolerance: largest distance that NSD accepts, in mm (the unit of the spacing), positive and
+            finite.
 
     Returns:
         Overlap without unit, distances in mm.
 
     Raises:
         ValueError: the masks are not bool, differ in shape or are not 2D or 3D, or the spacing
-            does not fit.
+            or the tolerance does not fit.
     """
     for name, mask in (("prediction", prediction), ("reference", reference)):
         if mask.dtype != np.bool_:
             raise ValueError(f"{name} has dtype {mask.dtype}; allowed: bool")
     _check_shapes(prediction.shape, reference.shape)
-    return _score(prediction, reference, _checked_spacing(spacing, reference.shape))
+    voxel = _checked_spacing(spacing, reference.shape)
+    _check_tolerance(tolerance)
+    return _score(prediction, reference, voxel, tolerance)
 
 
 def score_labels(
@@ -81,6 +104,8 @@ def score_labels(
     reference: NDArray[np.integer],
     spacing: Sequence[float],
     classes: Sequence[int],
+    *,
+    tolerance: float,
 ) -> dict[int, Score]:
     """Compare two label maps class by class; see `Score` for best, worst and undefined values.
 
@@ -89,18 +114,22 @@ def score_labels(
         reference: integer labels (*S), same shape.
         spacing: voxel size in mm along each axis of S, positive and finite.
         classes: label values to score, usually without the background.
+        tolerance: largest distance that NSD accepts, in mm (the unit of the spacing), positive and
+            finite.
 
     Returns:
         One score for each value of `classes`, in that order.
 
     Raises:
         ValueError: the label maps are not integer, differ in shape or are not 2D or 3D, or the
-            spacing does not fit.
+            spacing or the tolerance does not fit.
     """
     _check_labels(prediction, reference)
-    _check_shapes(prediction.shape, reference.shape)
-    voxel = _checked_spacing(spacing, reference.shape)
-    return {c: _score(prediction == c, reference == c, voxel) for c in classes}
+    _check_shapes(prediction.shape, reference.shape)  # before masks of them are compared
+    return {
+        c: score_masks(prediction == c, reference == c, spacing, tolerance=tolerance)
+        for c in classes
+    }
 
 
 def overlap(
@@ -136,9 +165,12 @@ def overlap(
 
 
 def _score(
-    prediction: NDArray[np.bool_], reference: NDArray[np.bool_], voxel: NDArray[np.float64]
+    prediction: NDArray[np.bool_],
+    reference: NDArray[np.bool_],
+    voxel: NDArray[np.float64],
+    tolerance: float,
 ) -> Score:
-    """Score of two checked masks; `voxel` float64 (ndim,) in mm."""
+    """Score of two checked masks; `voxel` float64 (ndim,) and `tolerance` in mm."""
     pred_voxels = int(np.count_nonzero(prediction))
     ref_voxels = int(np.count_nonzero(reference))
     if not (pred_voxels and ref_voxels):
@@ -148,11 +180,14 @@ def _score(
     prediction, reference = prediction[box], reference[box]
     shared = int(np.count_nonzero(prediction & reference))
     to_reference, to_prediction = _surface_distances(prediction, reference, voxel)
+    distances = np.concatenate((to_reference, to_prediction))
     return Score(
         dice=2 * shared / (pred_voxels + ref_voxels),
         jaccard=shared / (pred_voxels + ref_voxels - shared),
-        hd95_mm=float(np.percentile(np.concatenate((to_reference, to_prediction)), 95)),
+        hd95_mm=float(np.percentile(distances, 95)),
         asd_mm=float(to_reference.mean()),
+        assd_mm=float(distances.mean()),
+        nsd=float(np.mean(distances <= tolerance)),
         ref_voxels=ref_voxels,
         pred_voxels=pred_voxels,
         empty="none",
@@ -164,7 +199,17 @@ def _empty_score(pred_voxels: int, ref_voxels: int, diagonal: float) -> Score:
     both = pred_voxels == ref_voxels
     agreement, distance = (1.0, float("nan")) if both else (0.0, diagonal)
     empty: Empty = "both" if both else "reference" if ref_voxels == 0 else "prediction"
-    return Score(agreement, agreement, distance, distance, ref_voxels, pred_voxels, empty)
+    return Score(
+        dice=agreement,
+        jaccard=agreement,
+        hd95_mm=distance,
+        asd_mm=distance,
+        assd_mm=distance,
+        nsd=agreement,
+        ref_voxels=ref_voxels,
+        pred_voxels=pred_voxels,
+        empty=empty,
+    )
 
 
 def _joint_box(prediction: NDArray[np.bool_], reference: NDArray[np.bool_]) -> tuple[slice, ...]:
@@ -232,3 +277,9 @@ def _checked_spacing(spacing: Sequence[float], shape: tuple[int, ...]) -> NDArra
             "one for each axis"
         )
     return voxel
+
+
+def _check_tolerance(tolerance: float) -> None:
+    """Refuse a tolerance that no surface distance can be compared with."""
+    if not (math.isfinite(tolerance) and tolerance > 0):
+        raise ValueError(f"tolerance is {tolerance}; allowed: a positive finite number in mm")

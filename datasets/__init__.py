@@ -7,15 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.errors import ConfigError, nearest
+from benchmarks.common.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from datasets.base import Adapter
 
-_SHARED = {
-    "__init__", "adding", "base", "checks", "generated", "images", "nnunet", "prepare", "resample",
-    "split", "store",
-}  # fmt: skip
+_SHARED = {"__init__", "base"}
 
 
 def dataset_ids() -> list[str]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from benchmarks.config import Strict
-from benchmarks.errors import DataError
+from benchmarks.common.errors import DataError
+from benchmarks.common.schema import Strict
 
 Access = Literal["open", "login", "generated"]
 Shape = tuple[int, int, int]
@@ -159,6 +159,8 @@ class Adapter(ABC, Generic[P]):
         access: open (direct download), login (registration) or generated.
         synthetic: True for generated data.
         unit: of the spacing.
+        tolerance: largest surface distance that NSD accepts, in the unit of the spacing; in pixels
+            for cases whose spacing is unknown.
         Params: model of the block `data.<id>.prepare`.
         FetchParams: model of the block `data.<id>.fetch`.
         tree: the expected raw folder.
@@ -173,6 +175,7 @@ class Adapter(ABC, Generic[P]):
     access: ClassVar[Access]
     synthetic: ClassVar[bool] = False
     unit: ClassVar[str] = "mm"
+    tolerance: ClassVar[float] = 2.0
     Params: ClassVar[type[PrepareParams]]
     FetchParams: ClassVar[type[Strict]] = NoFetchParams
     tree: ClassVar[str]

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from benchmarks.errors import DataError
+from benchmarks.common.errors import DataError
 from datasets.base import Access, Adapter, Box, DatasetInfo, RawCase, Volume, VolumeParams
-from datasets.images import check_same_shape, map_labels, read_nifti
+from datasets.reading.images import check_same_shape, map_labels, read_nifti
 
 Modality = Literal["flair", "t1", "t1ce", "t2"]
 MODALITIES: tuple[Modality, ...] = ("flair", "t1", "t1ce", "t2")
@@ -85,6 +85,7 @@ class BraTS2019(Adapter[BraTSParams]):
     )
     licence = "research use after registration; terms on the organisers' page"
     access: ClassVar[Access] = "login"
+    tolerance = 1.0  # our choice: one voxel
     Params = BraTSParams
     tree = """
 DIR/{HGG,LGG}/<case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz    BraTS19_* ids, or

@@ -13,10 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.errors import DataError
+from benchmarks.common.errors import DataError
 from datasets.base import Access, Adapter, DatasetInfo, RawCase, Volume
-from datasets.brats2019 import MODALITIES, BraTSParams, normalise_brain, tumour_info
-from datasets.images import check_same_shape, map_labels, read_nifti, read_nifti_channels
+from datasets.brats2019 import MODALITIES, BraTS2019, BraTSParams, normalise_brain, tumour_info
+from datasets.reading.images import check_same_shape, map_labels, read_nifti, read_nifti_channels
 
 _RELEASE = "Task01_BrainTumour"
 _WHOLE = {0: 0, 1: 1, 2: 1, 3: 1}
@@ -35,6 +35,7 @@ class MSDBrain(Adapter[BraTSParams]):
     )
     licence = "CC BY-SA 4.0"
     access: ClassVar[Access] = "open"
+    tolerance = BraTS2019.tolerance
     Params = BraTSParams
     tree = """
 DIR/imagesTr/BRATS_001.nii.gz    FLAIR, T1, T1 with contrast, T2 along the fourth axis

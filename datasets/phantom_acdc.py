@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.acdc import ACDC
-from datasets.generated import Phantom, PhantomParams
+from datasets.reading.generated import Phantom, PhantomParams
 
 
 class PhantomACDC(Phantom, ACDC):

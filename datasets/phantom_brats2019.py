@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from datasets.brats2019 import BraTS2019
-from datasets.generated import Phantom, PhantomParams
+from datasets.reading.generated import Phantom, PhantomParams
 
 
 class BrainPhantomParams(PhantomParams):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.covid19 import COVID19
-from datasets.generated import Phantom, PhantomParams
+from datasets.reading.generated import Phantom, PhantomParams
 
 
 class PhantomCOVID19(Phantom, COVID19):

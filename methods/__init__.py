@@ -7,16 +7,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.errors import ConfigError, nearest
+from benchmarks.common.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from methods.base import Method
 
 
+_SHARED = {"__init__", "base", "networks"}
+
+
 def method_ids() -> list[str]:
     """Ids of all methods: the names of the files beside this one, sorted."""
     files = Path(__file__).parent.glob("*.py")
-    return sorted(f.stem for f in files if f.stem not in {"__init__", "base"})
+    return sorted(f.stem for f in files if f.stem not in _SHARED)
 
 
 @cache

@@ -21,13 +21,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Batch, NetBuilder, Progress
+from methods.base import Batch, Progress
 from methods.blocks.ema import copy_weights, ema_update
 from methods.blocks.families import EMAParams, OneNet
 from methods.blocks.losses import softmax32, supervised_loss
 from methods.blocks.perturb import strong_view
 from methods.blocks.pseudo import masked_dice_loss, pseudo_label
 from methods.blocks.strong import cutmix
+from methods.networks import NetBuilder
 
 
 class ADMTParams(EMAParams):

@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 from torch import Tensor, nn
+
+from methods.networks import NetBuilder
 
 
 class MethodParams(BaseModel):
@@ -22,11 +24,25 @@ class MethodParams(BaseModel):
     Attributes:
         presets: named sets of values, such as those of a published code base. `preset: NAME` in the
             block stands for them; values given beside it come first.
+        by_dimension: defaults that differ from those of the fields, by 2 or 3: published code often
+            has other values in 3D.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {}
+    by_dimension: ClassVar[Mapping[int, Mapping[str, object]]] = {}
+
+    @classmethod
+    def block(cls, given: Mapping[str, object], ndim: int) -> dict[str, object]:
+        """Values of a params file completed by the preset they name and the dimension's defaults.
+
+        Args:
+            given: keys of the file, unchecked; those it has come first, then those of its preset.
+            ndim: 2 or 3.
+        """
+        named = cls.presets.get(str(given.get("preset")), {})
+        return {**cls.by_dimension.get(ndim, {}), **named, **given}
 
     @model_validator(mode="before")
     @classmethod
@@ -94,86 +110,21 @@ class Progress:
         return self.step / self.total
 
 
-# Up-sampling of a convolutional decoder, or one of shifted-window attention.
-Decoder = Literal["transposed", "linear", "nearest", "swin"]
-Architecture = Literal["configured", "swin"]
-
-# Index into `View.stages` of the map at a quarter of the resolution.
-_QUARTER = 2
-
-
 @dataclass(frozen=True)
-class View:
-    """Output of one decoder.
+class Player:
+    """A module of a method that is trained by an optimiser of its own, such as a discriminator.
 
     Attributes:
-        logits: (N, K, *S).
-        stages: the decoder's maps (N, F_i, *S / 2^i), finest first, at least three.
+        module: name of the method's attribute.
+        lr: learning rate, above 0.
+        optimizer: kind; without weight decay.
+        schedule: of the rate over the run; `poly` as the suite's other optimisers.
     """
 
-    logits: Tensor
-    stages: tuple[Tensor, ...]
-
-    @property
-    def features(self) -> Tensor:
-        """The map at a quarter of the resolution: (N, F, *G)."""
-        return self.stages[_QUARTER]
-
-
-class SegNet(nn.Module, ABC):
-    """A segmentation network with one encoder and one or more decoders.
-
-    Attributes:
-        decoders: the decoders; the first is the one `forward` uses.
-        level_channels: channels of the encoder's levels, finest first.
-        stage_channels: channels of a decoder's stages, finest first.
-    """
-
-    decoders: nn.ModuleList
-    level_channels: tuple[int, ...]
-    stage_channels: tuple[int, ...]
-
-    @property
-    def feature_channels(self) -> int:
-        """F of `View.features`."""
-        return self.stage_channels[_QUARTER]
-
-    @abstractmethod
-    def encode(self, image: Tensor) -> list[Tensor]:
-        """Encoder maps (N, F_i, ...) of an image (N, C, *S) float32, finest first."""
-
-    @abstractmethod
-    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> View:
-        """Output of one decoder; a method may have perturbed the encoder's maps before.
-
-        Args:
-            levels: as given by `encode`.
-            decoder: index.
-        """
-
-    def views(self, image: Tensor) -> list[View]:
-        """Outputs of all decoders from one encoder pass over (N, C, *S) float32."""
-        levels = self.encode(image)
-        return [self.decode(levels, index) for index in range(len(self.decoders))]
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits (N, K, *S) of the first decoder; the others are not computed."""
-        return self.decode(self.encode(image)).logits
-
-
-class NetBuilder(Protocol):
-    """Makes a network of the configured kind; the n-th call of a run has its own random stream."""
-
-    def __call__(
-        self, *, decoders: int | Sequence[Decoder] = 1, architecture: Architecture = "configured"
-    ) -> SegNet:
-        """Build a network.
-
-        Args:
-            decoders: their number, which then differ in up-sampling, or their kinds.
-            architecture: `swin` builds a transformer from scratch, whatever is configured.
-        """
-        ...
+    module: str
+    lr: float
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    schedule: Literal["poly", "constant"] = "constant"
 
 
 P = TypeVar("P", bound=MethodParams)
@@ -230,6 +181,10 @@ class Method(nn.Module, ABC, Generic[P]):
     @abstractmethod
     def predict(self, image: Tensor) -> Tensor:
         """Logits (N, K, *S) of the tested network for (N, C, *S); deterministic in eval mode."""
+
+    def players(self) -> Sequence[Player]:
+        """Modules that have an optimiser of their own; the configured one trains the rest."""
+        return ()
 
     def after_step(self, t: Progress) -> None:
         """Update what no gradient trains, such as an EMA teacher."""

@@ -18,10 +18,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Batch, NetBuilder, Progress
+from methods.base import Batch, Progress
 from methods.blocks.families import OneNet, RampParams
 from methods.blocks.features import feature_drop, feature_noise, unit_dropout
 from methods.blocks.losses import consistency_mse, softmax32, supervised_loss
+from methods.networks import NetBuilder
 
 PERTURBATIONS: tuple[Callable[[Tensor], Tensor], ...] = (feature_noise, unit_dropout, feature_drop)
 

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from methods.base import Batch, NetBuilder, Progress
+from methods.base import Batch, Progress
 from methods.blocks.families import OneNet, RampParams
 from methods.blocks.losses import softmax32, supervised_loss
+from methods.networks import NetBuilder
 
 
 class DANParams(RampParams):

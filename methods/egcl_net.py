@@ -31,7 +31,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from methods.base import Batch, Method, NetBuilder, Progress, tuned
+from methods.base import Batch, Method, Progress, tuned
 from methods.blocks.averages import Averaged, AverageKind, averager
 from methods.blocks.contrast import (
     Memory,
@@ -46,6 +46,7 @@ from methods.blocks.groups import HIGH, LOW, GroupParams, Groups, assign_groups
 from methods.blocks.heads import ProjectionHead
 from methods.blocks.losses import softmax32, supervised_loss
 from methods.blocks.ramps import sigmoid_ramp
+from methods.networks import NetBuilder
 
 
 class EGCLParams(GroupParams):

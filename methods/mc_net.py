@@ -20,10 +20,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Batch, NetBuilder, Progress
+from methods.base import Batch, Progress
 from methods.blocks.divergence import sharpen, sharpen_binary
 from methods.blocks.families import OneNet, RampParams
 from methods.blocks.losses import consistency_mse, dice_loss, softmax32, supervised_loss
+from methods.networks import NetBuilder
 
 
 class MCNetParams(RampParams):
@@ -53,7 +54,7 @@ class MCNet(OneNet[MCNetParams]):
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup` of all decoders and their mutual consistency."""
         literal, temperature = self.params.literal, self.params.temperature
-        z = [view.logits for view in self.student.views(batch.images)]
+        z = [view.logits for view in self.student.outputs(batch.images)]
         p = [softmax32(v) for v in z]
         if literal:
             sharp = [sharpen_binary(v, temperature) for v in p]

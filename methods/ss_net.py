@@ -20,12 +20,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Batch, NetBuilder, Progress
+from methods.base import Batch, Progress
 from methods.blocks.adversarial import untracked_statistics, virtual_adversarial
 from methods.blocks.contrast import Memory, Samples, nearest_at
 from methods.blocks.families import OneNet, RampParams
 from methods.blocks.heads import ProjectionHead
 from methods.blocks.losses import soft_dice_loss, softmax32, supervised_loss
+from methods.networks import NetBuilder
 
 _PROBE = 10 / 256
 

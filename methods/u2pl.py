@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import Batch, NetBuilder, Progress, SegNet, View, tuned
+from methods.base import Batch, Progress, tuned
 from methods.blocks.contrast import Memory, nearest_at, prototype_loss, sample_masks
 from methods.blocks.ema import copy_weights, ema_update
 from methods.blocks.entropy import entropy
@@ -32,6 +32,7 @@ from methods.blocks.families import EMAParams, WithTeacher
 from methods.blocks.heads import ProjectionHead
 from methods.blocks.losses import masked_mean, softmax32, supervised_loss
 from methods.blocks.strong import cutmix
+from methods.networks import Decoded, NetBuilder, SegNet
 
 # Quantiles are taken over at most this many pixels.
 _MOST = 1_000_000
@@ -141,5 +142,5 @@ class U2PL(WithTeacher[U2PLParams]):
         ema_update(self.teacher_head, self.head, decay=self.params.decay, step=t.step)
 
 
-def _view(net: SegNet, image: Tensor) -> View:
+def _view(net: SegNet, image: Tensor) -> Decoded:
     return net.decode(net.encode(image))

@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Batch, NetBuilder, Progress
+from methods.base import Batch, Progress
 from methods.blocks.contrast import Memory, nearest_at, pair_loss, sample_group
 from methods.blocks.entropy import entropy
 from methods.blocks.families import OneNet, RampParams
@@ -33,6 +33,7 @@ from methods.blocks.heads import ProjectionHead
 from methods.blocks.losses import consistency_mse, softmax32, supervised_loss
 from methods.blocks.ramps import sigmoid_ramp
 from methods.blocks.rotation import draw_turns, rotate
+from methods.networks import NetBuilder
 
 
 class UGPCLParams(RampParams):

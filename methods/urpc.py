@@ -17,12 +17,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Batch, NetBuilder, Progress
+from methods.base import Batch, Progress
 from methods.blocks.divergence import kl_from_mean
 from methods.blocks.families import OneNet, RampParams
 from methods.blocks.features import feature_drop, feature_noise, unit_dropout
 from methods.blocks.losses import softmax32, supervised_loss
 from methods.blocks.scales import ScaleHeads
+from methods.networks import NetBuilder
 
 _PERTURB = (partial(unit_dropout, probability=0.5), feature_drop, feature_noise)
 

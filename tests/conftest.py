@@ -12,15 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-FIXTURES_ENV = "EGCL_FIXTURES"
-DEFAULT_FIXTURES = Path(__file__).parents[1].parent / "shared/data/fixtures/reference_values.npz"
+REFERENCE_VALUES = Path(__file__).parent / "fixtures" / "reference_values.npz"
 
 
 @pytest.fixture(scope="session")
 def reference_values() -> dict[str, NDArray[np.generic]]:
-    """Arrays of `reference_values.npz` by key: inputs and the values that public code gives."""
-    path = Path(os.environ.get(FIXTURES_ENV, DEFAULT_FIXTURES))
-    if not path.is_file():
-        pytest.skip(f"reference values not found at {path}; set {FIXTURES_ENV} to the file")
-    with np.load(path, allow_pickle=False) as archive:
+    """Inputs and the values that public code gives, by the keys of `fixtures/README.md`."""
+    with np.load(REFERENCE_VALUES, allow_pickle=False) as archive:
         return dict(archive)

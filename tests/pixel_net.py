@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Architecture, Batch, Decoder, Method, Progress, SegNet, View
+from methods.base import Batch, Method, Progress
+from methods.networks import Architecture, Decoded, Decoder, SegNet
 
 END = Progress(999, 1000)
 
@@ -37,10 +38,10 @@ class PixelNet(SegNet):
         pool = F.avg_pool3d if image.ndim == 5 else F.avg_pool2d
         return [image[:, :1], *(pool(image[:, :1], 2**i) for i in (1, 2, 3))]
 
-    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> View:
+    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> Decoded:
         shape = (1, -1, *[1] * (levels[0].ndim - 2))
         slope, offset = (v[decoder].view(shape) for v in (self.slope, self.offset))
-        return View(slope * levels[0] + offset, tuple(levels))
+        return Decoded(slope * levels[0] + offset, tuple(levels))
 
 
 def make(

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
+from benchmarks.common.errors import ConfigError
 from benchmarks.config import TrainConfig
 from benchmarks.engine.nets import Builder, stride
 from benchmarks.engine.seeding import derive
-from benchmarks.errors import ConfigError
-from datasets.split import Fold
-from datasets.store import Prepared
-from methods.base import Method, MethodParams, SegNet
+from datasets.preparing.split import Fold
+from datasets.preparing.store import Prepared
+from methods.base import Method, MethodParams
+from methods.networks import SegNet
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def autocast_dtype(train: TrainConfig, device: torch.device) -> torch.dtype | No
     """Type of mixed precision, or None; `auto` is bf16 on CUDA and off on CPU."""
     if train.amp == "off" or (train.amp == "auto" and device.type != "cuda"):
         return None
-    return torch.float16 if train.amp == "fp16" else torch.bfloat16
+    return torch.bfloat16
 
 
 def check_grid(job: Job) -> None:

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.common.errors import ConfigError
 from benchmarks.engine.augment import weak
 from benchmarks.engine.job import Job
 from benchmarks.engine.seeding import derive, generator
-from benchmarks.errors import ConfigError
-from datasets.store import Case, Prepared
+from datasets.preparing.store import Case, Prepared
 from methods.base import Batch
 
 _IMAGE_BYTES = 4  # float32; masks have one byte

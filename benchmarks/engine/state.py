@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from benchmarks.errors import RunError
-from benchmarks.files import atomic_open
+from benchmarks.common.errors import RunError
+from benchmarks.common.files import atomic_open
 
 # Kept until the record of the finished run is written.
 STATE = "state.pt"
@@ -34,8 +34,6 @@ class Position:
         metrics_bytes: length of metrics.jsonl that belongs to this state.
         validations: mean foreground Dice of every validation, by iteration count.
         skipped: iterations left out because their loss was not finite.
-        forward: images that went through an encoder while training, teachers included.
-        backward: those of them whose gradients were wanted.
     """
 
     step: int = 0
@@ -45,8 +43,6 @@ class Position:
     metrics_bytes: int = 0
     validations: dict[int, float] = field(default_factory=dict)
     skipped: int = 0
-    forward: int = 0
-    backward: int = 0
 
 
 def save_state(path: Path, digest: str, position: Position, parts: Mapping[str, Any]) -> None:

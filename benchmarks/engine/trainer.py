@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.autograd.profiler import record_function
 
+from benchmarks.common.errors import Interrupted, RunError
 from benchmarks.engine.job import Job, autocast_dtype, build_method, check_grid
 from benchmarks.engine.loader import make_loader
-from benchmarks.engine.optim import learning_rate, make_optimizer
-from benchmarks.engine.passes import PassCounter, compile_networks
+from benchmarks.engine.nets import compile_networks
+from benchmarks.engine.optim import Optimizers
 from benchmarks.engine.seeding import derive
 from benchmarks.engine.state import STATE, Position, load_state, save_state, save_weights
 from benchmarks.engine.validate import validation_dice
-from benchmarks.errors import Interrupted, RunError
 from methods.base import Progress
 
 # Parts of a step as a profile names them.
@@ -38,13 +38,11 @@ class Hooks:
         report: called with the finished steps and a short text.
         stop: asked after every step; True saves the state and leaves.
         checkpoint_seconds: between resumable states.
-        tensorboard: also write TensorBoard files.
     """
 
     report: Callable[[int, str], None]
     stop: Callable[[], bool]
     checkpoint_seconds: float = 60.0
-    tensorboard: bool = False
 
 
 class Trainer:
@@ -65,10 +63,8 @@ class Trainer:
         self.method = build_method(job, device)
         if job.train.compile:
             compile_networks(self.method)
-        self._passes = PassCounter(self.method)
-        self.optimizer = make_optimizer(self.method.parameters(), job.train.optimizer)
+        self.optimizer = Optimizers(self.method, job.train.optimizer)
         self.dtype = autocast_dtype(job.train, device)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.loader = make_loader(job, device)
         self.val_cases = [c for c in job.data.of_patients(job.fold.val) if c.labeled]
         self._score = partial(validation_dice, job=job, cases=self.val_cases, device=device)
@@ -109,16 +105,11 @@ class Trainer:
             self.loader.close()
         return self._finish()
 
+    @record_function("step")
     def step(self, step: int) -> dict[str, Tensor]:
         """One iteration; returns what is worth logging, still on the device."""
-        with record_function("step"):
-            return self._step(step)
-
-    def _step(self, step: int) -> dict[str, Tensor]:
-        train, t = self.job.train, Progress(step, self.job.train.iterations)
-        rate = learning_rate(train.optimizer, t.fraction)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        t = Progress(step, self.job.train.iterations)
+        rate = self.optimizer.set_rate(t.fraction)
         with record_function("data and augmentation"):
             batch = self.loader.batch(step)
         # Dropout and noise are a function of the step, so a resumed run draws the same.
@@ -127,22 +118,17 @@ class Trainer:
         autocast = torch.autocast(
             self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None
         )
-        self._passes.take()  # those of a validation
         with record_function("forward"), autocast:
             terms = self.method.losses(batch, t)
-        forward, backward = self._passes.take()
-        self.position.forward += forward
-        self.position.backward += backward
         loss = torch.stack([term.float() for term in terms.values()]).sum()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         observed = self.method.take_observed()
         if self._left_out(loss):
             return {"lr": torch.tensor(rate), "skipped": torch.tensor(self.position.skipped)}
         with record_function("backward"):
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
         with record_function("optimiser"):
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+            self.optimizer.step()
         with record_function("after the step (EMA)"):
             self.method.after_step(t)
         losses = {f"loss/{name}": term.detach() for name, term in terms.items()}
@@ -178,17 +164,6 @@ class Trainer:
     def _write(self, row: Mapping[str, float]) -> None:
         with self._metrics.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
-        if self.hooks.tensorboard:
-            self._tensorboard(row)
-
-    def _tensorboard(self, row: Mapping[str, float]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        with SummaryWriter(str(self.job.folder / "tensorboard")) as writer:
-            for name, value in row.items():
-                if name != "step":
-                    tag = name if name.startswith("val/") else f"train/{name}"
-                    writer.add_scalar(tag, value, int(row["step"]))
 
     def _validation_steps(self) -> set[int]:
         train = self.job.train
@@ -223,7 +198,6 @@ class Trainer:
         parts = {
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
         }
         save_state(self._state, self.job.digest, self.position, parts)
 
@@ -237,7 +211,6 @@ class Trainer:
             kept = self.position.metrics_bytes
             self.method.load_state_dict(parts["method"])
             self.optimizer.load_state_dict(parts["optimizer"])
-            self.scaler.load_state_dict(parts["scaler"])
         if self._metrics.exists():
             with self._metrics.open("r+b") as stream:
                 stream.truncate(kept)

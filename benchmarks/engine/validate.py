@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.engine.inference import predict_case
 from benchmarks.engine.job import Job
 from benchmarks.metrics import overlap
-from datasets.store import Case
+from datasets.preparing.store import Case
 
 
 def validation_dice(

@@ -1,4 +1,4 @@
-"""From the case tables of a benchmark to its tables, figures and metrics."""
+"""From the scores of a benchmark to its page, tables and figures."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from typing import TYPE_CHECKING
 from benchmarks.config import BenchmarkConfig
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from benchmarks.report.facts import Facts
-    from benchmarks.report.sections import Results
+    from benchmarks.report.results import Results
 
 DECIMALS = 6
 
 
-def build_report(config: BenchmarkConfig, *, root: Path) -> list[Path]:
-    """Write everything in `reports/<name>/` that is made of the grid's case tables.
+def build_report(
+    config: BenchmarkConfig,
+    *,
+    root: Path,
+    params: Path = Path("params.yaml"),
+    kept: bool = False,
+) -> list[Path]:
+    """Write everything in `reports/<name>/` that is made of the grid's scores.
 
-    `cases.csv`, `table.csv`, `classes.csv`, `differences.csv`, `table.md`, `table.tex`,
-    `metrics.json`, `dice.{svg,pdf,png}`, for declared contrasts `contrasts.{csv,md}` with the
-    verdict and `forest.{svg,pdf,png}`, and one `overlay-<dataset>.png` per data set with showcase
-    files (in `local/` unless the data are synthetic); `checklist.md`; `fairness.md` with
-    `components.csv` and `ranks.{svg,pdf,png}`; where the runs are at hand and split pixels by
-    entropy, `groups.{csv,md}` and `groups.{svg,pdf,png}`; of a sweep of two numbers,
-    `heatmap.{svg,pdf,png}`. Equal input gives equal bytes.
+    `README.md`, the page; `cases.csv`, `table.{csv,tex}`, `differences.csv`, `ranks.csv`,
+    `classes.csv`, `components.csv`, `metrics.json`; where methods split pixels by entropy,
+    `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `groups`, and of a sweep of two numbers
+    `heatmap`; one `overlay-<dataset>.png` per data set with showcase files (in `local/` unless the
+    data are synthetic). Equal input gives equal bytes.
 
     Args:
         config: the benchmark.
         root: the checkout.
+        params: parameter file of the benchmark, for the commands in messages.
+        kept: make all anew from the `cases.csv` and `groups.csv` in the report's folder, for a
+            benchmark whose scores are not here.
 
     Returns:
         The files written.
@@ -38,71 +43,70 @@ def build_report(config: BenchmarkConfig, *, root: Path) -> list[Path]:
         RunError: a run or a case of the grid is missing or damaged.
         ConfigError: the grid names an unknown method or data set.
     """
-    from benchmarks.files import write_text
-    from benchmarks.report.checklist import write_checklist
-    from benchmarks.report.contrasts import write_contrasts
+    from benchmarks.common.files import write_text
+    from benchmarks.common.workspace import CASES, report_folder
+    from benchmarks.report.contrasts import forest_figure
     from benchmarks.report.facts import collect_facts
-    from benchmarks.report.fairness import write_fairness
     from benchmarks.report.figures import dice_figure
-    from benchmarks.report.groups import write_groups
-    from benchmarks.report.heatmap import write_heatmaps
-    from benchmarks.report.load import load_cases
+    from benchmarks.report.groups import DECIMALS as LOGGED
+    from benchmarks.report.groups import GROUPS, groups_figure, groups_section, read_groups
+    from benchmarks.report.heatmap import heatmap_figure
+    from benchmarks.report.load import Source, load_cases
     from benchmarks.report.overlays import overlay_figures
+    from benchmarks.report.page import page
+    from benchmarks.report.ranks import rank_figure
+    from benchmarks.report.results import collect_results
     from benchmarks.report.tables import csv
 
+    source = Source(root, params, kept=kept)
     facts = collect_facts(config)
-    folder = root / "reports" / config.name
-    merged = load_cases(config, facts, root=root)
-    write_text(folder / "cases.csv", csv(merged))
-    results = _results(merged, facts)
-    return [
-        folder / "cases.csv",
-        *_write_tables(config, facts, results, folder=folder),
-        *dice_figure(config, facts, results, folder=folder),
-        *overlay_figures(config, facts, results.cases, root=root),
-        *write_contrasts(config, results.cases, folder=folder, decimals=DECIMALS),
-        *write_checklist(config, folder=folder),
-        *write_fairness(config, facts, results, folder=folder),
-        *write_groups(config, facts, results.table, root=root),
-        *write_heatmaps(results.table, folder=folder),
-    ]
-
-
-def _results(merged: DataFrame, facts: Facts) -> Results:
-    """Means and differences; references with all labels are not compared."""
-    from benchmarks.report.load import all_labels_rows, with_cell_labels
-    from benchmarks.report.sections import Results
-    from benchmarks.report.stats import paired_differences, patient_scores, summarize
-
-    cases = with_cell_labels(merged, facts)
-    compared = patient_scores(cases[~all_labels_rows(cases, facts)])
-    return Results(
-        cases=cases,
-        table=summarize(cases),
-        differences=paired_differences(
-            compared,
-            baseline=(facts.baseline.id, facts.baseline.variant) if facts.baseline else None,
-        ),
-    )
+    folder = report_folder(root, config.name)
+    merged = load_cases(config, facts, source)
+    steps = read_groups(config, facts, source)
+    results = collect_results(config, facts, merged)
+    written = _write_tables(config, facts, results, folder)
+    if not kept:
+        write_text(folder / CASES, csv(merged))
+        written += [folder / CASES, *overlay_figures(config, facts, results.cases, source)]
+    written += dice_figure(config, facts, results, folder=folder)
+    for draw in (forest_figure, rank_figure, heatmap_figure):
+        written += draw(facts, results, folder=folder)
+    groups = ""
+    if steps is not None:
+        write_text(folder / GROUPS, csv(steps, decimals=LOGGED))
+        written += [folder / GROUPS, *groups_figure(facts, steps, folder=folder)]
+        groups = groups_section(config, facts, results, steps)
+    write_text(folder / "README.md", page(config, facts, results, groups, folder))
+    return [folder / "README.md", *written]
 
 
 def _write_tables(
-    config: BenchmarkConfig, facts: Facts, results: Results, *, folder: Path
+    config: BenchmarkConfig, facts: Facts, results: Results, folder: Path
 ) -> list[Path]:
-    """Everything that is text, and the files' paths."""
-    from benchmarks.files import write_json, write_text
+    """Everything that is rows and columns, and the files' paths."""
+    from benchmarks.common.files import write_json, write_text
+    from benchmarks.report.latex import latex
+    from benchmarks.report.notes import notes
+    from benchmarks.report.results import (
+        classes_frame,
+        components_frame,
+        differences_frame,
+        ranks_frame,
+        table_frame,
+    )
     from benchmarks.report.sections import sections
-    from benchmarks.report.stats import summarize
-    from benchmarks.report.tables import csv, latex, markdown, metrics
+    from benchmarks.report.tables import csv, metrics
 
-    parts = sections(config, facts, results)
-    texts = {
-        "table.csv": csv(results.table, decimals=DECIMALS),
-        "classes.csv": csv(summarize(results.cases, by=["class"]), decimals=DECIMALS),
-        "differences.csv": csv(results.differences, decimals=DECIMALS),
-        "table.md": markdown(config.name, parts),
-        "table.tex": latex(config.name, parts),
+    frames = {
+        "table.csv": table_frame(results),
+        "differences.csv": differences_frame(results),
+        "ranks.csv": ranks_frame(results),
+        "classes.csv": classes_frame(results.cases),
+        "components.csv": components_frame(results.cases),
     }
+    texts = {name: csv(frame, decimals=DECIMALS) for name, frame in frames.items()}
+    tables = sections(config, facts, results)
+    texts["table.tex"] = latex(config.name, tables, notes(config, facts, results))
     for name, text in texts.items():
         write_text(folder / name, text)
     write_json(folder / "metrics.json", metrics(results.table))

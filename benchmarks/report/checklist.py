@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.config import BenchmarkConfig
-from benchmarks.files import write_text
-from benchmarks.report.tables import pipe_table
+from benchmarks.report.tables import pipe_table, plural
+from benchmarks.statistics.rule import MIN_RUNS
 
-# Fewest levels of a source of variation that make it visible.
+# Fewest labelled subsets that make their variation visible.
 _ENOUGH = 3
 
 
@@ -37,28 +36,28 @@ class Pitfall:
 
 
 def _seeds(config: BenchmarkConfig) -> str:
-    count = len(config.grid.seeds)
-    return "" if count >= _ENOUGH else f"{count} seed{'s' * (count > 1)}"
+    count = len(config.grid.pairs)
+    return "" if count >= MIN_RUNS else f"{plural(count, 'run')}, a verdict needs {MIN_RUNS}"
 
 
 def _subsets(config: BenchmarkConfig) -> str:
     count = len(config.grid.folds)
-    return "" if count >= _ENOUGH else f"{count} labelled subset{'s' * (count > 1)}"
+    return "" if count >= _ENOUGH else plural(count, "labelled subset")
 
 
 def _strong(config: BenchmarkConfig) -> str:
     strong = any(config.methods[m].get("strong") for m in config.grid.methods)
-    return "" if strong else "no row of supervision with strong views"
+    return "" if strong else "No row of supervision with strong views"
 
 
 def _random_split(config: BenchmarkConfig) -> str:
     split = [config.methods[m].get("split") for m in config.grid.methods]
-    return "" if "random" in split else "no row with a random split"
+    return "" if "random" in split else "No row with a random split"
 
 
 def _validation(config: BenchmarkConfig) -> str:
     few = [d for d in config.grid.datasets if config.data[d].split.val > min(config.data[d].labels)]
-    return f"more validation than labelled patients: {', '.join(few)}" if few else ""
+    return f"More validation than labelled patients: {', '.join(few)}" if few else ""
 
 
 PITFALLS = (
@@ -74,22 +73,22 @@ PITFALLS = (
         "Selection on validation and test patients together",
         "The parts share no patient; what selection would add is shown as best - last",
         (
-            "tests/unit/test_split.py::test_patient_in_two_parts_is_refused",
-            "benchmarks/report/fairness.py",
+            "tests/datasets/test_split.py::test_patient_in_two_parts_is_refused",
+            "benchmarks/report/results.py",
         ),
     ),
     Pitfall(
         "Best of many looks at a validation set larger than the labelled set",
         "Last checkpoint primary; the best one is a second column",
-        ("tests/unit/test_report_build.py::test_markdown_says_what_a_reader_must_know",),
+        ("tests/report/test_build.py::test_page_of_a_pilot",),
         _validation,
     ),
     Pitfall(
         "A single seed, or the best of several",
         "All seeds of the grid are needed and averaged; their spread is shown",
         (
-            "tests/unit/test_report_build.py::test_missing_file_and_run_name_the_cells_and_the_commands",
-            "tests/unit/test_report_behind.py::test_components_of_a_known_table",
+            "tests/report/test_load.py::test_missing_file_and_run_name_the_cells_and_the_commands",
+            "tests/statistics/test_components.py",
         ),
         _seeds,
     ),
@@ -97,8 +96,8 @@ PITFALLS = (
         "One fixed labelled subset",
         "Nested random subsets by fold, spread over known groups; their variance is shown",
         (
-            "tests/unit/test_split.py::test_properties",
-            "tests/unit/test_split.py::test_groups_are_spread",
+            "tests/datasets/test_split.py::test_properties",
+            "tests/datasets/test_split.py::test_groups_are_spread",
         ),
         _subsets,
     ),
@@ -121,8 +120,8 @@ PITFALLS = (
         "Operations per step are counted; `grid.equal: operations` gives all the same compute; no"
         " weights are downloaded",
         (
-            "tests/unit/test_census.py",
-            "tests/unit/test_equal_compute.py",
+            "tests/plan/test_cost.py",
+            "tests/plan/test_equal_compute.py",
             "methods/README.md",
         ),
     ),
@@ -130,16 +129,16 @@ PITFALLS = (
         "Distances of empty masks counted as 0",
         "One mask empty: Dice 0 and the image diagonal; both: Dice 1, distances left out; counted",
         (
-            "tests/unit/test_metrics.py::test_one_empty_mask_costs_the_image_diagonal",
-            "tests/unit/test_metrics.py::test_both_masks_empty_agree_and_have_no_distance",
+            "tests/test_metrics.py::test_one_empty_mask_costs_the_image_diagonal",
+            "tests/test_metrics.py::test_both_masks_empty_agree_and_have_no_distance",
         ),
     ),
     Pitfall(
         "Slices, frames or seeds taken for independent patients",
-        "Paired tests over patients; a second test over runs; Holm's correction",
+        "One rule over runs and patients, each averaged inside first; Holm's correction",
         (
-            "tests/unit/test_report_stats.py::test_patients_weigh_equally_however_many_cases_they_have",
-            "tests/statistics/test_contrasts.py",
+            "tests/statistics/test_summary.py::test_patients_weigh_equally_however_many_cases_they_have",
+            "tests/statistics/test_rule.py",
         ),
     ),
     Pitfall(
@@ -151,40 +150,40 @@ PITFALLS = (
     Pitfall(
         "A method's name without the method",
         "Equations tested by hand; deviations listed in the file that is the method",
-        ("tests/unit/test_consistency_methods.py", "tests/unit/test_pseudo_methods.py"),
+        ("tests/methods/test_consistency_methods.py", "tests/methods/test_pseudo_methods.py"),
     ),
     Pitfall(
         "Copied figures shown as own",
         "A table holds only runs of its grid; literature figures stand apart with their source",
         (
-            "tests/unit/test_report_build.py::test_wrong_case_table_is_refused",
+            "tests/report/test_load.py::test_wrong_case_table_is_refused",
             "reports/published_results.csv",
         ),
     ),
     Pitfall(
         "An uncertainty mask without a control",
         "Rows without selection and with a random selection of equal size",
-        ("tests/unit/test_groups.py", "benchmarks/presets/ablation/params.yaml"),
+        ("tests/methods/test_groups.py", "benchmarks/presets/ablation/params.yaml"),
         _random_split,
     ),
     Pitfall(
         "Unlabelled data of the same distribution by construction",
         "Not answered: no preset holds unlabelled patients of another source",
         ("datasets/base.py",),
-        lambda _: "same distribution",
+        lambda _: "No unlabelled patients of another source",
     ),
     Pitfall(
         "Confidence taken for certainty",
         "Accuracy inside low and high group; calibration by `python -m benchmarks diagnose`",
         (
-            "tests/unit/test_report_behind.py::test_accuracy_of_a_group_is_a_share_of_its_own_pixels",
-            "tests/unit/test_diagnose.py",
+            "tests/report/test_parts.py::test_accuracy_of_a_group_is_a_share_of_its_own_pixels",
+            "tests/scoring/test_diagnose.py",
         ),
     ),
     Pitfall(
         "Dice by slice, or over absent classes",
         "Dice of the whole case by class",
-        ("tests/unit/test_metrics.py::test_score_labels_scores_each_class_as_a_mask",),
+        ("tests/test_metrics.py::test_score_labels_scores_each_class_as_a_mask",),
     ),
     Pitfall(
         "Labels of unlabelled images used in training",
@@ -197,19 +196,26 @@ PITFALLS = (
 )
 
 
-def write_checklist(config: BenchmarkConfig, *, folder: Path) -> list[Path]:
-    """Write `checklist.md`: every pitfall, its answer, and what this benchmark leaves open."""
+def open_pitfalls(config: BenchmarkConfig) -> list[str]:
+    """What a benchmark leaves open, one line each: what opens it and the pitfalls."""
+    found: dict[str, list[str]] = {}
+    for pitfall in PITFALLS:
+        found.setdefault(pitfall.open_in(config), []).append(pitfall.text)
+    return [f"{why} ({'; '.join(texts)})." for why, texts in found.items() if why]
+
+
+def pitfalls_page() -> str:
+    """Every pitfall with its answer and what shows it, as Markdown."""
     rows = tuple(
         (
             str(number),
             pitfall.text,
             pitfall.answer,
             ", ".join(f"`{pointer}`" for pointer in pitfall.pointers),
-            pitfall.open_in(config) or "-",
         )
         for number, pitfall in enumerate(PITFALLS, 1)
     )
-    header = ("#", "Pitfall", "Answer", "Shown by", "Open in this benchmark")
-    title = f"# Pitfalls and benchmark `{config.name}`"
-    write_text(folder / "checklist.md", f"{title}\n\n{pipe_table(header, rows)}\n")
-    return [folder / "checklist.md"]
+    header = ("#", "Pitfall", "Answer", "Shown by")
+    table = pipe_table(header, rows, words=(0, 1, 2, 3))
+    lead = "What a benchmark leaves open of these stands on its page."
+    return f"# Known pitfalls of the field\n\n{lead}\n\n{table}\n"

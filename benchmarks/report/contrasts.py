@@ -1,158 +1,153 @@
-"""The declared contrasts as table, text and forest plot, with the verdict on the claim."""
+"""The declared contrasts as table and text, and the forest plot of a benchmark's comparisons."""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from benchmarks.config import BenchmarkConfig
-from benchmarks.files import write_text
-from benchmarks.report.style import figure_style, new_figure, save
-from benchmarks.report.tables import csv, pipe_table
-from benchmarks.statistics.bootstrap import DRAWS
-from benchmarks.statistics.contrasts import MARGIN, ContrastResult, compare
+from benchmarks.report.facts import Facts
+from benchmarks.report.results import Results, titled
+from benchmarks.report.style import WIDTH, figure_style, new_figure, save_both
+from benchmarks.report.tables import p_value, pipe_table, plural, points
+from benchmarks.statistics.difference import Difference, phrase
+from benchmarks.statistics.rule import MARGIN
 from benchmarks.statistics.verdict import Verdict, verdicts
 
 _HEADER = (
-    "Contrast", "Dice points [95 %]", "Hodges-Lehmann [95 %]", "p (patients)", "p (runs)",
-    "p (Holm)", "p (equivalent)", "detectable", "win / tie / loss", "worst tenth", "Outcome",
+    "Contrast", "Difference, points [95 %]", "p (Holm)", "p (false claim)",
+    "p (false claim), patients alone", "p (equivalent)", "win / tie / loss",
+    "Hodges-Lehmann [95 %]", "worst tenth", "Outcome",
 )  # fmt: skip
-_FILES = ("contrasts.csv", "contrasts.md", "verdict.md")
-_COLORS = {"superior": "#009E73", "inferior": "#D55E00", "equivalent": "#0072B2"}
+_NOTE = (
+    f"Win, tie, loss: patients more than {100 * MARGIN:g} point above, within, below. Worst tenth:"
+    " mean difference in the patients who fare worst with both. These, the Hodges-Lehmann estimate"
+    " over patients and the p from patients alone describe, and decide nothing."
+)
+_COLORS = {"better": "#009E73", "worse": "#D55E00", "equivalent": "#0072B2"}
 _OTHER = "#7A7A7A"
+_ROW, _NAMED_ROW, _FRAME, _TOP = 0.23, 0.52, 0.75, 0.35  # inches
 
 
-def write_contrasts(
-    config: BenchmarkConfig, cases: pd.DataFrame, *, folder: Path, decimals: int
-) -> list[Path]:
-    """Write `contrasts.csv`, `contrasts.md`, `forest.{svg,pdf,png}` and, of a claim, `verdict.md`.
-
-    Args:
-        config: the benchmark; without contrasts nothing is written.
-        cases: merged case tables.
-        folder: of the report.
-        decimals: of floats in the CSV file.
-
-    Returns:
-        The files.
-    """
-    if not config.contrasts:
-        return []
-    results = compare(cases, config.contrasts)
-    rulings = verdicts(results, config.claim) if config.claim else []
-    frame = pd.DataFrame([asdict(r) for r in results])
-    write_text(folder / "contrasts.csv", csv(frame, decimals=decimals))
-    write_text(folder / "contrasts.md", _page(config, results, rulings))
-    if rulings:
-        write_text(folder / "verdict.md", "\n\n".join(_claims(rulings)) + "\n")
-    written = [p for p in map(folder.joinpath, _FILES) if p.is_file()]
-    last = [r for r in results if r.checkpoint == "last" and r.patients]
-    return [*written, *_forest(last, folder)]
+def rulings(config: BenchmarkConfig, facts: Facts, results: Results) -> list[Verdict]:
+    """The verdicts on the claim, with the names that are shown; none without a claim."""
+    shown = titled(results.declared, facts.titles)
+    return verdicts(shown, config.claim) if config.claim else []
 
 
-def _claims(rulings: Sequence[Verdict]) -> list[str]:
-    """Two paragraphs for each data set and labelled count."""
-    return [
-        text
-        for v in rulings
-        for text in (
-            f'**{v.dataset}, {v.labels} labelled: "{v.claim}" is {v.ruling}.**',
-            "\n".join(f"- {words}" for words in v.numbers),
-        )
-    ]
+def verdict_text(found: Sequence[Verdict]) -> str:
+    """The verdicts as Markdown, two paragraphs for each data set and labelled count."""
+    parts = []
+    for v in found:
+        why = f" {v.reason}." if v.reason else ""
+        parts.append(f'**{v.dataset}, {v.labels} labelled: "{v.claim}" is {v.ruling}.**{why}')
+        parts.append("\n".join(f"- {words}" for words in v.numbers))
+    return "\n\n".join(parts)
 
 
-def _page(
-    config: BenchmarkConfig, results: Sequence[ContrastResult], rulings: Sequence[Verdict]
-) -> str:
-    parts = [f"# Contrasts of benchmark `{config.name}`", *_claims(rulings)]
-    for dataset, labels, checkpoint in dict.fromkeys(
-        (r.dataset, r.labels, r.checkpoint) for r in results
-    ):
-        own = [r for r in results if (r.dataset, r.labels, r.checkpoint) == (
-            dataset, labels, checkpoint)]  # fmt: skip
-        parts.append(f"## {dataset}, {labels} labelled, {checkpoint} checkpoint")
-        parts.append(pipe_table(_HEADER, tuple(_row(r) for r in own)))
-        left = dict.fromkeys(f"- {r.name}: {r.left_out}" for r in own if r.left_out)
-        parts.append("\n".join(["Left out:", *left]) if left else "Nothing was left out.")
-    parts.append(_NOTES)
-    return "\n\n".join(parts) + "\n"
+def contrast_section(facts: Facts, results: Results) -> str:
+    """The table of declared contrasts, last checkpoint, as Markdown; "" where none is declared."""
+    last = [d for d in titled(results.declared, facts.titles) if d.checkpoint == "last"]
+    parts = []
+    for dataset, labels in dict.fromkeys((d.dataset, d.labels) for d in last):
+        own = [d for d in last if (d.dataset, d.labels) == (dataset, labels)]
+        if all(d.design == "none" for d in own):
+            continue
+        parts.append(f"### {dataset}, {plural(labels, 'labelled patient')}")
+        table = pipe_table(_HEADER, tuple(_row(d) for d in own), words=(0, len(_HEADER) - 1))
+        parts.append(table)
+        left = dict.fromkeys(f"- {d.name}: {d.left_out}" for d in own if d.left_out)
+        parts += ["\n".join(["Left out:", "", *left])] if left else []
+    return "\n\n".join([*parts, _NOTE]) if parts else ""
 
 
-_NOTES = f"""## How to read this
-
-- Unit: test patient; seeds, frames and classes are averaged within a patient first. Rows are
-  paired: same seeds, same data order.
-- First interval: mean difference over runs and patients, {DRAWS:,} draws, widened for few runs;
-  runs vary as in the two methods or as in all compared ones, the larger.
-  Second: Hodges-Lehmann estimate with the exact interval of the signed-rank test, over patients.
-- p (patients): exact Wilcoxon signed-rank test; p (runs): of the mean difference with the variance
-  of runs and patients. The larger is Holm-corrected over the contrasts of one table, since the
-  first takes chance differences between runs for effects. Superior and inferior need corrected
-  p < 0.05 and both intervals on one side of 0. Equivalent: two one-sided tests within
-  +-{100 * MARGIN:g} Dice points. Anything else is inconclusive, which is not evidence of equality.
-- Detectable: smallest difference that this many patients show with 80 % power at this variance.
-- Win, tie, loss: patients above, within, below {100 * MARGIN:g} Dice points. Worst tenth: mean
-  difference in the patients who fare worst with the second method.
-- The claim is supported if every deciding contrast is superior, not supported if one is inferior or
-  equivalent, otherwise inconclusive."""
-
-
-def _points(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{100 * value:+.1f}"
-
-
-def _p(value: float) -> str:
-    return "n/a" if math.isnan(value) else ("< 0.001" if value < 0.001 else f"{value:.3f}")
-
-
-def _row(r: ContrastResult) -> tuple[str, ...]:
+def _row(d: Difference) -> tuple[str, ...]:
     return (
-        f"{r.name} ({r.better} - {r.than})",
-        f"{_points(r.mean)} [{_points(r.low)}, {_points(r.high)}]",
-        f"{_points(r.shift)} [{_points(r.shift_low)}, {_points(r.shift_high)}]",
-        _p(r.p),
-        _p(r.p_runs),
-        _p(r.p_holm),
-        _p(r.p_equivalence),
-        "n/a" if math.isnan(r.detectable) else f"{100 * r.detectable:.1f}",
-        f"{r.wins} / {r.ties} / {r.losses}",
-        _points(r.worst_decile),
-        r.outcome,
+        f"{d.name} ({d.better} minus {d.than})",
+        points(d.mean, d.low, d.high, sign="+"),
+        *(p_value(p) for p in (d.p_holm, d.p_false, d.p_false_patients, d.p_equivalent)),
+        f"{d.wins} / {d.ties} / {d.losses}",
+        points(d.shift, d.shift_low, d.shift_high, sign="+"),
+        points(d.worst_tenth, math.nan, math.nan, sign="+"),
+        phrase(d),
     )
 
 
-def _forest(results: Sequence[ContrastResult], folder: Path) -> list[Path]:
-    """One panel per data set and labelled count, one line per contrast."""
-    cells = list(dict.fromkeys((r.dataset, r.labels) for r in results))
+def forest_figure(facts: Facts, results: Results, *, folder: Path) -> list[Path]:
+    """Write `forest.{pdf,png}`: the declared contrasts, or else the differences to the baseline.
+
+    One panel per data set and labelled count, one line per comparison with its 95 % interval.
+
+    Returns:
+        The files; none where nothing is compared.
+    """
+    family = titled(results.declared or results.baseline, facts.titles)
+    last = [d for d in family if d.checkpoint == "last" and not math.isnan(d.mean)]
+    cells = list(dict.fromkeys((d.dataset, d.labels) for d in last))
     if not cells:
         return []
-    rows = max(sum((r.dataset, r.labels) == cell for r in results) for cell in cells)
+    panels = [[d for d in last if (d.dataset, d.labels) == cell] for cell in cells]
+    row = _NAMED_ROW if results.declared else _ROW
+    heights = [row * len(panel) + _FRAME for panel in panels]
     with figure_style():
-        figure = new_figure(7.2, len(cells) * (0.32 * rows + 0.9))
-        for ax, cell in zip(figure.subplots(len(cells), 1, squeeze=False).flat, cells, strict=True):
-            _panel(ax, [r for r in results if (r.dataset, r.labels) == cell])
-            ax.set_title(f"{cell[0]}, {cell[1]} labelled")
-        return [save(figure, folder / f"forest{suffix}") for suffix in (".svg", ".pdf", ".png")]
+        figure = new_figure(WIDTH, sum(heights) + _TOP)
+        axes = figure.subplots(len(cells), 1, squeeze=False, height_ratios=heights, sharex=True)
+        for ax, panel, (dataset, labels) in zip(axes.flat, panels, cells, strict=True):
+            _panel(ax, panel, named=bool(results.declared))
+            ax.set_title(f"{dataset}, {plural(labels, 'labelled patient')}")
+            ax.tick_params(labelbottom=True)
+        axes.flat[-1].set_xlabel(
+            f"difference in Dice points, 95 % interval; {_against(facts, results)}"
+        )
+        figure.legend(handles=_handles(last), loc="outside upper center", ncols=5, frameon=False)
+        return save_both(figure, folder / "forest")
 
 
-def _panel(ax: Axes, results: Sequence[ContrastResult]) -> None:
-    """Mean difference with its interval (line) and the Hodges-Lehmann interval (thick)."""
+def _against(facts: Facts, results: Results) -> str:
+    if results.declared or facts.baseline is None:
+        return "first method minus second"
+    return f"method minus {facts.baseline.title}"
+
+
+def _panel(ax: Axes, differences: Sequence[Difference], *, named: bool) -> None:
     ax.axvspan(-100 * MARGIN, 100 * MARGIN, color="#EEEEEE", lw=0)
     ax.axvline(0, color="#444444", lw=0.8)
-    for place, r in enumerate(reversed(results)):
-        color = _COLORS.get(r.outcome, _OTHER)
-        ax.plot([100 * r.low, 100 * r.high], [place, place], color=color, lw=1.2)
-        if math.isfinite(r.shift_low) and math.isfinite(r.shift_high):
-            ends = [100 * r.shift_low, 100 * r.shift_high]
-            ax.plot(ends, [place, place], color=color, lw=4, alpha=0.35, solid_capstyle="butt")
-        ax.plot(100 * r.mean, place, "o", color=color, ms=5)
-    names = [f"{r.name}\n{r.better} - {r.than}: {r.outcome}" for r in reversed(results)]
-    ax.set_yticks(range(len(results)), names)
-    ax.set_ylim(-0.6, len(results) - 0.4)
-    ax.set_xlabel("difference in Dice points; grey: within the margin of equivalence")
+    names = []
+    for place, d in enumerate(differences):
+        color = _COLORS.get(d.outcome, _OTHER)
+        if not math.isnan(d.low):
+            ax.plot([100 * d.low, 100 * d.high], [place, place], color=color, lw=1.4)
+        ax.plot(100 * d.mean, place, "o", color=color, ms=5, mec="white", mew=0.6)
+        pair = (f"{d.name}:", d.better, f"minus {d.than}")
+        names.append("\n".join(pair) if named else textwrap.fill(d.better, 34))
+        ax.annotate(
+            textwrap.fill(phrase(d), 26),
+            (1.01, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize="x-small",
+            color=color,
+            annotation_clip=False,
+        )
+    ax.set_yticks(range(len(differences)), names)
+    ax.set_ylim(len(differences) - 0.4, -0.6)
+    ax.grid(visible=False, axis="y")
+    if named:
+        ax.tick_params(axis="y", labelsize="small")
+    sns.despine(ax=ax, left=True)
+
+
+def _handles(differences: Sequence[Difference]) -> list[Line2D]:
+    words = dict.fromkeys(d.outcome for d in differences)
+    shown = [w for w in words if w in _COLORS]
+    handles = [Line2D([], [], color=_COLORS[w], marker="o", ms=4, label=w) for w in shown]
+    if len(shown) < len(words):
+        handles.append(Line2D([], [], color=_OTHER, marker="o", ms=4, label="no verdict"))
+    band = Line2D([], [], color="#DDDDDD", lw=6, label=f"±{100 * MARGIN:g} point")
+    return [*handles, band]

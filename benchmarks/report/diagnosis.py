@@ -8,20 +8,31 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from benchmarks.diagnose import BINS, Diagnosis
+from benchmarks.common.files import write_text
+from benchmarks.common.workspace import report_folder
+from benchmarks.plan.grid import RunKey
 from benchmarks.report.style import figure_style, new_figure, save
+from benchmarks.scoring.diagnose import BINS, Diagnosis
 
 _RIGHT, _WRONG = "#0072B2", "#D55E00"
 
 
-def diagnosis_figure(found: Diagnosis, title: str, folder: Path) -> list[Path]:
-    """Write `diagnosis.{svg,pdf,png}`.
+def write_diagnosis(found: Diagnosis, key: RunKey, root: Path) -> list[Path]:
+    """Write `entropy.csv`, `confidence.csv` and `diagnosis.{pdf,png}` of a run.
 
     Args:
-        found: pixels of the validation patients.
-        title: which run.
-        folder: to write to.
+        found: pixels of the run's validation patients.
+        key: names the run.
+        root: the checkout.
+
+    Returns:
+        The files, in `reports/<name>/diagnosis/<dataset>-<method>-<cell>`.
     """
+    name = f"{key.dataset}-{key.method}-{key.cell}"
+    folder = report_folder(root, key.benchmark) / "diagnosis" / name
+    for part in ("entropy", "confidence"):
+        write_text(folder / f"{part}.csv", found.by(part).to_csv(index=False, float_format="%.6g"))
+    title = f"{key.dataset}, {key.method}, {key.labels} labelled, fold {key.fold}, seed {key.seed}"
     with figure_style():
         figure = new_figure(7.2, 6.4)
         axes = figure.subplots(2, 2)
@@ -30,7 +41,8 @@ def diagnosis_figure(found: Diagnosis, title: str, folder: Path) -> list[Path]:
         _calibration(axes[1, 0], found)
         _embedding(axes[1, 1], found)
         figure.suptitle(f"{title}: validation patients", x=0.01, ha="left", fontsize="medium")
-        return [save(figure, folder / f"diagnosis.{kind}") for kind in ("svg", "pdf", "png")]
+        drawn = [save(figure, folder / f"diagnosis.{kind}") for kind in ("pdf", "png")]
+    return [*(folder / f"{part}.csv" for part in ("entropy", "confidence")), *drawn]
 
 
 def _histogram(ax: Axes, found: Diagnosis) -> None:

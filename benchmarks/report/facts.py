@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from benchmarks.config import BenchmarkConfig, check
+from benchmarks.common.schema import check
+from benchmarks.config import BenchmarkConfig
 from datasets import load_dataset
 from methods import load_method
+
+# `<row>_<parameter>=<value>`, as made by `plan.sweeps.swept`.
+_SWEPT = re.compile(r"(?:^|_)([a-z][a-z_]*?)=([^=]+?)(?=_[a-z][a-z_]*=|$)")
+_PARAMETERS = {"tau": "threshold", "tau_c": "temperature", "avg": "average"}
 
 
 @dataclass(frozen=True)
@@ -21,15 +27,21 @@ class MethodFacts:
         footnote: caveat, or "".
         all_labels: trained with the labels of every training patient.
         baseline: the others are compared with it.
+        row: the variant without swept values.
+        values: swept parameters and their values as text.
+        shade: place of the values among those of the row, in [0, 1).
     """
 
     key: str
     id: str
     variant: str
     title: str
-    footnote: str
-    all_labels: bool
+    footnote: str = ""
+    all_labels: bool = False
     baseline: bool = False
+    row: str = ""
+    values: tuple[tuple[str, str], ...] = ()
+    shade: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,7 @@ class DatasetFacts:
         synthetic: True for generated data.
         unit: of distances.
         classes: names of the foreground classes, in label order from 1.
+        tolerance: of NSD, in `unit`.
     """
 
     id: str
@@ -49,6 +62,7 @@ class DatasetFacts:
     synthetic: bool
     unit: str
     classes: tuple[str, ...]
+    tolerance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,36 @@ class Facts:
         """The method that the others are compared with, or None."""
         return next((m for m in self.methods if m.baseline), None)
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """Names of methods and data sets, by key or id."""
+        named = {m.key: m.title for m in self.methods}
+        return named | {d.id: d.title for d in self.datasets}
+
+    @property
+    def common(self) -> str:
+        """Title of the method that all rows are variants of, or "" where rows differ in method."""
+        if len(self.methods) < 2 or len({m.id for m in self.methods}) > 1:
+            return ""
+        return load_method(self.methods[0].id).title
+
+
+def split_variant(variant: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The row of the ablation and its swept values, of a variant's name.
+
+    Args:
+        variant: such as `a5_tau=0.25_tau_c=0.1`.
+
+    Returns:
+        `("a5", (("tau", "0.25"), ("tau_c", "0.1")))`.
+    """
+    return _SWEPT.split(variant, maxsplit=1)[0], tuple(_SWEPT.findall(variant))
+
+
+def parameter_title(name: str) -> str:
+    """Name of a swept parameter in tables and figures."""
+    return _PARAMETERS.get(name, name.replace("_", " "))
+
 
 def method_facts(config: BenchmarkConfig, key: str) -> MethodFacts:
     """Facts of a method as named in the grid.
@@ -72,9 +116,31 @@ def method_facts(config: BenchmarkConfig, key: str) -> MethodFacts:
     """
     name, _, variant = key.partition("-")
     method = load_method(name)
-    title = f"{method.title}, {variant}" if variant else method.title
-    is_baseline = key == config.grid.baseline
-    return MethodFacts(key, name, variant, title, method.footnote, method.all_labels, is_baseline)
+    row, values = split_variant(variant)
+    own = [k.partition("-")[2] for k in config.methods if k.partition("-")[0] == name]
+    blocks = [split_variant(v) for v in own]
+    swept = [v for r, v in blocks if r == row and v]
+    return MethodFacts(
+        key, name, variant, _title(config, key, method.title), method.footnote, method.all_labels,
+        baseline=key == config.grid.baseline,
+        row=row,
+        values=values,
+        shade=swept.index(values) / len(swept) if values else 0.0,
+    )  # fmt: skip
+
+
+def _title(config: BenchmarkConfig, key: str, method: str) -> str:
+    """The name given in the file, else the method's with the variant; swept values in words."""
+    if key in config.titles:
+        return config.titles[key]
+    name, _, variant = key.partition("-")
+    row, values = split_variant(variant)
+    default = f"{method}, {row}" if row else method
+    words = [config.titles.get(f"{name}-{row}" if row else name, default)]
+    for parameter, value in values:
+        joint = " " if re.fullmatch(r"[-+.e\d]+", value) else ": "
+        words.append(f"{parameter_title(parameter)}{joint}{value.replace('_', ' ')}")
+    return ", ".join(words)
 
 
 def dataset_facts(config: BenchmarkConfig, dataset: str) -> DatasetFacts:
@@ -90,7 +156,8 @@ def dataset_facts(config: BenchmarkConfig, dataset: str) -> DatasetFacts:
     if adapter.synthetic and "synthetic phantom" not in title.lower():
         title = f"{title} (synthetic phantom)"
     classes = adapter.info(params).classes[1:]
-    return DatasetFacts(dataset, title, adapter.synthetic, adapter.unit, classes)
+    synthetic, unit = adapter.synthetic, adapter.unit
+    return DatasetFacts(dataset, title, synthetic, unit, classes, adapter.tolerance)
 
 
 def collect_facts(config: BenchmarkConfig) -> Facts:

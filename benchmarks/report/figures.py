@@ -15,12 +15,13 @@ from matplotlib.lines import Line2D
 
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
-from benchmarks.report.sections import Results, select
-from benchmarks.report.stats import patient_scores
-from benchmarks.report.style import figure_style, method_looks, new_figure, save
+from benchmarks.report.results import Results, fewest_runs
+from benchmarks.report.sections import select
+from benchmarks.report.style import WIDTH, figure_style, method_looks, new_figure, save_both
+from benchmarks.report.tables import plural
+from benchmarks.statistics.pairs import method_keys
+from benchmarks.statistics.summary import patient_scores
 
-SUFFIXES = (".svg", ".pdf", ".png")
-WIDTH = 7.2  # inches, two columns of a journal page
 _PER_ROW = 3
 _ROW = 0.27  # inches per method
 _JITTER = 0.27  # of the distance between two methods
@@ -29,7 +30,7 @@ _JITTER = 0.27  # of the distance between two methods
 def dice_figure(
     config: BenchmarkConfig, facts: Facts, results: Results, *, folder: Path
 ) -> list[Path]:
-    """Write `dice.svg`, `dice.pdf` and `dice.png`.
+    """Write `dice.{pdf,png}`.
 
     Args:
         config: the benchmark.
@@ -41,8 +42,7 @@ def dice_figure(
         The files.
     """
     with figure_style():
-        figure = _draw(config, facts, results)
-        return [save(figure, folder / f"dice{suffix}") for suffix in SUFFIXES]
+        return save_both(_draw(config, facts, results), folder / "dice")
 
 
 def _draw(config: BenchmarkConfig, facts: Facts, results: Results) -> Figure:
@@ -54,7 +54,8 @@ def _draw(config: BenchmarkConfig, facts: Facts, results: Results) -> Figure:
     ]
     figure = new_figure(WIDTH, len(rows) * (0.75 + _ROW * len(facts.methods)) + 0.9)
     grid = figure.subplots(len(rows), columns, squeeze=False, sharex="row")
-    table, scores = _last(results.table), patient_scores(_last(results.cases))
+    scores = patient_scores(results.cases, ["dice"])
+    table, scores = _last(results.table), _last(scores.assign(key=method_keys))
     for axes, (dataset, counts) in zip(grid, rows, strict=True):
         for column, ax in enumerate(axes):
             if column >= len(counts):
@@ -64,7 +65,7 @@ def _draw(config: BenchmarkConfig, facts: Facts, results: Results) -> Figure:
             _panel(ax, facts, scores=own(scores), table=own(table))
             _label(ax, dataset, counts[column], first=column == 0, facts=facts)
     figure.legend(handles=_handles(facts), loc="outside upper center", ncols=4, frameon=False)
-    figure.supxlabel(_caption(config, facts), x=0.01, ha="left", fontsize="x-small")
+    figure.supxlabel(_caption(config, facts, results), x=0.01, ha="left", fontsize="x-small")
     return figure
 
 
@@ -76,22 +77,20 @@ def _panel(ax: Axes, facts: Facts, *, scores: pd.DataFrame, table: pd.DataFrame)
     """Points, mean, interval and reference lines of one panel; Dice in percent."""
     looks = method_looks(facts)
     for row, method in enumerate(facts.methods):
-        colour, marker = looks[method.id, method.variant]
-        points = 100 * _own(scores, method)["dice"].to_numpy(dtype=float)
+        look = looks[method.key]
+        points = 100 * scores.loc[scores["key"] == method.key, "dice"].to_numpy(dtype=float)
         spread = np.random.default_rng(row).uniform(-_JITTER, _JITTER, len(points))
-        ax.scatter(points, row + spread, s=9, color=colour, alpha=0.45, linewidths=0, zorder=2)
-        mean = 100 * _own(table, method)[["dice", "dice_low", "dice_high"]].iloc[0]
-        reach = [[mean["dice"] - mean["dice_low"]], [mean["dice_high"] - mean["dice"]]]
+        ax.scatter(points, row + spread, s=9, color=look.color, alpha=0.45, linewidths=0, zorder=2)
+        own = table[table["key"] == method.key]
+        mean, low, high = (100 * own[["dice", "dice_low", "dice_high"]].iloc[0]).tolist()
+        reach = None if np.isnan(low) else [[mean - low], [high - mean]]
         ax.errorbar(
-            mean["dice"], row, xerr=reach, fmt=marker, color=colour, ecolor="black", elinewidth=1.2,
-            capsize=2.5, markersize=6, markeredgecolor="white", markeredgewidth=0.7, zorder=4,
+            mean, row, xerr=reach, fmt=look.marker, color=look.color, ecolor="black",
+            elinewidth=1.2, capsize=2.5, markersize=6, markeredgecolor="white",
+            markeredgewidth=0.7, zorder=4,
         )  # fmt: skip
         if _is_reference(method):
-            ax.axvline(mean["dice"], color=colour, linestyle=_dash(method), lw=1, zorder=1)
-
-
-def _own(frame: pd.DataFrame, method: MethodFacts) -> pd.DataFrame:
-    return frame[(frame["method"] == method.id) & (frame["variant"] == method.variant)]
+            ax.axvline(mean, color=look.color, linestyle=_dash(method), lw=1, zorder=1)
 
 
 def _is_reference(method: MethodFacts) -> bool:
@@ -104,9 +103,9 @@ def _dash(method: MethodFacts) -> str:
 
 def _label(ax: Axes, dataset: DatasetFacts, labels: int, *, first: bool, facts: Facts) -> None:
     """Title and axes; the names of the methods stand left of a row's first panel only."""
-    count = f"{labels} labelled patient{'s' if labels != 1 else ''}"
+    count = plural(labels, "labelled patient")
     ax.set_title(f"{dataset.title}\n{count}" if first else f"\n{count}", fontsize="medium")
-    names = [textwrap.fill(m.title, 26) for m in facts.methods]
+    names = [textwrap.fill(m.title, 30) for m in facts.methods]
     ax.set_yticks(range(len(names)), names if first else [""] * len(names))
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
@@ -122,24 +121,22 @@ def _handles(facts: Facts) -> list[Line2D]:
     grey = "#555555"
     handles = [
         Line2D([], [], ls="", marker="o", ms=3, color=grey, alpha=0.6, label="patient"),
-        Line2D(
-            [], [], color="black", marker="o", ms=5, mfc=grey, mec="white", label="mean, 95 % CI"
-        ),
+        Line2D([], [], color="black", marker="o", ms=5, mfc=grey, mec="white", label="mean, 95 %"),
     ]
     return handles + [
-        Line2D([], [], color=looks[m.id, m.variant][0], ls=_dash(m), lw=1, label=f"mean: {m.title}")
+        Line2D([], [], color=looks[m.key].color, ls=_dash(m), lw=1, label=f"mean: {m.title}")
         for m in facts.methods
         if _is_reference(m)
     ]
 
 
-def _caption(config: BenchmarkConfig, facts: Facts) -> str:
+def _caption(config: BenchmarkConfig, facts: Facts, results: Results) -> str:
     """What the points are, and every method's caveat, wrapped to the width of the figure."""
-    seeds = len(config.grid.seeds)
+    several = fewest_runs(results) > 1
     text = (
-        f"Benchmark {config.name}. Points: test patients, mean over {seeds} seed"
-        f"{'s' if seeds != 1 else ''}, folds, cases and classes; last checkpoint. "
-        "Intervals: bootstrap over patients."
+        f"Benchmark {config.name}. Points: test patients, mean over"
+        f" {plural(len(config.grid.pairs), 'run')}, frames and classes; last checkpoint."
+        f" Intervals: over {'runs and patients' if several else 'patients, of a single run'}."
     )
     if any(d.synthetic for d in facts.datasets):
         text += " Synthetic phantoms are generated images, which say nothing about patients."

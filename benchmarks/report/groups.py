@@ -1,32 +1,35 @@
-"""What a split of pixels into low and high entropy did during training, from the runs' own logs."""
+"""What a split of pixels into low and high entropy did during training, as the runs logged it."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from benchmarks.common.errors import RunError
+from benchmarks.common.workspace import STEPS, report_folder, scores_folder
 from benchmarks.config import BenchmarkConfig
-from benchmarks.files import read_json, write_text
 from benchmarks.report.facts import Facts
-from benchmarks.report.style import figure_style, new_figure, save
-from benchmarks.report.tables import csv, pipe_table
+from benchmarks.report.load import Source
+from benchmarks.report.results import Results
+from benchmarks.report.sections import cell_title
+from benchmarks.report.style import WIDTH, Look, figure_style, method_looks, new_figure, save_both
+from benchmarks.report.tables import number, pipe_table
 
+GROUPS = "groups.csv"
+DECIMALS = 4
 # Logged by a method that splits pixels; shares of pixels, accuracies as share of all known pixels.
 _LOGGED = [
     "high_share", "high_foreground", "low_known", "high_known", "low_correct", "high_correct",
     "positive_similarity", "negative_similarity", "empty_group",
 ]  # fmt: skip
 _CELL = ["dataset", "method", "labels"]
-_FOLDER = re.compile(r"l(\d+)-f(\d+)-s(\d+)")
+_RUN = ["labels", "fold", "seed", "step"]
+COLUMNS = ["dataset", "method", *_RUN, *_LOGGED, "accuracy_low", "accuracy_high"]
 # Part of a run that the table averages.
 _LAST = 0.25
 _PANELS = (
@@ -38,88 +41,66 @@ _PANELS = (
 _HEADER = (
     "Method", "Dice, %", "High entropy, % of pixels", "of these foreground, %",
     "Accuracy in low, %", "Accuracy in high, %", "Similarity, same class", "other classes",
-    "Steps with empty group, %", "Minutes",
+    "Steps with empty group, %",
 )  # fmt: skip
-_NOTES = f"""- Dice: mean over test patients, last checkpoint. The other columns are means over the
-  last {100 * _LAST:.0f} % of the logged steps and over runs; minutes are wall time on a shared
-  machine.
+_NOTES = f"""- Dice: last checkpoint. The other columns are means over runs and over the last
+  {100 * _LAST:.0f} % of the logged steps.
 - Accuracy: of the averaged prediction on labelled training pixels: how far the predicted class of a
   group's pixels can be trusted.
 - Similarity: mean cosine of embeddings inside the low group.
 - Exploratory: nothing here is corrected for the number of rows."""
 
 
-@dataclass(frozen=True)
-class GroupLog:
-    """Logs of all runs of a benchmark that split pixels.
-
-    Attributes:
-        steps: one row per logged step.
-        minutes: wall time by data set, method and labelled count.
-    """
-
-    steps: pd.DataFrame
-    minutes: pd.Series[float]
-
-
-def write_groups(
-    config: BenchmarkConfig, facts: Facts, table: pd.DataFrame, *, root: Path
-) -> list[Path]:
-    """Write `groups.csv`, `groups.md` and `groups.{svg,pdf,png}` of the report.
+def read_groups(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFrame | None:
+    """What the runs of the grid logged about the split.
 
     Args:
         config: the benchmark.
         facts: its methods and data sets.
-        table: from `stats.summarize`.
-        root: the checkout, with the runs.
+        source: of the logs: `steps.csv` of the scores, or the committed `groups.csv`.
 
     Returns:
-        The files; none where no run is at hand, or none splits pixels.
+        One row per logged step with `COLUMNS`, rounded to `DECIMALS`; None where nothing splits.
+
+    Raises:
+        RunError: a file is damaged, or of another grid.
     """
-    log = read_log(config, root)
-    if log is None:
-        return []
-    folder = root / "reports" / config.name
-    write_text(folder / "groups.csv", csv(log.steps, decimals=4))
-    write_text(folder / "groups.md", _page(config, facts, table, log))
-    return [folder / "groups.csv", folder / "groups.md", *_figure(facts, log.steps, folder)]
-
-
-def read_log(config: BenchmarkConfig, root: Path) -> GroupLog | None:
-    """Logs of the grid's runs, or None where there are none that split pixels."""
-    frames, minutes = [], []
-    for folder, cell in _runs(config, root):
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        frame = pd.DataFrame([json.loads(line) for line in lines])
-        if "high_share" not in frame:
-            continue
-        frame = frame[frame["high_share"].notna()].reindex(columns=["step", *_LOGGED])
-        frames.append(frame.assign(**cell))
-        seconds = read_json(folder / "run.json")["position"]["seconds"]
-        minutes.append({**cell, "minutes": seconds / 60})
+    if source.kept:
+        return _read_kept(config, facts, report_folder(source.root, config.name) / GROUPS)
+    frames = []
+    for dataset in config.grid.datasets:
+        for method in facts.methods:
+            path = scores_folder(source.root, config.name, dataset, method.key) / STEPS
+            frame = _read(path)
+            if "high_share" in frame:
+                frame = frame[frame["high_share"].notna()].reindex(columns=[*_RUN, *_LOGGED])
+                frames.append(frame.assign(dataset=dataset, method=method.key))
     if not frames:
         return None
     steps = pd.concat(frames, ignore_index=True)
     for group in ("low", "high"):
         known = steps[f"{group}_known"]
         steps[f"accuracy_{group}"] = (steps[f"{group}_correct"] / known).where(known > 0)
-    columns = [*_CELL, "fold", "seed", "step", *_LOGGED, "accuracy_low", "accuracy_high"]
-    spent = pd.DataFrame(minutes).groupby(_CELL)["minutes"].mean()
-    return GroupLog(steps[columns], spent)
+    # Rounded before use, so that the kept file gives the same table and figure.
+    return steps[COLUMNS].round(DECIMALS)
 
 
-def _runs(config: BenchmarkConfig, root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Folders of finished runs of the grid, in its order."""
-    for dataset in config.grid.datasets:
-        for method in config.grid.methods:
-            for log in sorted((root / "runs" / config.name / dataset / method).glob("*/run.json")):
-                found = _FOLDER.fullmatch(log.parent.name)
-                if found:
-                    labels, fold, seed = map(int, found.groups())
-                    yield log.parent, {
-                        "dataset": dataset, "method": method,
-                        "labels": labels, "fold": fold, "seed": seed,
-                    }  # fmt: skip
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise RunError(f"'{path}' is no readable log: {error}; evaluate again") from None
+
+
+def _read_kept(config: BenchmarkConfig, facts: Facts, path: Path) -> pd.DataFrame | None:
+    if not path.is_file():
+        return None
+    frame = _read(path)
+    known = {(d, m.key) for d in config.grid.datasets for m in facts.methods}
+    found = set(zip(frame.get("dataset", ()), frame.get("method", ()), strict=True))
+    if list(frame.columns) != COLUMNS or found - known:
+        raise RunError(f"'{path}' has other columns or methods than the grid of '{config.name}'")
+    return frame
 
 
 def late_means(steps: pd.DataFrame) -> pd.DataFrame:
@@ -133,77 +114,72 @@ def late_means(steps: pd.DataFrame) -> pd.DataFrame:
     return means
 
 
-def _page(config: BenchmarkConfig, facts: Facts, table: pd.DataFrame, log: GroupLog) -> str:
-    means = late_means(log.steps).join(log.minutes)
-    last = table[table["checkpoint"] == "last"]
-    keys = last["method"].str.cat(last["variant"].map(lambda v: f"-{v}" if v else ""))
-    dice = pd.Series(
-        last["dice"].to_numpy(), pd.MultiIndex.from_arrays([last["dataset"], keys, last["labels"]])
-    )
-    parts = [f"# What the entropy split did in benchmark `{config.name}`"]
+def groups_section(
+    config: BenchmarkConfig, facts: Facts, results: Results, steps: pd.DataFrame
+) -> str:
+    """The table of the split, one for each data set and labelled count, as Markdown."""
+    means = late_means(steps)
+    last = results.table[results.table["checkpoint"] == "last"]
+    dice = last.set_index(["dataset", "key", "labels"])["dice"]
+    parts = []
     for dataset in facts.datasets:
         for labels in config.data[dataset.id].labels:
-            own = means[
-                (means.index.get_level_values("dataset") == dataset.id)
-                & (means.index.get_level_values("labels") == labels)
-            ].droplevel(["dataset", "labels"])
-            if own.empty:
-                continue
+            index = [(dataset.id, m.key, labels) for m in facts.methods]
             rows = [
-                _row(
-                    m.title, float(dice[dataset.id, m.key, labels]), cast(pd.Series, own.loc[m.key])
-                )
-                for m in facts.methods
-                if m.key in own.index
+                _row(m.title, float(dice[i]), cast("pd.Series[float]", means.xs(i)))
+                for m, i in zip(facts.methods, index, strict=True)
+                if i in means.index
             ]
-            parts += [
-                f"## {dataset.title}, {labels} labelled patients",
-                pipe_table(_HEADER, tuple(rows)),
-            ]
-    return "\n\n".join([*parts, _NOTES]) + "\n"
+            if rows:
+                title = f"### {cell_title(dataset, labels)}"
+                parts += [title, pipe_table(_HEADER, tuple(rows))]
+    return "\n\n".join([*parts, _NOTES])
 
 
 def _row(title: str, dice: float, mean: pd.Series[float]) -> tuple[str, ...]:
     shares = ("high_share", "high_foreground", "accuracy_low", "accuracy_high")
+    similar = ("positive_similarity", "negative_similarity")
     return (
         title,
-        _number(100 * dice, 1),
-        *(_number(100 * mean[name], 1) for name in shares),
-        *(_number(mean[name], 2) for name in ("positive_similarity", "negative_similarity")),
-        _number(100 * mean["empty_group"], 1),
-        _number(mean["minutes"], 1),
+        number(100 * dice),
+        *(_shown(100 * mean[name], 1) for name in shares),
+        *(_shown(mean[name], 2) for name in similar),
+        _shown(100 * mean["empty_group"], 1),
     )
 
 
-def _number(value: float, decimals: int) -> str:
-    return "" if np.isnan(value) else f"{value:.{decimals}f}"
+def _shown(value: float, decimals: int) -> str:
+    """A number without a minus before zero; empty where there is none."""
+    return "" if math.isnan(value) else f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
-def _figure(facts: Facts, steps: pd.DataFrame, folder: Path) -> list[Path]:
-    titles = {m.key: m.title for m in facts.methods}
-    present = [m for m in titles if m in set(steps["method"])]
+def groups_figure(facts: Facts, steps: pd.DataFrame, *, folder: Path) -> list[Path]:
+    """Write `groups.{pdf,png}`: the split over training, mean over runs."""
+    titles, looks = facts.titles, method_looks(facts)
+    logged = set(steps["method"])
+    present = [m.key for m in facts.methods if m.key in logged]
+    columns = 2
     with figure_style():
-        figure = new_figure(7.2, 4.6 + 0.14 * len(present))
+        figure = new_figure(WIDTH, 4.6 + 0.16 * math.ceil(len(present) / columns))
         axes = figure.subplots(2, 2, sharex=True)
         for ax, (name, label) in zip(axes.flat, _PANELS, strict=True):
-            _lines(ax, steps, name, present)
+            _lines(ax, steps, name, {key: looks[key] for key in present})
             ax.set_title(label, fontsize="small")
         for ax in axes[1]:
             ax.set_xlabel("iteration")
         handles = axes.flat[0].get_lines()[: len(present)]
         figure.legend(
-            handles, [titles[m] for m in present], loc="outside lower center", ncols=2,
+            handles, [titles[key] for key in present], loc="outside lower center", ncols=columns,
             frameon=False, fontsize="x-small",
         )  # fmt: skip
-        return [save(figure, folder / f"groups.{kind}") for kind in ("svg", "pdf", "png")]
+        return save_both(figure, folder / "groups")
 
 
-def _lines(ax: Axes, steps: pd.DataFrame, name: str, methods: list[str]) -> None:
+def _lines(ax: Axes, steps: pd.DataFrame, name: str, looks: dict[str, Look]) -> None:
     """One line per method, mean over runs, data sets and labelled counts; in percent."""
-    colors = sns.color_palette("husl", len(methods))
-    for color, method in zip(colors, methods, strict=True):
-        mean = 100 * steps[steps["method"] == method].groupby("step")[name].mean()
+    for key, look in looks.items():
+        mean = 100 * steps[steps["method"] == key].groupby("step")[name].mean()
         smooth = mean.rolling(5, min_periods=1, center=True).mean()
-        ax.plot(smooth.index, smooth.to_numpy(), color=color, lw=1.1)
+        ax.plot(smooth.index, smooth.to_numpy(), color=look.color, ls=look.dash, lw=1.2)
     ax.set_ylabel("%")
     sns.despine(ax=ax)

@@ -2,57 +2,51 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
 
-from benchmarks.report.style import figure_style, new_figure, save
-
-# `<variant>_<parameter>=<value>`, as made by `BenchmarkConfig.swept`.
-_SWEPT = re.compile(r"(?:^|_)([a-z][a-z_]*?)=([^=]+?)(?=_[a-z][a-z_]*=|$)")
-
-
-def swept_values(variant: str) -> tuple[str, dict[str, float]]:
-    """The row of the ablation and its swept numbers, of a variant's name.
-
-    Args:
-        variant: such as `a5_tau=0.25_tau_c=0.1`.
-
-    Returns:
-        `("a5", {"tau": 0.25, "tau_c": 0.1})`; values that are no numbers are left out.
-    """
-    values = {}
-    for name, text in _SWEPT.findall(variant):
-        try:
-            values[name] = float(text)
-        except ValueError:
-            continue
-    return _SWEPT.split(variant, maxsplit=1)[0], values
+from benchmarks.report.facts import Facts, MethodFacts, parameter_title
+from benchmarks.report.results import Results
+from benchmarks.report.style import figure_style, new_figure, save_both
+from benchmarks.report.tables import plural
 
 
-def write_heatmaps(table: pd.DataFrame, *, folder: Path) -> list[Path]:
-    """Write `heatmap.{svg,pdf,png}`: one panel per data set, labelled count and row.
+def heatmap_figure(facts: Facts, results: Results, *, folder: Path) -> list[Path]:
+    """Write `heatmap.{pdf,png}`: one panel per data set, labelled count and row.
 
     Args:
-        table: from `stats.summarize`.
+        facts: methods and data sets of the benchmark.
+        results: last checkpoint only.
         folder: of the report.
 
     Returns:
         The files; none unless all variants differ in the same two numbers.
     """
-    rows = []
-    for record in table[table["checkpoint"] == "last"].to_dict("records"):
-        row, values = swept_values(record["variant"])
-        if len(values) != 2:
-            return []
-        panel = f"{record['dataset']}, {record['labels']} labelled, {row or record['method']}"
-        rows.append({"panel": panel, "dice": 100 * record["dice"], **values})
-    frame = pd.DataFrame(rows)
-    if frame.shape[1] != 4 or frame.isna().any(axis=None):
+    methods = {m.key: m for m in facts.methods}
+    parameters = {tuple(name for name, _ in m.values) for m in facts.methods}
+    if len(parameters) != 1 or len(next(iter(parameters))) != 2:
         return []
-    return _draw(frame, folder)
+    rows = []
+    for record in results.table[results.table["checkpoint"] == "last"].to_dict("records"):
+        method = methods[record["key"]]
+        values = _numbers(method)
+        if values is None:
+            return []
+        labels = plural(record["labels"], "labelled patient")
+        title = method.title.split(f", {parameter_title(method.values[0][0])}")[0]
+        panel = f"{facts.titles[record['dataset']]}, {labels}:\n{title}"
+        rows.append({"panel": panel, "dice": 100 * record["dice"], **values})
+    return _draw(pd.DataFrame(rows), folder)
+
+
+def _numbers(method: MethodFacts) -> dict[str, float] | None:
+    """Swept values by the parameter's title, or None if one is no number."""
+    try:
+        return {parameter_title(name): float(text) for name, text in method.values}
+    except ValueError:
+        return None
 
 
 def _draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
@@ -70,5 +64,6 @@ def _draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
                 own, ax=ax, vmin=low, vmax=high, cmap="cividis", annot=True, fmt=".1f",
                 cbar=ax is axes[-1], cbar_kws={"label": "Dice, %"},
             )  # fmt: skip
+            ax.tick_params(axis="y", rotation=0)
             ax.set_title(panel, fontsize="small")
-        return [save(figure, folder / f"heatmap.{kind}") for kind in ("svg", "pdf", "png")]
+        return save_both(figure, folder / "heatmap")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +11,56 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.config import BenchmarkConfig
-from benchmarks.errors import RunError
+from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.workspace import CASES, STEPS, report_folder, scores_folder
+from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.report.facts import Facts, MethodFacts
+from benchmarks.scoring.cases import COLUMNS, IDENTITY, MEASURED
 
 CHECKPOINTS = ("last", "best")
 RUN = ["method", "variant", "labels", "fold", "seed", "checkpoint"]
-TEXT = ("benchmark", "dataset", "method", "variant", "checkpoint", "case", "patient", "class")
-COLUMNS = [
-    "benchmark",
-    "dataset",
-    "method",
-    "variant",
-    "labels",
-    "fold",
-    "seed",
-    "checkpoint",
-    "case",
-    "patient",
-    "class",
-    "dice",
-    "jaccard",
-    "hd95_mm",
-    "asd_mm",
-    "ref_voxels",
-    "pred_voxels",
-    "empty",
-]
+# Columns that tables of older runs lack.
+_YOUNG = ("assd_mm", "nsd")
+_NUMBERS = ("labels", "fold", "seed")
+_TEXT = [name for name in IDENTITY if name not in _NUMBERS]
 _SHOWN = 8
 
+Problems = list[tuple[str, str, str]]
 
-def load_cases(config: BenchmarkConfig, facts: Facts, *, root: Path) -> pd.DataFrame:
+
+@dataclass(frozen=True)
+class Source:
+    """Where the report takes the scores from.
+
+    Attributes:
+        root: the checkout.
+        params: parameter file, for the commands in messages.
+        kept: read the committed tables of the report in place of the scores.
+    """
+
+    root: Path
+    params: Path = Path("params.yaml")
+    kept: bool = False
+
+    def remedies(self, config: BenchmarkConfig, dataset: str, method: str) -> list[str]:
+        """The commands that make the scores of a method anew, to paste.
+
+        A sweep has no commands for its single stages: one makes the whole of it.
+        """
+        try:
+            own = load_config(self.params).name
+        except ConfigError:
+            own = config.name
+        if own != config.name:
+            sweep = config.name.removeprefix(f"{own}_")
+            return [f"python -m benchmarks repro --params {self.params} --sweep {sweep}"]
+        return [
+            f"python -m benchmarks {name} --params {self.params} {dataset} {method}"
+            for name in ("run", "evaluate")
+        ]
+
+
+def load_cases(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFrame:
     """All rows of the grid's case tables.
 
     Rows are ordered by data set and method of the grid, then labels, fold, seed, checkpoint (last
@@ -49,32 +69,44 @@ def load_cases(config: BenchmarkConfig, facts: Facts, *, root: Path) -> pd.DataF
     Args:
         config: the benchmark.
         facts: its methods and data sets.
-        root: the checkout.
+        source: of the tables.
 
     Returns:
-        One row per run, checkpoint, case and class with `COLUMNS`; distances NaN where not counted.
+        One row per run, checkpoint, case and class with `COLUMNS`; distances NaN where not counted
+        and where an older table lacks them.
 
     Raises:
         RunError: a file, run, case or class is missing, twice there or not of the grid; names the
             cells and the commands that mend it.
     """
-    folder = root / "reports" / config.name / "cases"
-    frames, problems = [], []
+    kept = _read_kept(config, facts, source) if source.kept else None
+    frames: list[pd.DataFrame] = []
+    problems: Problems = []
     for dataset in config.grid.datasets:
         read = []
         for method in facts.methods:
-            path = folder / f"{dataset}-{method.key}.csv"
-            if not path.is_file():
-                problems.append((dataset, method.key, f"no file {path.relative_to(root)}"))
+            if kept is not None:
+                frame = kept.get((dataset, method.id, method.variant))
+                absent = f"no rows in the kept {CASES}"
+            else:
+                folder = scores_folder(source.root, config.name, dataset, method.key)
+                lacking = [n for n in (CASES, STEPS) if not (folder / n).is_file()]
+                absent = ", ".join(
+                    f"no file {(folder / n).relative_to(source.root)}" for n in lacking
+                )
+                frame = None if lacking else _read(folder / CASES)
+            if frame is None:
+                problems.append((dataset, method.key, absent))
                 continue
-            frame = _read(path, expected=(config.name, dataset, method.id, method.variant))
-            problems += [(dataset, method.key, p) for p in _grid_problems(frame, config, method)]
+            _refuse_others(frame, (config.name, dataset, method.id, method.variant))
+            found = _grid_problems(frame, config, dataset, method)
+            problems += [(dataset, method.key, words) for words in found]
             read.append(frame)
         if read:
             problems += _unit_problems(pd.concat(read, ignore_index=True))
         frames += read
     if problems:
-        raise RunError(_message(config, problems))
+        raise RunError(_message(config, problems, source))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -95,45 +127,73 @@ def all_labels_rows(frame: pd.DataFrame, facts: Facts) -> NDArray[np.bool_]:
     return np.array([k in whole for k in zip(frame["method"], frame["variant"], strict=True)], bool)
 
 
-def _read(path: Path, *, expected: tuple[str, str, str, str]) -> pd.DataFrame:
-    """One case table, sorted; its identifying columns must be those of its file name."""
+def _read(path: Path, *, older: bool = False) -> pd.DataFrame:
+    """One case table, sorted.
+
+    Args:
+        path: of the table.
+        older: columns may be missing that older runs were not scored by.
+    """
     try:
         frame = pd.read_csv(
             path,
-            dtype=dict.fromkeys((*TEXT, "empty"), str),
+            dtype=dict.fromkeys((*_TEXT, "empty"), str),
             keep_default_na=False,
-            na_values={name: [""] for name in ("dice", "jaccard", "hd95_mm", "asd_mm")},
+            na_values={name: [""] for name in MEASURED},
         )
     except (ValueError, UnicodeDecodeError) as error:
         raise RunError(f"'{path}' is no readable case table: {error}") from None
-    if list(frame.columns) != COLUMNS:
-        raise RunError(f"'{path}' has the columns {list(frame.columns)}; expected {COLUMNS}")
-    identity = ["benchmark", "dataset", "method", "variant"]
-    found = set(frame[identity].itertuples(index=False, name=None))
-    if found - {expected}:
-        raise RunError(f"'{path}' holds rows of {sorted(found - {expected})}; expected {expected}")
+    expected = [c for c in COLUMNS if not older or c in frame.columns or c not in _YOUNG]
+    if list(frame.columns) != expected:
+        raise RunError(f"'{path}' has the columns {list(frame.columns)}; expected {list(COLUMNS)}")
     if not np.isfinite(frame[["dice", "jaccard"]].to_numpy(dtype=float)).all():
         raise RunError(f"'{path}' holds a Dice or Jaccard value that is no number; evaluate again")
+    frame = frame.reindex(columns=list(COLUMNS))
     order = frame.assign(
         checkpoint=frame["checkpoint"].map({c: i for i, c in enumerate(CHECKPOINTS)})
     )
-    columns = ["labels", "fold", "seed", "checkpoint", "case"]
+    columns = [*_NUMBERS, "checkpoint", "case"]
     return frame.loc[order.sort_values(columns, kind="stable").index]
 
 
+def _read_kept(
+    config: BenchmarkConfig, facts: Facts, source: Source
+) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """The committed case table by data set, method and variant.
+
+    Raises:
+        RunError: there is none, or it holds what is not of the grid.
+    """
+    path = report_folder(source.root, config.name) / CASES
+    if not path.is_file():
+        raise RunError(f"no file '{path}'; `report` without --kept makes it from finished runs")
+    frame = _read(path, older=True)
+    parts: dict[Any, pd.DataFrame] = dict(iter(frame.groupby(["dataset", "method", "variant"])))
+    wanted = {(d, m.id, m.variant) for d in config.grid.datasets for m in facts.methods}
+    if set(parts) - wanted:
+        raise RunError(f"'{path}' holds {sorted(set(parts) - wanted)}, not of the grid")
+    return parts
+
+
+def _refuse_others(frame: pd.DataFrame, expected: tuple[str, str, str, str]) -> None:
+    """Refuse a table with rows of another benchmark, data set or method."""
+    found = set(frame[list(IDENTITY[:4])].itertuples(index=False, name=None))
+    if found - {expected}:
+        raise RunError(f"a table of {expected} holds rows of {sorted(found - {expected})}")
+
+
 def _grid_problems(
-    frame: pd.DataFrame, config: BenchmarkConfig, method: MethodFacts
+    frame: pd.DataFrame, config: BenchmarkConfig, dataset: str, method: MethodFacts
 ) -> Iterator[str]:
     """Runs that are missing from a case table, or in it without being of the grid."""
     found = set(frame[RUN[2:]].drop_duplicates().itertuples(index=False, name=None))
     labels_of = frame.groupby("fold")["labels"].max().to_dict()
     wanted = set()
-    for fold in config.grid.folds:
-        dataset = str(frame["dataset"].iloc[0]) if len(frame) else ""
-        counts = config.data[dataset].labels if dataset else ()
+    for fold, seed in config.grid.pairs:
+        counts = config.data[dataset].labels
         if method.all_labels:
             counts = (labels_of.get(fold, -1),)
-        wanted |= {(n, fold, s, c) for n in counts for s in config.grid.seeds for c in CHECKPOINTS}
+        wanted |= {(n, fold, seed, c) for n in counts for c in CHECKPOINTS}
     if not found:
         yield "the file has no rows"
     for run in sorted(found - wanted, key=str):
@@ -142,8 +202,11 @@ def _grid_problems(
         yield f"missing {_run_name(*run)}"
 
 
-def _unit_problems(frame: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Runs of one data set that lack a case or class that other runs of the same fold have."""
+def _unit_problems(frame: pd.DataFrame) -> Problems:
+    """Runs of one data set that lack a case or class that other runs of the same fold have.
+
+    Folds are not compared with each other: those of a cross-validation test other patients.
+    """
     problems = []
     key: Any
     for _, fold in frame.groupby("fold"):
@@ -168,7 +231,7 @@ def _run_name(labels: int, fold: int, seed: int, checkpoint: str) -> str:
     return f"{count}, fold {fold}, seed {seed}, checkpoint {checkpoint}"
 
 
-def _message(config: BenchmarkConfig, problems: list[tuple[str, str, str]]) -> str:
+def _message(config: BenchmarkConfig, problems: Problems, source: Source) -> str:
     """All problems, a few per stage, with the two commands that mend each stage."""
     stages: dict[tuple[str, str], list[str]] = {}
     for dataset, method, problem in problems:
@@ -178,9 +241,5 @@ def _message(config: BenchmarkConfig, problems: list[tuple[str, str, str]]) -> s
         lines += [f"  {dataset} x {method}: {problem}" for problem in found[:_SHOWN]]
         if len(found) > _SHOWN:
             lines.append(f"  {dataset} x {method}: {len(found) - _SHOWN} more")
-        lines += [
-            f"    python -m benchmarks {command} --params FILE {dataset} {method}"
-            for command in ("run", "evaluate")
-        ]
-    lines.append(f"FILE is the parameter file of '{config.name}'; `dvc repro` does both")
+        lines += [f"    {command}" for command in source.remedies(config, dataset, method)]
     return "\n".join(lines)

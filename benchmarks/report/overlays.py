@@ -18,9 +18,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from benchmarks.common.errors import RunError
+from benchmarks.common.workspace import SHOWCASE, local_folder, report_folder, scores_folder
 from benchmarks.config import BenchmarkConfig
-from benchmarks.errors import RunError
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
+from benchmarks.report.load import Source
 from benchmarks.report.style import figure_style, new_figure, save
 
 COLUMNS = 6
@@ -59,7 +61,7 @@ class Showcase:
 
 
 def overlay_figures(
-    config: BenchmarkConfig, facts: Facts, cases: pd.DataFrame, *, root: Path
+    config: BenchmarkConfig, facts: Facts, cases: pd.DataFrame, source: Source
 ) -> list[Path]:
     """Write `overlay-<dataset>.png` for every data set that has showcase files.
 
@@ -69,7 +71,7 @@ def overlay_figures(
         config: the benchmark.
         facts: its methods and data sets.
         cases: rows of the case tables, for the Dice of the shown case.
-        root: the checkout.
+        source: of the showcase files.
 
     Returns:
         The files; a data set without any showcase file has none.
@@ -79,11 +81,11 @@ def overlay_figures(
     """
     written = []
     for dataset in facts.datasets:
-        shown = load_showcases(config, facts, dataset, root=root)
+        shown = load_showcases(config, facts, dataset, source)
         if not shown:
             continue
-        reports = root / "reports" / config.name
-        folder = reports if dataset.synthetic else reports / "local"
+        place = report_folder if dataset.synthetic else local_folder
+        folder = place(source.root, config.name)
         absent = [m.title for m in facts.methods if m not in [s.method for s in shown]]
         with figure_style():
             figure = _draw(dataset, shown, cases=cases, absent=absent)
@@ -92,15 +94,17 @@ def overlay_figures(
 
 
 def load_showcases(
-    config: BenchmarkConfig, facts: Facts, dataset: DatasetFacts, *, root: Path
+    config: BenchmarkConfig, facts: Facts, dataset: DatasetFacts, source: Source
 ) -> list[Showcase]:
     """The showcase files of a data set, in grid order; methods without a file are left out.
 
     Raises:
         RunError: a file is damaged or shows another slice than the others.
     """
-    folder = root / "data" / "showcase" / config.name
-    paths = {m: folder / f"{dataset.id}-{m.key}.npz" for m in facts.methods}
+    paths = {
+        m: scores_folder(source.root, config.name, dataset.id, m.key) / SHOWCASE
+        for m in facts.methods
+    }
     shown = [_read(path, method) for method, path in paths.items() if path.is_file()]
     for other in shown[1:]:
         first = shown[0]
@@ -108,7 +112,7 @@ def load_showcases(
             raise RunError(
                 f"'{paths[other.method]}' shows slice {other.index} of {other.case}, "
                 f"'{paths[first.method]}' slice {first.index} of {first.case}; make both again: "
-                f"python -m benchmarks evaluate --params FILE {dataset.id} {other.method.key}"
+                f"{source.remedies(config, dataset.id, other.method.key)[-1]}"
             )
     return shown
 

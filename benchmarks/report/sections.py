@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from benchmarks.config import BenchmarkConfig
-from benchmarks.report.facts import DatasetFacts, Facts
+from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
 from benchmarks.report.load import all_labels_rows
-from benchmarks.report.stats import DRAWS
+from benchmarks.report.results import Results, titled
+from benchmarks.report.tables import NONE, Rows, number, p_value, plural, points
+from benchmarks.statistics.difference import Difference, phrase
+from benchmarks.statistics.ranks import RankInterval
 
-Rows = tuple[tuple[str, ...], ...]
+# Behind the names of methods that the one with the best mean is not better than.
+MARK = "†"
+DIFFERENCE = "Difference, points [95 %]"
 
 
 @dataclass(frozen=True)
@@ -21,34 +28,27 @@ class Section:
 
     Attributes:
         title: of the section.
-        header: of the scores.
+        header: names of the columns.
         rows: one per method, as long as `header`.
-        difference_header: of the differences.
-        differences: one row per method that is compared with the baseline; may be empty.
-        notes: what a reader must know, one sentence or two each.
+        sample: runs and patients, in a sentence.
     """
 
     title: str
     header: tuple[str, ...]
     rows: Rows
-    difference_header: tuple[str, ...]
-    differences: Rows
-    notes: tuple[str, ...]
+    sample: str
 
+    def only(self, *names: str) -> Section:
+        """The columns whose names begin with these words, in this order."""
+        chosen = [i for name in names for i, h in enumerate(self.header) if h.startswith(name)]
+        header = tuple(self.header[i] for i in chosen)
+        rows = tuple(tuple(row[i] for i in chosen) for row in self.rows)
+        return Section(self.title, header, rows, self.sample)
 
-@dataclass(frozen=True)
-class Results:
-    """Everything the tables and figures are made of.
-
-    Attributes:
-        cases: rows of the case tables, one labelled count per cell.
-        table: from `stats.summarize`.
-        differences: from `stats.paired_differences`.
-    """
-
-    cases: pd.DataFrame
-    table: pd.DataFrame
-    differences: pd.DataFrame
+    @property
+    def words(self) -> tuple[int, ...]:
+        """Columns that hold words."""
+        return tuple(i for i, name in enumerate(self.header) if name in {"Method", "Outcome"})
 
 
 def sections(config: BenchmarkConfig, facts: Facts, results: Results) -> list[Section]:
@@ -57,7 +57,7 @@ def sections(config: BenchmarkConfig, facts: Facts, results: Results) -> list[Se
     A method with all labels is shown in every section of its data set, with its own count.
     """
     return [
-        _section(config, facts, results, dataset=dataset, labels=labels)
+        _section(config, facts, results, dataset, labels)
         for dataset in facts.datasets
         for labels in config.data[dataset.id].labels
     ]
@@ -69,139 +69,81 @@ def select(frame: pd.DataFrame, facts: Facts, *, dataset: str, labels: int) -> p
     return frame[(frame["dataset"] == dataset) & inside]
 
 
+def cell_title(dataset: DatasetFacts, labels: int) -> str:
+    """Such as "ACDC, 7 labelled patients"."""
+    return f"{dataset.title}, {plural(labels, 'labelled patient')}"
+
+
 def _section(
-    config: BenchmarkConfig, facts: Facts, results: Results, *, dataset: DatasetFacts, labels: int
+    config: BenchmarkConfig, facts: Facts, results: Results, dataset: DatasetFacts, labels: int
 ) -> Section:
     table = select(results.table, facts, dataset=dataset.id, labels=labels)
-    cases = select(results.cases, facts, dataset=dataset.id, labels=labels)
-    differences = results.differences
-    differences = differences[
-        (differences["dataset"] == dataset.id)
-        & (differences["labels"] == labels)
-        & (differences["checkpoint"] == "last")
-    ]
-    unit = dataset.unit
-    return Section(
-        title=f"{dataset.title}, {labels} labelled patient{'s' if labels != 1 else ''}",
-        header=(
-            "Method",
-            "Dice, % [95 % CI]",
-            "Jaccard, %",
-            f"HD95, {unit}",
-            f"ASD, {unit}",
-            "Dice of best checkpoint, %",
-        ),
-        rows=_score_rows(facts, table),
-        difference_header=(
-            "Method",
-            "Dice difference, points [95 % CI]",
-            "p",
-            "p (Holm)",
-            "Outcome",
-        ),
-        differences=_difference_rows(facts, differences),
-        notes=_notes(config, facts, dataset, table, cases[cases["checkpoint"] == "last"]),
-    )
-
-
-def _score_rows(facts: Facts, table: pd.DataFrame) -> Rows:
+    last = table[table["checkpoint"] == "last"].set_index("key", drop=False)
+    cell = (dataset.id, labels, "last")
+    ranks = {r.method: r for r in results.ranks if (r.dataset, r.labels, r.checkpoint) == cell}
+    differences = {
+        d.better: d for d in results.baseline if (d.dataset, d.labels, d.checkpoint) == cell
+    }
+    unit, baseline = dataset.unit, facts.baseline
     rows = []
     for method in facts.methods:
-        own = table[(table["method"] == method.id) & (table["variant"] == method.variant)]
-        last = own[own["checkpoint"] == "last"].iloc[0]
-        best = own[own["checkpoint"] == "best"].iloc[0]
-        title = f"{method.title} ({last['labels']} labelled)" if method.all_labels else method.title
-        rows.append(
-            (
-                title,
-                _interval(last["dice"], last["dice_low"], last["dice_high"]),
-                _number(100 * last["jaccard"]),
-                _number(last["hd95_mm"]),
-                _number(last["asd_mm"]),
-                _number(100 * best["dice"]),
-            )
-        )
-    return tuple(rows)
+        record = last.loc[method.key].to_dict()
+        rank, difference = ranks.get(method.key), differences.get(method.key)
+        cells = {
+            "Method": _name(method, record, rank),
+            "Dice, % [95 %]": points(record["dice"], record["dice_low"], record["dice_high"]),
+            **(_compared(method, difference, facts) if baseline else {}),
+            "Rank [95 %]": _rank(rank),
+            "NSD, %": number(100 * record["nsd"]),
+            f"HD95, {unit} [quartiles]": _quartiles(record),
+            f"ASSD, {unit}": number(record["assd_mm"]),
+            "Failures": f"{record['failed']} / {record['values']}",
+        }
+        if baseline:  # words last
+            cells["Outcome"] = cells.pop("Outcome")
+        rows.append(cells)
+    header = tuple(rows[0])
+    text = tuple(tuple(row.values()) for row in rows)
+    return Section(cell_title(dataset, labels), header, text, _sample(config, facts, last))
 
 
-def _difference_rows(facts: Facts, differences: pd.DataFrame) -> Rows:
-    titles = {(m.id, m.variant): m.title for m in facts.methods}
-    return tuple(
-        (
-            titles[row["method"], row["variant"]],
-            _interval(row["difference"], row["difference_low"], row["difference_high"], sign="+"),
-            _p_value(row["p"]),
-            _p_value(row["p_holm"]),
-            row["outcome"],
-        )
-        for row in differences.to_dict("records")
-    )
+def _name(method: MethodFacts, record: Mapping[Hashable, Any], rank: RankInterval | None) -> str:
+    title = f"{method.title} ({record['labels']} labelled)" if method.all_labels else method.title
+    return f"{title} {MARK}" if rank is not None and not rank.separable else title
 
 
-def _notes(
-    config: BenchmarkConfig,
-    facts: Facts,
-    dataset: DatasetFacts,
-    table: pd.DataFrame,
-    cases: pd.DataFrame,
-) -> tuple[str, ...]:
-    patients = " or ".join(str(n) for n in sorted(set(table["patients"])))
-    seeds = ", ".join(str(s) for s in config.grid.seeds)
-    synthetic = "Synthetic phantom: generated images, which say nothing about patients."
-    notes = [
-        synthetic if dataset.synthetic else "",
-        "Selection rule: the last checkpoint of every run; the rightmost column is the checkpoint "
-        "with the best validation score instead.",
-        f"Unit: test patient (n = {patients}). Seeds ({seeds}), folds "
-        f"({', '.join(str(f) for f in config.grid.folds)}), cases and classes are averaged within "
-        f"a patient first. Intervals: 95 % percentile bootstrap over patients, {DRAWS:,} draws; "
-        "they do not cover the variation between training runs.",
-        _empty_note(facts, cases),
-        _difference_note(facts),
-        *(m.footnote for m in facts.methods),
-    ]
-    return tuple(dict.fromkeys(note for note in notes if note))
-
-
-def _empty_note(facts: Facts, cases: pd.DataFrame) -> str:
-    counts = cases.groupby(["method", "variant", "empty"]).size()
-    one = {
-        m.title: sum(int(counts.get((m.id, m.variant, e), 0)) for e in ("reference", "prediction"))
-        for m in facts.methods
+def _compared(method: MethodFacts, d: Difference | None, facts: Facts) -> dict[str, str]:
+    names = (DIFFERENCE, "p (Holm)", "p (false claim)", "Outcome")
+    if d is None:
+        word = "baseline" if method.baseline else "reference"
+        return dict(zip(names, ("", "", "", word), strict=True))
+    return {
+        DIFFERENCE: points(d.mean, d.low, d.high, sign="+"),
+        "p (Holm)": p_value(d.p_holm),
+        "p (false claim)": p_value(d.p_false),
+        "Outcome": phrase(titled([d], facts.titles)[0]),
     }
-    named = ", ".join(f"{title} {count}" for title, count in one.items() if count)
-    both = int((cases["empty"] == "both").sum())
+
+
+def _rank(rank: RankInterval | None) -> str:
+    return "" if rank is None else f"{rank.rank:g} [{rank.low}, {rank.high}]"
+
+
+def _quartiles(record: Mapping[Hashable, Any]) -> str:
+    median, low, high = (record[f"hd95_{name}"] for name in ("mm", "low", "high"))
+    return NONE if math.isnan(median) else f"{median:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _sample(config: BenchmarkConfig, facts: Facts, last: pd.DataFrame) -> str:
+    """Runs and patients of a section in words."""
+    compared = last[[not m.all_labels for m in facts.methods]]
+    own = compared if len(compared) else last
+    runs, patients = (sorted(set(own[name])) for name in ("runs", "patients"))
+    grid = config.grid
+    folds, seeds = (", ".join(map(str, v)) for v in (grid.folds, grid.seeds))
+    pairs = "one seed per fold" if grid.bound else "each with each"
+    how = "" if len(grid.pairs) == 1 or min(len(grid.folds), len(grid.seeds)) == 1 else f", {pairs}"
     return (
-        "Empty masks: both empty is Dice 1 and leaves the distances out; exactly one empty is Dice "
-        "0, with the image diagonal as both distances. "
-        f"Of {len(cases)} values (runs x cases x classes), {both} had both empty and "
-        f"{sum(one.values())} exactly one{f' ({named})' if named else ''}."
+        f"{' or '.join(map(str, patients))} test patients; {' or '.join(map(str, runs))}"
+        f" run{'s' * (runs != [1])} per method (folds {folds}; seeds {seeds}{how})."
     )
-
-
-def _difference_note(facts: Facts) -> str:
-    if facts.baseline is None:
-        return "No differences: `grid.baseline` names no method."
-    return (
-        f"Differences: method minus {facts.baseline.title}, paired by patient, last checkpoint; "
-        "Wilcoxon signed-rank test, Holm-corrected over the methods listed. Superior or inferior: "
-        "corrected p < 0.05 and an interval that excludes 0; anything else is inconclusive, which "
-        "is not evidence of equality. Methods with all labels are references and not tested."
-    )
-
-
-def _interval(value: float, low: float, high: float, *, sign: str = "") -> str:
-    """Fractions as percent, one decimal, with their interval."""
-    return " ".join(
-        (f"{100 * value:{sign}.1f}", f"[{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]")
-    )
-
-
-def _number(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.1f}"
-
-
-def _p_value(value: float) -> str:
-    if math.isnan(value):
-        return "n/a"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -5,28 +5,55 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from benchmarks.files import write_bytes
-from benchmarks.report.facts import Facts
+from benchmarks.common.files import write_bytes
+from benchmarks.report.facts import Facts, MethodFacts
 
 DPI = 200
-# Okabe and Ito's palette, safe for the common colour deficiencies, without black and yellow.
-_HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+WIDTH = 7.2  # inches, two columns of a journal page
+# Okabe and Ito's palette, safe for the common colour deficiencies, without black and yellow; two of
+# Paul Tol's muted colours.
+_HUES = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#999933",
+)  # fmt: skip
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_BASELINE_LOOK = ("#7A7A7A", "X")
-_REFERENCE_LOOK = ("#222222", "h")
+# Of the digests that looks are made of: no two methods of the suite look alike, nor do two rows of
+# its ablation, and those most often seen together differ in colour.
+_SALT = "19039:"
+_VARIANTS = ("*", "<", ">", "p", "8", "d")
+_DASHES = ("-", "--", ":", "-.")
+_LABELED_ONLY, _ALL_LABELS = "#7A7A7A", "#222222"
+# Share of white in the lightest of several swept values.
+_LIGHTEST = 0.65
 _METADATA: dict[str, dict[str, str | None]] = {
-    ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
     ".png": {"Software": None},
 }
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn.
+
+    Attributes:
+        color: hexadecimal.
+        marker: of points.
+        dash: of lines.
+    """
+
+    color: str
+    marker: str
+    dash: str
 
 
 @contextmanager
@@ -36,8 +63,6 @@ def figure_style() -> Iterator[None]:
         **sns.axes_style("whitegrid"),
         **sns.plotting_context("paper", font_scale=0.85),
         "font.family": "DejaVu Sans",
-        "svg.hashsalt": "egcl-bench",
-        "svg.fonttype": "path",
         "pdf.fonttype": 42,
         "axes.titlelocation": "left",
         "grid.color": "#DDDDDD",
@@ -60,7 +85,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure atomically, without dates, in the format of the suffix (.svg, .pdf, .png)."""
+    """Write a figure atomically, without dates, in the format of the suffix (.pdf, .png)."""
     stream = io.BytesIO()
     suffix = path.suffix
     figure.savefig(stream, format=suffix[1:], dpi=DPI, metadata=_METADATA[suffix])
@@ -68,21 +93,36 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def method_looks(facts: Facts) -> dict[tuple[str, str], tuple[str, str]]:
-    """Colour and marker of each (method, variant), the same in all figures of a benchmark.
+def save_both(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as PDF and as PNG."""
+    return [save(figure, stem.with_name(f"{stem.name}{suffix}")) for suffix in (".pdf", ".png")]
 
-    The references are grey and black; the others take hues in grid order, and the marker changes
-    with the hue and shifts when the hues repeat, so that no two of 36 look alike.
+
+def method_looks(facts: Facts) -> dict[str, Look]:
+    """Look of each method by key.
+
+    Colour and marker come from the method's id alone, so that a method looks the same in every
+    figure of every benchmark, whatever other methods there are: training on labels alone is grey,
+    methods with all labels are black. Where all rows are variants of one method, the row's name
+    counts in place of the id. Swept values are shades.
     """
-    looks, index = {}, 0
-    for method in facts.methods:
-        key = (method.id, method.variant)
-        if method.baseline:
-            looks[key] = _BASELINE_LOOK
-        elif method.all_labels:
-            looks[key] = _REFERENCE_LOOK
-        else:
-            lap, hue = divmod(index, len(_HUES))
-            looks[key] = (_HUES[hue], _MARKERS[(hue + lap) % len(_MARKERS)])
-            index += 1
-    return looks
+    alone = len({m.id for m in facts.methods}) == 1
+    return {m.key: _look(m, alone=alone) for m in facts.methods}
+
+
+def _look(method: MethodFacts, *, alone: bool) -> Look:
+    digest, hue = divmod(_digest(method.row if alone else method.id), len(_HUES))
+    color, shape = _HUES[hue], digest % len(_MARKERS)
+    marker = _MARKERS[shape]
+    if not alone:
+        color = _ALL_LABELS if method.all_labels else color
+        color = _LABELED_ONLY if method.id == "supervised" else color
+        marker = _VARIANTS[_digest(method.row) % len(_VARIANTS)] if method.row else marker
+    if method.shade:
+        red, green, blue = (c + _LIGHTEST * method.shade * (1 - c) for c in to_rgb(color))
+        color = to_hex((red, green, blue))
+    return Look(color, marker, _DASHES[shape % len(_DASHES)])
+
+
+def _digest(name: str) -> int:
+    return crc32(f"{_SALT}{name}".encode())

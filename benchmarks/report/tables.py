@@ -1,62 +1,27 @@
-"""Tables as Markdown, LaTeX and JSON."""
+"""Tables as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
-from benchmarks.report.sections import Rows, Section
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    **{char: f"\\{char}" for char in "&%$#_{}"},
-}
-
-
-def markdown(benchmark: str, sections: list[Section]) -> str:
-    """The page `table.md`.
-
-    Args:
-        benchmark: name, for the title.
-        sections: in the order of the page.
-    """
-    parts = [f"# Results of benchmark `{benchmark}`"]
-    for section in sections:
-        parts += [f"## {section.title}", pipe_table(section.header, section.rows)]
-        if section.differences:
-            parts.append(pipe_table(section.difference_header, section.differences))
-        parts.append("\n".join(f"- {note}" for note in section.notes))
-    return "\n\n".join(parts) + "\n"
-
-
-def latex(benchmark: str, sections: list[Section]) -> str:
-    """The file `table.tex`: one `table` environment per section; needs booktabs.
-
-    Args:
-        benchmark: name, for captions and labels.
-        sections: in the order of the file.
-    """
-    return "\n".join(
-        _float(benchmark, number, section) for number, section in enumerate(sections, start=1)
-    )
+Rows = tuple[tuple[str, ...], ...]
+NONE = "n/a"
 
 
 def metrics(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     """Dice of the last checkpoint as DVC shows it: data set, method, labelled count.
 
     Args:
-        table: from `stats.summarize`.
+        table: of `Results`.
 
     Returns:
         Nested mapping of Dice in [0, 1], rounded to 6 decimals.
     """
     tree: dict[str, dict[str, dict[str, float]]] = {}
     for row in table[table["checkpoint"] == "last"].to_dict("records"):
-        method = f"{row['method']}-{row['variant']}" if row["variant"] else row["method"]
-        cell = tree.setdefault(row["dataset"], {}).setdefault(method, {})
+        cell = tree.setdefault(row["dataset"], {}).setdefault(row["key"], {})
         cell[str(row["labels"])] = round(row["dice"], 6)
     return tree
 
@@ -73,39 +38,39 @@ def csv(frame: pd.DataFrame, *, decimals: int | None = None) -> str:
     return text
 
 
-def pipe_table(header: tuple[str, ...], rows: Rows) -> str:
-    """A Markdown table, the first column left, the others right."""
-    rule = ("---", *("---:" for _ in header[1:]))
+def pipe_table(header: tuple[str, ...], rows: Rows, *, words: tuple[int, ...] = (0,)) -> str:
+    """A Markdown table.
+
+    Args:
+        header: of the columns.
+        rows: cells.
+        words: columns that are aligned left; the others are numbers and aligned right.
+    """
+    rule = tuple("---" if i in words else "---:" for i in range(len(header)))
     cells = ([c.replace("|", r"\|") for c in row] for row in (header, rule, *rows))
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
-def _float(benchmark: str, number: int, section: Section) -> str:
-    caption = _escape(f"Benchmark {benchmark}: {section.title}")
-    lines = [
-        r"\begin{table}[htbp]",
-        r"\centering",
-        rf"\caption{{{caption}}}",
-        rf"\label{{tab:{benchmark.replace('_', '-')}-{number}}}",
-        r"\small",
-        _tabular(section.header, section.rows),
-    ]
-    if section.differences:
-        lines += [r"\medskip", "", _tabular(section.difference_header, section.differences)]
-    lines += [r"\medskip", "", r"\begin{minipage}{\linewidth}\footnotesize"]
-    lines += [rf"{_escape(note)}\par" for note in section.notes]
-    return "\n".join([*lines, r"\end{minipage}", r"\end{table}", ""])
+def number(value: float, *, decimals: int = 1) -> str:
+    """A number, or "n/a" where there is none."""
+    return NONE if math.isnan(value) else f"{value:.{decimals}f}"
 
 
-def _tabular(header: tuple[str, ...], rows: Rows) -> str:
-    frame = pd.DataFrame(
-        [[_escape(cell) for cell in row] for row in rows], columns=[_escape(c) for c in header]
-    )
-    columns = "l" + "r" * (len(header) - 1)
-    text: str = frame.style.hide(axis="index").to_latex(hrules=True, column_format=columns)
-    return text.rstrip("\n")
+def points(value: float, low: float, high: float, *, sign: str = "") -> str:
+    """Fractions as percent, one decimal, with their interval where there is one."""
+    text = NONE if math.isnan(value) else f"{100 * value:{sign}.1f}"
+    if math.isnan(low) or math.isnan(high):
+        return text
+    return f"{text} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
 
 
-def _escape(text: str) -> str:
-    """Text with LaTeX's special characters made printable."""
-    return "".join(_LATEX.get(char, char) for char in text)
+def p_value(value: float) -> str:
+    """A probability with three decimals."""
+    if math.isnan(value):
+        return NONE
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def plural(count: int, word: str) -> str:
+    """A count with its word, such as "3 runs"."""
+    return f"{count} {word}{'s' * (count != 1)}"

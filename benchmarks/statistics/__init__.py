@@ -1,1 +1,5 @@
-"""Paired comparison of methods on any `cases.csv`; the patient is the unit, runs come second."""
+"""Comparison of methods on any case table: one rule over training runs and patients.
+
+`pairs` reads a table into arrays, `inference` holds the rule in numbers, `rule` applies it to
+declared comparisons; ranks, summaries, the verdict, power and the simulation all call these.
+"""

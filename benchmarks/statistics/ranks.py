@@ -1,54 +1,98 @@
-"""Average ranks of several methods, with Nemenyi's critical differences (Demsar 2006)."""
+"""Ranks of several methods with the intervals that the decision rule leaves for them.
+
+A simultaneous rank interval follows from the pairwise tests: a method stands behind those that are
+better and before those that are worse (Mogstad et al. 2024, Review of Economic Studies 91). With
+Holm's correction over all pairs of a cell the intervals hold together with 95 %.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
+import numpy as np
 import pandas as pd
-from scikit_posthocs import posthoc_nemenyi_friedman
-from scipy.stats import friedmanchisquare
 
-from benchmarks.statistics.pairs import CELL, Key
+from benchmarks.config import ContrastConfig
+from benchmarks.statistics.difference import less_is_better
+from benchmarks.statistics.pairs import Cell, cells, select, take
+from benchmarks.statistics.rule import NO_TERMS, judge
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """Ranks of the methods that all have a score for every patient; 1 is best.
+class RankInterval:
+    """Place of a method among those of its data set, labelled count and checkpoint.
 
     Attributes:
-        key: data set, labelled count, checkpoint.
-        patients: that all methods share.
-        mean: average rank by method key, best first.
-        p: of Friedman's test that all are alike; NaN for fewer than 3 methods.
-        pairwise: Nemenyi p of every pair of methods.
-        left_out: patients without a score of every method.
+        dataset: id.
+        labels: labelled patients.
+        checkpoint: last or best.
+        method: key.
+        rank: place by the mean score, 1 is best; equal means share their mean place.
+        low: 1 + number of methods that are better.
+        high: number of methods - number that are worse.
+        separable: whether the method with the best mean is better than this one; False is "not
+            separable from the best".
     """
 
-    key: Key
-    patients: int
-    mean: pd.Series[float]
-    p: float
-    pairwise: pd.DataFrame
-    left_out: tuple[str, ...]
+    dataset: str
+    labels: int
+    checkpoint: str
+    method: str
+    rank: float
+    low: int
+    high: int
+    separable: bool
 
 
-def rank_methods(scores: pd.DataFrame, key: Key) -> Ranks | None:
-    """Ranks over the patients of one data set, labelled count and checkpoint; ties share ranks.
+def rank_intervals(
+    cases: pd.DataFrame,
+    *,
+    metric: str = "dice",
+    unconverged: Collection[str] = (),
+    inert: Mapping[str, str] = NO_TERMS,
+) -> list[RankInterval]:
+    """Ranks in every cell with two methods or more, best mean first.
 
-    Args:
-        scores: from `patient_runs`.
-        key: data set, labelled count, checkpoint.
-
-    Returns:
-        None for fewer than 3 methods or 2 patients, where there is nothing to rank.
+    Methods that predict nothing have no rank. Means are over the runs and patients that all ranked
+    methods share; a cell without any is left out. Arguments and errors as in `rule.compare`.
     """
-    chosen = (scores[CELL] == list(key)).all(axis=1)
-    wide = scores[chosen].pivot_table(index="patient", columns="key", values="score", sort=False)
-    whole = wide.dropna()
-    if whole.shape[1] < 3 or len(whole) < 2:
+    found = []
+    for cell in cells(cases, metric=metric):
+        methods = [name for name in cell.methods if name not in cell.barren]
+        means = _means(cell, methods)
+        if len(methods) < 2 or means is None:
+            continue
+        places = (-means if not less_is_better(metric) else means).rank()
+        pairs = [
+            ContrastConfig(name=f"{a} - {b}", better=a, than=b) for a, b in combinations(methods, 2)
+        ]
+        words = judge(
+            cell, pairs, metric=metric, unconverged=unconverged, inert=inert, describe=False
+        )
+        wins = {(d.better, d.than) for d in words if d.outcome == "better"}
+        wins |= {(d.than, d.better) for d in words if d.outcome == "worse"}
+        order = [str(name) for name in places.sort_values(kind="stable").index]
+        found += [
+            RankInterval(
+                *cell.key,
+                name,
+                float(places[name]),
+                1 + sum(loser == name for _, loser in wins),
+                len(methods) - sum(winner == name for winner, _ in wins),
+                (order[0], name) in wins,
+            )
+            for name in order
+        ]
+    return found
+
+
+def _means(cell: Cell, methods: list[str]) -> pd.Series[float] | None:
+    """Mean score of each method over what all share; folds of a cross-validation weigh equally."""
+    selection = select(cell, methods)
+    if selection.design == "none":
         return None
-    mean = whole.rank(axis=1, ascending=False).mean().sort_values()
-    alike = bool(whole.eq(whole.iloc[:, 0], axis=0).all(axis=None))
-    p = 1.0 if alike else float(friedmanchisquare(*whole.to_numpy().T).pvalue)
-    pairwise = posthoc_nemenyi_friedman(whole)
-    return Ranks(key, len(whole), mean, p, pairwise, tuple(wide.index.difference(whole.index)))
+    blocks = take(cell, selection, methods)
+    means = np.mean([block.mean((1, 2)) for block in blocks], axis=0).round(12)
+    return pd.Series(means, index=methods)

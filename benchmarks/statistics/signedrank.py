@@ -1,5 +1,8 @@
 """Wilcoxon's signed-rank test and the Hodges-Lehmann estimate, exact for any number of patients.
 
+They describe how the patients of these very runs differ and decide nothing: they do not know the
+variation between training runs, and take it for an effect of the method.
+
 Zeros are left out of the test (Wilcoxon 1945); ties share their mean rank, and the null
 distribution is that of the ranks at hand, so p is exact with ties too (Hollander, Wolfe and Chicken
 2014, Nonparametric Statistical Methods, 3.1).
@@ -49,12 +52,11 @@ def null_distribution(doubled: NDArray[np.int64]) -> Values:
     return counts
 
 
-def signed_rank_p(differences: Values, *, alternative: str = "two-sided") -> float:
-    """Exact p of the signed-rank test that the differences are symmetric about 0.
+def signed_rank_p(differences: Values) -> float:
+    """Exact two-sided p of the signed-rank test that the differences are symmetric about 0.
 
     Args:
         differences: (n,) finite, one per patient.
-        alternative: "two-sided", "greater" (they lie above 0) or "less".
 
     Returns:
         p in (0, 1]; 1 where all differences are 0; NaN for fewer than 2 patients.
@@ -67,10 +69,8 @@ def signed_rank_p(differences: Values, *, alternative: str = "two-sided") -> flo
     doubled = np.rint(2 * rankdata(np.abs(d))).astype(np.int64)
     distribution = null_distribution(doubled)
     seen = int(doubled[d > 0].sum())
-    greater = float(distribution[seen:].sum())
-    less = float(distribution[: seen + 1].sum())
-    p = {"greater": greater, "less": less, "two-sided": 2 * min(greater, less)}[alternative]
-    return min(p, 1.0)
+    tail = min(distribution[seen:].sum(), distribution[: seen + 1].sum())
+    return min(2 * float(tail), 1.0)
 
 
 def hodges_lehmann(differences: Values, *, level: float = 0.95) -> Shift:
@@ -88,18 +88,3 @@ def hodges_lehmann(differences: Values, *, level: float = 0.95) -> Shift:
     k = int(np.searchsorted(tail, (1 - level) / 2, side="right"))
     low, high = (walsh[k - 1], walsh[-k]) if k else (-np.inf, np.inf)
     return Shift(float(np.median(walsh)), float(low), float(high))
-
-
-def equivalence_p(differences: Values, *, margin: float) -> float:
-    """P of two one-sided signed-rank tests (Schuirmann 1987): the shift lies inside +-margin.
-
-    Args:
-        differences: (n,) finite.
-        margin: above 0, in their unit.
-
-    Returns:
-        The larger of the two one-sided p; NaN for fewer than 2 patients.
-    """
-    above = signed_rank_p(differences + margin, alternative="greater")
-    below = signed_rank_p(differences - margin, alternative="less")
-    return max(above, below)

@@ -1,155 +1,180 @@
-"""Does the procedure keep its promises? Simulated benchmarks with known effects.
+"""Does the rule keep its promises? Its error rates on the benchmarks of `scenarios`.
 
-python -m benchmarks.statistics.simulate [--benchmarks 1000]
-
-A score is patient + method x patient + run + noise, with spreads as seen between networks of one
-method on ACDC at CPU size. Under no effect, any word other than "inconclusive" or "equivalent" in
-the whole family of contrasts is a false positive; under an effect, intervals must cover it.
+Every method but the first is compared with the first, by the very functions behind `rule.compare`;
+the rates of its words and of its tests are counted.
 """
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from benchmarks.config import ContrastConfig
-from benchmarks.files import write_text
-from benchmarks.statistics.contrasts import compare
-
-_METHODS = ("a0", "a3b", "a5", "a6", "a7")
-_PAIRS = (("a5", "a3b"), ("a6", "a5"), ("a6", "a7"), ("a6", "a0"))
-CONTRASTS = tuple(ContrastConfig(name=f"{a} - {b}", better=a, than=b) for a, b in _PAIRS)
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """Spreads in Dice and size of a simulated benchmark.
-
-    Attributes:
-        name: of the scenario.
-        effect: of a5 and a6 over the others.
-        patients: tested.
-        seeds: runs per method.
-        patient: standard deviation between patients, common to all methods.
-        response: between patients in how they respond to a method.
-        run: between runs of a method, common to all patients of the run.
-        noise: of a patient in a run.
-        wild: how much more than the others the runs of a7 vary.
-    """
-
-    name: str
-    effect: float = 0.0
-    patients: int = 20
-    seeds: int = 3
-    patient: float = 0.10
-    response: float = 0.01
-    run: float = 0.005
-    noise: float = 0.03
-    wild: float = 1.0
-
-
-SCENARIOS = (
-    Scenario("no effect"),
-    Scenario("no effect, unstable runs", run=0.02),
-    Scenario("no effect, 5 seeds, unstable runs", seeds=5, run=0.02),
-    Scenario("no effect, one method unstable", wild=4.0),
-    Scenario("effect of 3 points", effect=0.03),
-    Scenario("effect of 3 points, unstable runs", effect=0.03, run=0.02),
+from benchmarks.common.files import write_text
+from benchmarks.statistics.inference import (
+    ALPHA,
+    MARGIN,
+    Decision,
+    Estimate,
+    between_folds,
+    crossed,
+    decide,
+    pooled,
+    squares,
 )
+from benchmarks.statistics.pairs import Values
+from benchmarks.statistics.scenarios import Scenario, draw, effects, scenarios
+
+_CHUNK = 100
+
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What came out of one scenario.
+    """What came out of one scenario; shares in [0, 1], NaN where nothing can be counted.
 
     Attributes:
         scenario: name.
+        labels: labelled patients.
+        design: crossed or cross-validation.
+        runs: as the rule counts them.
+        seeds: in every run.
+        patients: in all.
+        methods: with the baseline.
+        effect: of every second method.
         benchmarks: simulated.
-        false_positive: share of benchmarks with at least one wrong word.
-        found: share of contrasts with an effect that are called superior; NaN without effect.
-        coverage: share of intervals over runs and patients that cover the truth.
-        coverage_patients: share of Hodges-Lehmann intervals that do.
+        test_false: share of comparisons without an effect whose uncorrected p is below 0.05.
+        word_false: share of comparisons without an effect that are called better or worse.
+        family_test: share of benchmarks with a corrected p below 0.05 without an effect, or
+            against it; counted for pilots too.
+        family_word: the same of words; 0 for pilots, which are given none.
+        power_test: share of effects with an uncorrected p below 0.05 in their direction.
+        power_word: share of effects that are called better.
+        equivalent: share of comparisons without an effect that are called equivalent.
+        equivalent_false: share of effects of the margin or more that are called equivalent.
+        coverage: share of 95 % intervals that hold the truth.
+        detectable: mean of the printed detectable difference.
     """
 
     scenario: str
+    labels: int
+    design: str
+    runs: int
+    seeds: int
+    patients: int
+    methods: int
+    effect: float
     benchmarks: int
-    false_positive: float
-    found: float
+    test_false: float
+    word_false: float
+    family_test: float
+    family_word: float
+    power_test: float
+    power_word: float
+    equivalent: float
+    equivalent_false: float
     coverage: float
-    coverage_patients: float
+    detectable: float
 
 
-def draw_cases(scenario: Scenario, generator: np.random.Generator) -> pd.DataFrame:
-    """One simulated case table."""
-    s, g = scenario, generator
-    m, r, n = len(_METHODS), s.seeds, s.patients
-    effect = np.array([s.effect if name in {"a5", "a6"} else 0.0 for name in _METHODS])
-    run = s.run * np.where(np.array(_METHODS) == "a7", s.wild, 1.0)
-    score = (
-        0.7
-        + effect[:, None, None]
-        + s.patient * g.standard_normal((1, 1, n))
-        + s.response * g.standard_normal((m, 1, n))
-        + run[:, None, None] * g.standard_normal((m, r, 1))
-        + s.noise * g.standard_normal((m, r, n))
-    )
-    names, seeds, patients = np.meshgrid(_METHODS, np.arange(r), np.arange(n), indexing="ij")
-    columns = {"method": names, "seed": seeds, "patient": patients, "dice": score}
-    frame = pd.DataFrame({key: value.ravel() for key, value in columns.items()})
-    return frame.assign(dataset="simulated", variant="", labels=7, fold=0, checkpoint="last")
+def judged(s: Scenario, scores: Values) -> tuple[Estimate, Decision]:
+    """The rule on simulated scores; arrays are (benchmarks, methods - 1)."""
+    runs = scores.mean(3)  # seeds
+    d = runs[:, 1:] - runs[:, :1]
+    if s.design == "cross-validation":
+        e = between_folds(d.mean(-1), d.reshape(*d.shape[:2], -1))
+    elif s.methods > 2:
+        common = pooled(runs.mean(-1), s.patients)
+        e = crossed(squares(d), replace(common, square=common.square[:, None]))
+    else:
+        e = crossed(squares(d))
+    return e, decide(e, runs=s.runs)
 
 
-def rates(scenario: Scenario, *, benchmarks: int, seed: int = 0) -> Rates:
-    """Error and coverage rates of one scenario.
+def rates(s: Scenario, *, benchmarks: int, seed: int = 0) -> Rates:
+    """Error rates, power and coverage of one scenario.
 
     Args:
-        scenario: what is drawn.
+        s: what is drawn.
         benchmarks: number of simulated benchmarks.
         seed: of the draws.
     """
-    generator = np.random.default_rng(seed)
-    wrong, found, covered, covered_patients = [], [], [], []
-    truth = {name: scenario.effect * (name in {"a5", "a6"}) for name in _METHODS}
-    for _ in range(benchmarks):
-        results = compare(draw_cases(scenario, generator), CONTRASTS)
-        bad = False
-        for r in results:
-            true = truth[r.better] - truth[r.than]
-            if true > 0:
-                found.append(r.outcome == "superior")
-                bad |= r.outcome == "inferior"
-            else:
-                bad |= r.outcome in {"superior", "inferior"}
-            covered.append(r.low <= true <= r.high)
-            covered_patients.append(r.shift_low <= true <= r.shift_high)
-        wrong.append(bad)
+    g = np.random.default_rng(seed)
+    sizes = [_CHUNK] * (benchmarks // _CHUNK) + [benchmarks % _CHUNK] * (benchmarks % _CHUNK > 0)
+    parts = [_counted(s, draw(s, size, g)) for size in sizes]
+    counted = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    truth = effects(s)[1:]
+    null, real = truth == 0, truth > 0
+
+    def share(name: str, chosen: NDArray[np.bool_]) -> float:
+        return float(counted[name][:, chosen].mean()) if chosen.any() else float("nan")
+
     return Rates(
-        scenario.name,
-        benchmarks,
-        float(np.mean(wrong)),
-        float(np.mean(found)) if found else float("nan"),
-        float(np.mean(covered)),
-        float(np.mean(covered_patients)),
+        scenario=s.name,
+        labels=s.labels,
+        design=s.design,
+        runs=s.runs,
+        seeds=s.seeds,
+        patients=s.patients,
+        methods=s.methods,
+        effect=s.effect,
+        benchmarks=benchmarks,
+        test_false=share("p", null),
+        word_false=share("word", null),
+        family_test=float(counted["wrong_p"].any(1).mean()),
+        family_word=float(counted["wrong_word"].any(1).mean()),
+        power_test=share("right_p", real),
+        power_word=share("right_word", real),
+        equivalent=share("equivalent", null),
+        equivalent_false=share("equivalent", truth >= MARGIN),
+        coverage=share("covered", np.full(len(truth), True)),
+        detectable=share("detectable", np.full(len(truth), True)),
     )
 
 
-def main() -> None:
-    """Simulate all scenarios and write `reports/statistics/calibration.csv`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--benchmarks", type=int, default=1000)
-    count = parser.parse_args().benchmarks
-    target = Path(__file__).parents[2] / "reports" / "statistics" / "calibration.csv"
-    rows = []
-    for scenario in SCENARIOS:
-        rows.append(rates(scenario, benchmarks=count))
-        print(rows[-1])  # noqa: T201
-    write_text(target, pd.DataFrame(rows).to_csv(index=False, float_format="%.4f"))
-    print(target)  # noqa: T201
+def _counted(s: Scenario, scores: Values) -> dict[str, NDArray[np.generic]]:
+    """(benchmarks, comparisons) what the rule said and whether it was right."""
+    truth = effects(s)[1:]
+    e, d = judged(s, scores)
+    right, better, worse = e.mean > 0, d.outcome == "better", d.outcome == "worse"
+    wrong_way = (truth == 0) | ~right
+    return {
+        "p": d.p < ALPHA,
+        "word": better | worse,
+        "wrong_p": (d.p_holm < ALPHA) & wrong_way,
+        "wrong_word": (better | worse) & wrong_way,
+        "right_p": (d.p < ALPHA) & right,
+        "right_word": better,
+        "equivalent": d.outcome == "equivalent",
+        "covered": (d.low <= truth) & (truth <= d.high),
+        "detectable": d.detectable,
+    }
 
 
-if __name__ == "__main__":
-    main()
+def simulate_all(
+    benchmarks: int = 1000, seed: int = 0, progress: Progress | None = None
+) -> list[Rates]:
+    """Rates of all scenarios.
+
+    Args:
+        benchmarks: simulated in each.
+        seed: of the draws.
+        progress: called with the name of a scenario, its number from 1, and the number of all.
+    """
+    wanted, found = scenarios(), []
+    for number, s in enumerate(wanted, 1):
+        if progress:
+            progress(f"{s.labels} labelled, {s.name}", number, len(wanted))
+        found.append(rates(s, benchmarks=benchmarks, seed=seed))
+    return found
+
+
+def write_rates(found: list[Rates], path: Path) -> None:
+    """Write rates as CSV, 4 decimals, one scenario a row, columns as in `Rates`."""
+    frame = pd.DataFrame([asdict(r) for r in found], columns=[f.name for f in fields(Rates)])
+    write_text(path, frame.to_csv(index=False, float_format="%.4f"))

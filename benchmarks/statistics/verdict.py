@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.config import ClaimConfig
-from benchmarks.statistics.contrasts import ContrastResult
+from benchmarks.statistics.difference import Difference, phrase, unit
 
-Ruling = Literal["supported", "not supported", "inconclusive"]
+Ruling = Literal["supported", "not supported", "undecided"]
+# Outcomes that are no verdict on a contrast, whatever its numbers.
+_NO_VERDICT = ("pilot", "unconverged", "not tested")
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,9 @@ class Verdict:
         dataset: id.
         labels: labelled patients.
         claim: the claim in words.
-        ruling: supported if every deciding contrast is superior; not supported if one is inferior
-            or equivalent; inconclusive otherwise.
+        ruling: supported if every deciding contrast is better; not supported if one is worse or
+            equivalent; undecided otherwise.
+        reason: which contrasts allow no verdict and why; empty if all do.
         numbers: the deciding contrasts in words, one each.
     """
 
@@ -29,43 +32,53 @@ class Verdict:
     labels: int
     claim: str
     ruling: Ruling
+    reason: str
     numbers: tuple[str, ...]
 
 
-def _words(r: ContrastResult) -> str:
-    if r.outcome == "not tested":
-        return f"{r.name}: not tested ({r.left_out or 'no runs of both'})"
-    scope = "runs and patients" if r.covers_runs else "patients only, a single run"
-    return (
-        f"{r.name} ({r.better} - {r.than}): {100 * r.mean:+.1f} Dice points, 95 % interval"
-        f" [{100 * r.low:+.1f}, {100 * r.high:+.1f}] over {scope}; Hodges-Lehmann"
-        f" {100 * r.shift:+.1f} [{100 * r.shift_low:+.1f}, {100 * r.shift_high:+.1f}]; p ="
-        f" {r.p:.3g} (patients), {r.p_runs:.3g} (runs), corrected {r.p_holm:.3g};"
-        f" {r.patients} patients, {r.runs} runs: {r.outcome}"
-    )
-
-
 def rule(outcomes: Sequence[str]) -> Ruling:
-    """The ruling from the outcomes of the deciding contrasts."""
-    if all(o == "superior" for o in outcomes):
+    """The ruling from the outcomes of the deciding contrasts; none at all leave it undecided."""
+    if outcomes and all(o == "better" for o in outcomes):
         return "supported"
-    if any(o in {"inferior", "equivalent"} for o in outcomes):
+    if any(o in {"worse", "equivalent"} for o in outcomes):
         return "not supported"
-    return "inconclusive"
+    return "undecided"
 
 
-def verdicts(results: Sequence[ContrastResult], claim: ClaimConfig) -> list[Verdict]:
-    """The claim on every data set and labelled count.
+def verdicts(results: Sequence[Difference], claim: ClaimConfig) -> list[Verdict]:
+    """The claim on every data set and labelled count where a deciding contrast has runs.
 
     Args:
-        results: from `compare`.
+        results: from `rule.compare`.
         claim: its words and the names of the contrasts that decide.
     """
     made = []
     last = [r for r in results if r.checkpoint == "last" and r.name in claim.contrasts]
     for dataset, labels in dict.fromkeys((r.dataset, r.labels) for r in last):
         own = [r for r in last if (r.dataset, r.labels) == (dataset, labels)]
+        if all(r.design == "none" for r in own):
+            continue
         ruling = rule([r.outcome for r in own])
         words = tuple(_words(r) for r in own)
-        made.append(Verdict(dataset, labels, claim.text, ruling, words))
+        made.append(Verdict(dataset, labels, claim.text, ruling, _reason(own), words))
     return made
+
+
+def _reason(results: Sequence[Difference]) -> str:
+    silent = [r for r in results if r.outcome in _NO_VERDICT]
+    if not silent:
+        return ""
+    each = "; ".join(f"{r.name}: {phrase(r)}" for r in silent)
+    return f"{len(silent)} of {len(results)} deciding contrasts allow no verdict ({each})"
+
+
+def _words(r: Difference) -> str:
+    if r.outcome == "not tested":
+        return f"{r.name} ({r.better} - {r.than}): {phrase(r)}"
+    factor, name = unit(r.metric)
+    return (
+        f"{r.name} ({r.better} - {r.than}): {factor * r.mean:+.1f} {name}, 95 % interval"
+        f" [{factor * r.low:+.1f}, {factor * r.high:+.1f}]; p = {r.p:.3g}, corrected"
+        f" {r.p_holm:.3g}; probability of a false claim {r.p_false:.3g} ({r.p_false_patients:.3g}"
+        f" from patients alone); {r.runs} runs, {r.patients} patients: {phrase(r)}"
+    )

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from optuna.trial import TrialState
 from ruamel.yaml import YAML
 
-from benchmarks.errors import ConfigError
-from benchmarks.files import write_text
+from benchmarks.common.errors import ConfigError
+from benchmarks.common.files import write_text
 from benchmarks.report.style import figure_style, save
 from benchmarks.tune.study import Plan, done
 

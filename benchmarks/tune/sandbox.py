@@ -13,13 +13,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from benchmarks.common.files import fill_folder, read_json, write_json
+from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
-from benchmarks.files import fill_folder, read_json, write_json
-from benchmarks.grid import prepared_folder, split_file
-from datasets.split import load_split, save_split, sealed
-from datasets.store import FINGERPRINT, Fingerprint, open_prepared
+from datasets.preparing.split import load_split, save_split, sealed
+from datasets.preparing.store import FINGERPRINT, Fingerprint, open_prepared
 
 _CODE = ("benchmarks", "methods")
+SPLITS = "splits"  # of whole data, test patients among them
 
 
 def make_sandbox(config: BenchmarkConfig, dataset: str, root: Path, sandbox: Path) -> Path:
@@ -37,16 +38,17 @@ def make_sandbox(config: BenchmarkConfig, dataset: str, root: Path, sandbox: Pat
     Raises:
         DataError: data not prepared or not split.
     """
-    source = open_prepared(prepared_folder(root, config, dataset))
-    split = load_split(split_file(root, config, dataset))
+    source = open_prepared(prepared_folder(root, config.name, dataset))
+    split = load_split(split_file(root, config.name, dataset))
     tested = {patient for fold in split.folds for patient in fold.test}
     kept = {case.case for case in source.cases if case.patient not in tested}
-    target = prepared_folder(sandbox, config, dataset)
+    target = prepared_folder(sandbox, config.name, dataset)
     shutil.rmtree(target, ignore_errors=True)
     fill_folder(target, lambda folder: _copy_cases(source.root, folder, kept))
     folds = [replace(fold, test=()) for fold in split.folds]
     save_split(
-        sealed(dataset, config.data[dataset].split, folds), split_file(sandbox, config, dataset)
+        sealed(dataset, config.data[dataset].split, folds),
+        split_file(sandbox, config.name, dataset),
     )
     _link_code(root, sandbox)
     return sandbox
@@ -67,8 +69,9 @@ def _copy_cases(source: Path, target: Path, kept: set[str]) -> None:
 def _link_code(root: Path, sandbox: Path) -> None:
     """A run's identity covers the code beside its data."""
     links = {sandbox / name: root / name for name in _CODE}
-    for path in (root / "datasets").glob("*.py"):
-        links[sandbox / "datasets" / path.name] = path
+    for path in (root / "datasets").iterdir():
+        if path.name != SPLITS:
+            links[sandbox / "datasets" / path.name] = path
     for link, path in links.items():
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)

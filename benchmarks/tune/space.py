@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from benchmarks.errors import ConfigError, nearest
+from benchmarks.common.errors import ConfigError, nearest
 from methods import load_method
 
 if TYPE_CHECKING:

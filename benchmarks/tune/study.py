@@ -12,11 +12,14 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryFailed
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from benchmarks.config import BenchmarkConfig, check
-from benchmarks.errors import ConfigError
-from benchmarks.files import claimed, digest, read_json
-from benchmarks.resolve import RECORD, resolve
-from benchmarks.run import Place, run_cells
+from benchmarks.common.errors import ConfigError
+from benchmarks.common.files import claimed, digest, read_json
+from benchmarks.common.schema import check
+from benchmarks.common.workspace import RECORD
+from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.resolve import resolve
+from benchmarks.training.many import train_runs
+from benchmarks.training.one import Place
 from benchmarks.tune.space import Range
 
 # Trials before TPE takes over from random draws and before the median is trusted.
@@ -89,7 +92,7 @@ def score(plan: Plan, trial: optuna.Trial, place: Place) -> float:
     step = 1 if plan.jobs == 1 else len(runs)
     dice: list[float] = []
     for first in range(0, len(runs), step):
-        run_cells(config, runs[first : first + step], place, jobs=plan.jobs)
+        train_runs(runs[first : first + step], place, jobs=plan.jobs)
         for r in runs[first : first + step]:
             seen = read_json(r.key.folder(place.root) / RECORD)["position"]["validations"]
             dice.append(float(seen[max(seen, key=int)]))

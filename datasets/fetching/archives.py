@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from benchmarks.errors import DataError, StorageError
-from benchmarks.files import fill_folder
+from benchmarks.common.errors import DataError, StorageError
+from benchmarks.common.files import fill_folder
 
 # Medical images compress to a quarter at best; a thousandfold is an attack.
 _MOST_TIMES = 1000

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from benchmarks.errors import DataError
+from benchmarks.common.errors import DataError
 
 _CHUNK = 1 << 18  # bytes
 # Statuses after which the same request may succeed later.

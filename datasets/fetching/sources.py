@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.config import Strict
-from benchmarks.console import Board
-from benchmarks.errors import ConfigError, DataError
+from benchmarks.common.console import Board
+from benchmarks.common.errors import ConfigError, DataError
+from benchmarks.common.schema import Strict
 from datasets.base import Adapter
 from datasets.fetching.archives import unpack
 from datasets.fetching.download import Patience, Source, download

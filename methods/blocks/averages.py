@@ -10,10 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.base import Batch, NetBuilder, Progress, SegNet, View
+from methods.base import Batch, Progress
 from methods.blocks.ema import copy_weights, ema_update, gaussian_noise
 from methods.blocks.losses import consistency_mse, softmax32
 from methods.blocks.scales import ScaleHeads
+from methods.networks import Decoded, NetBuilder, SegNet
 
 AverageKind = Literal["dual_decoder", "student_teacher", "mc_passes", "multi_scale"]
 
@@ -37,7 +38,7 @@ class Averaged:
     mean: Tensor
     consistency: Tensor
     levels: list[Tensor]
-    view: View
+    view: Decoded
 
 
 class Averager(nn.Module, ABC):
@@ -78,7 +79,7 @@ class DualDecoder(Averager):
         return Averaged([a.logits, b.logits], mean, consistency, levels, a)
 
 
-class StudentTeacher(Averager):
+class TeacherAverage(Averager):
     """A student and its EMA teacher, whose batch norm uses running statistics."""
 
     def __init__(self, build_net: NetBuilder) -> None:
@@ -116,7 +117,7 @@ class StudentTeacher(Averager):
         return {"teacher": self.teacher}
 
 
-class McPasses(StudentTeacher):
+class McPasses(TeacherAverage):
     """An EMA teacher that is run several times with dropout and noise.
 
     Args:
@@ -177,4 +178,4 @@ def averager(
         return DualDecoder(build_net)
     if kind == "multi_scale":
         return MultiScale(build_net, classes, ndim)
-    return StudentTeacher(build_net) if kind == "student_teacher" else McPasses(build_net, passes)
+    return TeacherAverage(build_net) if kind == "student_teacher" else McPasses(build_net, passes)

@@ -9,10 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Architecture, Method, MethodParams, NetBuilder, Progress, tuned
+from methods.base import Method, MethodParams, Progress, tuned
 from methods.blocks.ema import copy_weights, ema_update, gaussian_noise
 from methods.blocks.losses import softmax32
 from methods.blocks.ramps import sigmoid_ramp
+from methods.networks import Architecture, NetBuilder
 
 P = TypeVar("P", bound=MethodParams)
 

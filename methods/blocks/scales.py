@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import SegNet, View
+from methods.networks import Decoded, SegNet
 
 # Scales of URPC, the finest included.
 SCALES = 4
@@ -29,7 +29,7 @@ class ScaleHeads(nn.Module):
         self.heads = nn.ModuleList(conv(width, classes, 3, padding=1) for width in widths)
 
     def forward(
-        self, view: View, perturb: Sequence[Callable[[Tensor], Tensor]] = ()
+        self, view: Decoded, perturb: Sequence[Callable[[Tensor], Tensor]] = ()
     ) -> list[Tensor]:
         """Logits (N, K, *S) of all scales, finest first.
 

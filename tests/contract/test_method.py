@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from benchmarks.config import OptimizerConfig, UNetConfig
 from benchmarks.engine.nets import Builder
-from benchmarks.engine.optim import make_optimizer
+from benchmarks.engine.optim import Optimizers
 from methods import load_method, method_ids
-from methods.base import Batch, Method, NetBuilder, Progress, SegNet, View
+from methods.base import Batch, Method, Progress
+from methods.networks import Decoded, NetBuilder, SegNet
 
 TOTAL = 1000
 END = Progress(TOTAL - 1, TOTAL)
@@ -35,9 +36,9 @@ class Scaled(SegNet):
     def encode(self, image: Tensor) -> list[Tensor]:
         return self.net.encode(image)
 
-    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> View:
+    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> Decoded:
         view = self.net.decode(levels, decoder)
-        return View(view.logits * self.scale, view.stages)
+        return Decoded(view.logits * self.scale, view.stages)
 
 
 class Case:
@@ -86,11 +87,8 @@ class Case:
         return Batch(image[:labeled], label[:labeled], unlabeled_image)
 
 
-Optimizer = torch.optim.Optimizer
-
-
-def optimizer_of(method: Method[Any]) -> Optimizer:
-    return make_optimizer(method.parameters(), OptimizerConfig(lr=0.1))
+def optimizer_of(method: Method[Any]) -> Optimizers:
+    return Optimizers(method, OptimizerConfig(lr=0.1))
 
 
 def total_loss(method: Method[Any], batch: Batch, t: Progress = END) -> Tensor:
@@ -98,14 +96,14 @@ def total_loss(method: Method[Any], batch: Batch, t: Progress = END) -> Tensor:
 
 
 def train(
-    case: Case, method: Method[Any], optimizer: Optimizer, steps: range
+    case: Case, method: Method[Any], optimizer: Optimizers, steps: range
 ) -> Iterator[dict[str, Tensor]]:
     """Steps at full weight as the engine makes them; random numbers are a function of the step."""
     for step in steps:
         torch.manual_seed(1000 + step)
         t = Progress(TOTAL - 100 + step, TOTAL)
         terms = method.losses(case.batch(step), t)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         method.after_step(t)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.config import BenchmarkConfig, check
+from benchmarks.common.files import file_digest
+from benchmarks.common.schema import check
+from benchmarks.common.workspace import prepared_folder, split_file
+from benchmarks.config import BenchmarkConfig
 from benchmarks.engine.job import Job
 from benchmarks.engine.trainer import Hooks
-from benchmarks.files import file_digest
-from benchmarks.grid import prepared_folder, split_file
-from benchmarks.resolve import resolve
-from benchmarks.run import make_job
+from benchmarks.plan.resolve import open_job, resolve
 from datasets import load_dataset
-from datasets.prepare import prepare
-from datasets.split import make_split, patients_of, save_split
+from datasets.preparing.prepare import prepare
+from datasets.preparing.split import make_split, patients_of, save_split
 from methods import method_ids
 
 QUIET = Hooks(report=lambda _done, _note: None, stop=lambda: False)
@@ -55,13 +55,16 @@ def build(root: Path, config: BenchmarkConfig) -> None:
     raw = root / "data/raw" / dataset
     adapter.fetch(raw, check(adapter.FetchParams, block.fetch))
     data = prepare(
-        adapter, raw, prepared_folder(root, config, dataset), check(adapter.Params, block.prepare)
+        adapter,
+        raw,
+        prepared_folder(root, config.name, dataset),
+        check(adapter.Params, block.prepare),
     )
     split = make_split(patients_of(data), dataset, block.split, adapter.public_splits())
-    save_split(split, split_file(root, config, dataset))
+    save_split(split, split_file(root, config.name, dataset))
     # The identity of a run covers the code, so the root looks like a checkout.
     checkout = Path(__file__).parents[2]
-    for name in ("benchmarks", "methods", "datasets/split.py", "datasets/store.py"):
+    for name in ("benchmarks", "methods", "datasets/preparing"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(checkout / name)
 
@@ -76,9 +79,9 @@ def stop_at(step: int) -> Hooks:
 
 def job_of(root: Path, folder: Path, method: str, config: BenchmarkConfig | None = None) -> Job:
     config = config or make_config()
-    (resolved,) = resolve(config, config.grid.datasets[0], method, root)
+    (run,) = resolve(config, config.grid.datasets[0], method, root)
     folder.mkdir(parents=True, exist_ok=True)
-    return make_job(config, resolved, root, folder)
+    return open_job(run, root, folder)
 
 
 def weights(folder: Path) -> dict[str, str]:

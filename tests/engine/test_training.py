@@ -8,22 +8,24 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from benchmarks.common.errors import ConfigError, Interrupted, RunError
+from benchmarks.common.files import claimed
+from benchmarks.common.workspace import scores_folder
 from benchmarks.engine.loader import Stream, StreamConfig, make_loader
 from benchmarks.engine.optim import learning_rate
 from benchmarks.engine.trainer import SECTIONS, Trainer
-from benchmarks.errors import ConfigError, Interrupted, RunError
-from benchmarks.evaluate import cases_file, evaluate
-from benchmarks.files import claimed
-from benchmarks.profiling import profile_run
-from benchmarks.resolve import finished, resolve
-from benchmarks.run import Place, run_cells
+from benchmarks.plan.resolve import finished, resolve
+from benchmarks.scoring.evaluate import evaluate
+from benchmarks.training.many import train_runs
+from benchmarks.training.one import Place
+from benchmarks.training.profile import profile_run
 from methods import method_ids
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
 from tests.noting import noted
@@ -50,9 +52,7 @@ def test_interrupted_run_ends_with_the_same_bits(
     assert lines[0] == lines[1]
 
 
-def test_adamw_resumes_with_the_same_bits_and_tensorboard_is_written(
-    flat: Path, tmp_path: Path
-) -> None:
+def test_adamw_resumes_with_the_same_bits(flat: Path, tmp_path: Path) -> None:
     config = make_config(optimizer={"kind": "adamw", "lr": 0.001})
     cpu = torch.device("cpu")
     for name in ("whole", "cut"):
@@ -60,10 +60,8 @@ def test_adamw_resumes_with_the_same_bits_and_tensorboard_is_written(
         if name == "cut":
             with pytest.raises(Interrupted):
                 Trainer(job, cpu, stop_at(3)).train()
-        Trainer(job, cpu, replace(QUIET, tensorboard=name == "whole")).train()
+        Trainer(job, cpu, QUIET).train()
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
-    assert list((tmp_path / "whole/tensorboard").glob("events.*"))
-    assert not (tmp_path / "cut/tensorboard").exists()
 
 
 def test_metrics_hold_losses_and_both_networks(flat: Path, tmp_path: Path) -> None:
@@ -174,20 +172,24 @@ def test_finished_runs_are_kept_until_something_changes(flat: Path, tmp_path: Pa
         (root / name).symlink_to(flat / name)
     config, place = make_config(), Place(root, "cpu")
     wanted = resolve(config, "phantom_acdc", "supervised", root)
-    assert run_cells(config, wanted, place) == 1
+    assert train_runs(wanted, place) == 1
     folder = wanted[0].key.folder(root)
     record = json.loads((folder / "run.json").read_text())
     assert record["digest"] == wanted[0].digest
     assert {p.name for p in folder.iterdir()} == {
-        "run.json", "metrics.jsonl", "last.safetensors", "best.safetensors",
+        "run.json", "machine.json", "metrics.jsonl", "last.safetensors", "best.safetensors",
     }  # fmt: skip
-    assert run_cells(config, wanted, place) == 0
+    assert train_runs(wanted, place) == 0
 
     target = evaluate(config, "phantom_acdc", "supervised", place)
-    assert target == cases_file(root, config, "phantom_acdc", "supervised")
-    scores = target.read_text().splitlines()
+    assert target == scores_folder(root, "small", "phantom_acdc", "supervised")
+    scores = (target / "cases.csv").read_text().splitlines()
     # 1 test patient x 2 frames x 3 classes x 2 checkpoints
     assert len(scores) == 1 + 12
+    steps = pd.read_csv(target / "steps.csv")
+    logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert list(steps["step"]) == [row["step"] for row in logged]
+    assert set(steps["labels"]) == {2} and steps["loss/supervised"].notna().sum() == 6
 
     longer = make_config(iterations=7)
     changed = resolve(longer, "phantom_acdc", "supervised", root)
@@ -204,10 +206,10 @@ def test_run_of_another_process_is_left_alone(flat: Path, tmp_path: Path) -> Non
     folder = wanted[0].key.folder(tmp_path)
     lock = claimed(folder.with_name(f".{folder.name}.lock"))
     with lock, pytest.raises(RunError, match="another process is training") as seen:
-        run_cells(config, wanted, place)
+        train_runs(wanted, place)
     noted("run: two processes on one run", seen.value)
     assert not folder.exists()
-    assert run_cells(config, wanted, place) == 1
+    assert train_runs(wanted, place) == 1
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
 
 
@@ -216,9 +218,10 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
-from benchmarks.errors import Interrupted
-from benchmarks.resolve import resolve
-from benchmarks.run import Place, run_cells
+from benchmarks.common.errors import Interrupted
+from benchmarks.plan.resolve import resolve
+from benchmarks.training.one import Place
+from benchmarks.training.many import train_runs
 from tests.engine.small import make_config
 
 if __name__ == "__main__":
@@ -227,7 +230,7 @@ if __name__ == "__main__":
     config, root = config.model_copy(update={"grid": grid}), Path(sys.argv[2])
     try:
         wanted = resolve(config, "phantom_acdc", "supervised", root)
-        run_cells(config, wanted, Place(root, "cpu"), jobs=2)
+        train_runs(wanted, Place(root, "cpu"), jobs=2)
     except Interrupted:
         sys.exit(130)
 """
@@ -290,7 +293,7 @@ def test_probabilities_of_slices_and_volumes(flat: Path, solid: Path, tmp_path: 
 def test_profile_names_every_part_of_a_step_and_leaves_no_run(flat: Path) -> None:
     config = make_config(iterations=20)
     (resolved,) = resolve(config, "phantom_acdc", "mean_teacher", flat)
-    lines = profile_run(config, resolved, Place(flat, "cpu"), 4)
+    lines = profile_run(resolved, Place(flat, "cpu"), 4)
     shares = {line[:24].strip(): float(line.split()[-2]) for line in lines[:-2]}
     assert set(shares) == {*SECTIONS, "rest"}
     assert sum(shares.values()) == pytest.approx(100, abs=0.5)

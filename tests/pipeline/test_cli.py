@@ -80,9 +80,9 @@ def params(checkout: Path, **changes: Any) -> None:
     (checkout / "params.yaml").write_text(yaml.safe_dump(value))
 
 
-def test_help_needs_no_torch_and_at_most_a_second() -> None:
+def test_help_needs_no_torch_and_at_most_half_a_second() -> None:
     best = min(_timed() for _ in range(3))
-    assert best <= 1.0
+    assert best <= 0.5
     script = (
         "import sys, benchmarks.cli; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     )
@@ -109,16 +109,18 @@ def _timed() -> float:
         "report",
         "predict",
         "diagnose",
-        "ablate",
+        "repro",
         "tune",
         "compare",
+        "power",
+        "statistics simulate",
         "methods",
         "datasets",
         "doctor",
     ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    done = call(command, "--help")
+    done = call(*command.split(), "--help")
     assert done.returncode == 0
     assert f"python -m benchmarks {command}" in " ".join(done.stdout.split())
 
@@ -244,12 +246,12 @@ def test_whole_benchmark_from_an_empty_checkout(checkout: Path) -> None:
     config["grid"] |= {"methods": ["supervised", "entropy_min"], "baseline": "supervised"}
     config["methods"] = {"supervised": {}, "entropy_min": {}}
     (checkout / "mine.yaml").write_text(yaml.safe_dump(config))
-    done = call("ablate", "--params", "mine.yaml", cwd=checkout, OMP_NUM_THREADS="1")
+    done = call("repro", "--params", "mine.yaml", cwd=checkout, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     assert "prepare phantom_acdc: 12/12" in done.stderr
     [record] = (checkout / "runs/small/phantom_acdc/entropy_min").glob("*/run.json")
     assert json.loads(record.read_text())["images_seen"] == 2 * (2 + 2)
-    table = (checkout / "reports/small/table.md").read_text()
+    table = (checkout / "reports/small/README.md").read_text()
     assert "| Supervised |" in table and "| Entropy minimisation |" in table
     done = call("diagnose", "phantom_acdc", "entropy_min", "--params", "mine.yaml", cwd=checkout)
     assert done.returncode == 0, done.stderr

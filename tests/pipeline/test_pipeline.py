@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-METHODS = ["supervised", "full_supervised", "mean_teacher", "egcl_net"]
+CODE = "benchmarks/dvc.yaml:code"
+METHODS = ["supervised", "full_supervised", "mean_teacher"]
+ROWS = ["egcl_net-a3b", "egcl_net-a5"]
 PARAMS = {
     "name": "quick",
     "grid": {
@@ -52,11 +54,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=ROOT, capture_output=True, check=True, text=True,
     ).stdout  # fmt: skip
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith("reports/"):
+        if (ROOT / name).is_file() and not name.startswith("reports/") and "dvc.lock" not in name:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, target / name)
+            shutil.copy(ROOT / name, target / name, follow_symlinks=False)
     subprocess.run(["git", "init", "-q"], cwd=target, check=True)
-    (target / "dvc.lock").unlink(missing_ok=True)
     _write(target, PARAMS)
     _shrink_ablation(target)
     return target
@@ -67,10 +68,24 @@ def _write(clone: Path, params: object) -> None:
 
 
 def _shrink_ablation(clone: Path) -> None:
-    """Keep the rows of the quick benchmark's ablation and give them the size of PARAMS."""
+    """Keep two rows of the quick benchmark's ablation and give them the size of PARAMS."""
     path = clone / "benchmarks/presets/quick_ablation/params.yaml"
-    rows = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({**rows, "data": PARAMS["data"], "train": PARAMS["train"]}))
+    whole = yaml.safe_load(path.read_text())
+    grid = {**whole["grid"], "methods": ROWS}
+    keys = ("methods", "titles")
+    rows = {
+        key: {name: whole[key][name] for name in whole[key] if name in {"egcl_net", *ROWS}}
+        for key in keys
+    }
+    small = {"grid": grid, "data": PARAMS["data"], "train": PARAMS["train"], **rows}
+    declared = {"contrasts": whole["contrasts"][:1], "claim": None}
+    path.write_text(yaml.safe_dump({**whole, **small, **declared}))
+
+
+def _commit(clone: Path) -> None:
+    subprocess.run(["git", "add", "-A"], cwd=clone, check=True)
+    author = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", *author, "commit", "-qm", "all", "--allow-empty"], cwd=clone, check=True)
 
 
 def _repro(clone: Path) -> list[str]:
@@ -90,61 +105,59 @@ def _repro(clone: Path) -> list[str]:
 
 def test_chain_runs_once_and_retrains_only_what_changed(clone: Path) -> None:
     first = _repro(clone)
-    assert len(first) == 3 + 2 * len(METHODS) + 2  # the report and the ablation
+    both = 2 * (len(METHODS) + len(ROWS)) + 2 * 3  # runs and scores; prepare, split and report
+    assert len(first) == len([CODE, "generate", "index"]) + both
 
     table = pd.read_csv(clone / "reports/quick/table.csv")
     assert list(table.columns) == [
-        "dataset", "method", "variant", "labels", "checkpoint", "seeds", "patients",
-        "dice", "dice_low", "dice_high", "jaccard", "hd95_mm", "asd_mm",
+        "dataset", "method", "variant", "labels", "checkpoint", "runs", "patients",
+        "dice", "dice_low", "dice_high", "jaccard", "hd95_mm", "assd_mm", "nsd", "difference",
+        "difference_low", "difference_high", "p_holm", "p_false", "outcome", "failed",
     ]  # fmt: skip
     assert set(table["method"]) == set(METHODS)
     assert set(table["checkpoint"]) == {"last", "best"}
-    assert (table["seeds"] == 2).all() and (table["patients"] == 2).all()
+    assert (table["runs"] == 2).all() and (table["patients"] == 2).all()
     assert table["dice"].between(0, 1).all()
     cases = pd.read_csv(clone / "reports/quick/cases.csv")
     # 2 patients x 2 frames x 3 classes, per method, seed and checkpoint
     assert len(cases) == len(METHODS) * 2 * 2 * 12
-    assert "synthetic phantom" in (clone / "reports/quick/table.md").read_text()
+    assert "synthetic phantom" in (clone / "reports/quick/README.md").read_text()
     assert (clone / "reports/quick/overlay-phantom_acdc.png").stat().st_size > 10_000
 
-    rows = pd.read_csv(clone / "reports/quick_ablation/table.csv")
-    assert set(rows["variant"]) == {"a0", "a3b", "a5", "a6", "a7"}
+    assert set(pd.read_csv(clone / "reports/quick_ablation/table.csv")["variant"]) == {"a3b", "a5"}
+    assert "quick_ablation" in (clone / "reports/README.md").read_text()
 
-    assert _repro(clone) == []
+    assert _repro(clone) == [CODE]
+    _commit(clone)
 
     before = {p: p.stat().st_mtime_ns for p in clone.glob("runs/**/*.safetensors")}
     changed = {**PARAMS, "methods": {**PARAMS["methods"], "mean_teacher": {"weight": 0.5}}}  # type: ignore[dict-item]
     _write(clone, changed)
     again = _repro(clone)
-    assert again == [
-        "run@phantom_acdc-mean_teacher", "evaluate@phantom_acdc-mean_teacher", "report",
-    ]  # fmt: skip
+    own = ["run@phantom_acdc-mean_teacher", "evaluate@phantom_acdc-mean_teacher", "report"]
+    assert [name for name in again if name not in {CODE, "index"}] == own
     touched = {p.parent.parent.name for p, t in before.items() if p.stat().st_mtime_ns != t}
     assert touched == {"mean_teacher"}
 
 
-def test_every_preset_has_the_stages_of_the_root() -> None:
-    """Stages of a preset differ from the root's in parameter file and folder alone."""
-    root = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    presets = sorted(p.parent for p in (ROOT / "benchmarks/presets").glob("*/dvc.yaml"))
-    assert presets
-    for preset in presets:
-        stages = yaml.safe_load((preset / "dvc.yaml").read_text())["stages"]
-        params = f"benchmarks/presets/{preset.name}/params.yaml"
-        frozen = {name for name, stage in stages.items() if stage.get("frozen")}
-        stages = {name: stage for name, stage in stages.items() if name not in frozen}
-        # Raw data are fetched by one stage for all presets, since DVC lets a folder have one owner.
-        shared = yaml.safe_load((ROOT / "datasets/dvc.yaml").read_text())["stages"]["fetch"]
-        used = yaml.safe_load((ROOT / params).read_text())["grid"]["datasets"]
-        assert set(used) <= set(shared["matrix"]["dataset"])
-        assert (
-            list(shared["outs"][0]) == [root["prepare"]["deps"][0]] == ["data/raw/${item.dataset}"]
-        )
-        assert frozen <= {"tune"} and set(stages) == set(root) - {"fetch", "ablation"}
-        for name, stage in stages.items():
-            expected = dict(root[name])
-            expected["cmd"] += f" --params {params}"
-            expected["wdir"] = "../../.."
-            if "params" in expected:
-                expected["params"] = [{params: expected["params"]}]
-            assert stage == expected, f"{preset.name}: {name}"
+def test_equal_results_leave_the_tree_clean_and_comments_retrain_nothing(clone: Path) -> None:
+    """Run after the test above, whose clone is committed with all reports and locks."""
+    _write(clone, PARAMS)
+    _repro(clone)
+    _commit(clone)
+    for folder in ("runs", "data", ".dvc/cache", ".dvc/tmp"):
+        shutil.rmtree(clone / folder)
+    assert "run@phantom_acdc-mean_teacher" in _repro(clone)
+    status = subprocess.run(
+        ["git", "status", "--short"], cwd=clone, capture_output=True, text=True, check=True
+    )
+    assert status.stdout == ""
+
+    method = clone / "methods/mean_teacher.py"
+    method.write_text(method.read_text() + "\n# A remark.\n")
+    memory = clone / "benchmarks/training/memory.py"
+    memory.write_text(memory.read_text() + "\n_MORE = 1\n")
+    assert _repro(clone) == [CODE]
+    method.write_text(method.read_text() + "\n_MORE = 1\n")
+    trained = [name for name in _repro(clone) if "run@" in name]
+    assert trained == ["run@phantom_acdc-mean_teacher"]

@@ -1,4 +1,4 @@
-"""The README's example method, taken from its text, passes the contract suite."""
+"""The documented example method, taken from the page, passes the contract suite."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_method_of_the_readme_passes_the_contract(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text()
+def test_documented_method_passes_the_contract(tmp_path: Path) -> None:
+    text = (ROOT / "methods/README.md").read_text()
     name = re.search(r"Save this as `methods/(\w+)\.py`", text)
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert name and code
@@ -28,3 +28,13 @@ def test_method_of_the_readme_passes_the_contract(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert re.search(r"\d{2,} passed", done.stdout)
+
+
+def test_landing_page_is_short_and_its_links_lead_somewhere() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 180
+    for page in ("README.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("*/README.md"))):
+        text = (ROOT / page).read_text()
+        links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+        local = [link for link in links if "://" not in link]
+        missing = [link for link in local if not (ROOT / page).parent.joinpath(link).exists()]
+        assert local and missing == [], page

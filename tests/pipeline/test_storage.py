@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.common.crew import set_sigint
 from tests.noting import noted
 from tests.pipeline.test_cli import ROOT, call, params, refused, save, write_acdc
 
@@ -100,9 +101,12 @@ def test_a_full_disk_while_preparing_keeps_what_was_there(checkout: Path) -> Non
     save(stem, np.random.default_rng(3).integers(0, 200, (24, 20, 3)), "")
     said = noted("prepare: full disk", call_on_full_disk(checkout, "prepare", "acdc"))
     assert "patient00" in said and "free the disk" in said
-    now = {p: p.read_bytes() for p in (checkout / "data/prepared").rglob("*") if p.is_file()}
-    assert now == kept
+    assert {p: p.read_bytes() for p in kept} == kept
+    # What was done before the disk was full is there for the next call, and nothing else.
+    [begun] = (checkout / "data/prepared/mine").glob(".*")
+    assert begun.name.endswith(".partial")
     assert call("prepare", "acdc", cwd=checkout).returncode == 0
+    assert not begun.exists()
 
 
 def test_a_full_disk_while_training_and_a_vanished_data_set(checkout: Path) -> None:
@@ -121,25 +125,35 @@ def test_a_full_disk_while_training_and_a_vanished_data_set(checkout: Path) -> N
     assert len(list((checkout / "runs").rglob("run.json"))) == 1
 
 
-def test_ctrl_c_keeps_the_cases_that_are_done(checkout: Path) -> None:
-    write_acdc(checkout / "data/raw/acdc", patients=400)
-    command = [sys.executable, "-m", "benchmarks", "prepare", "acdc"]
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("inherited", [signal.SIG_DFL, signal.SIG_IGN])
+def test_ctrl_c_keeps_the_cases_that_are_done(
+    inherited: signal.Handlers, jobs: str, checkout: Path
+) -> None:
+    write_acdc(checkout / "data/raw/acdc", patients=40)
     process = subprocess.Popen(
-        command, cwd=checkout, start_new_session=True, text=True,
+        [sys.executable, "-m", "benchmarks", "prepare", "acdc", "--jobs", jobs],
+        cwd=checkout, start_new_session=True, text=True, preexec_fn=set_sigint(inherited),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     prepared = checkout / "data/prepared/mine"
     while not list(prepared.glob(".acdc.*.partial/.done/*.json")) and process.poll() is None:
-        time.sleep(0.05)
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "run the same command again" in said and "Traceback" not in said
     assert not (prepared / "acdc").exists()
-    kept = list(prepared.glob(".acdc.*.partial/.done/*.json"))
-    assert 0 < len(kept) < 800
+    kept = {p: p.stat().st_mtime_ns for p in prepared.glob(".acdc.*.partial/*/image.npy")}
+    assert 0 < len(kept) < 80
     assert call("prepare", "acdc", cwd=checkout).returncode == 0
     assert [p.name for p in prepared.iterdir()] == ["acdc"]
+    same = [
+        p
+        for p in kept
+        if (prepared / "acdc" / p.parent.name / p.name).stat().st_mtime_ns == kept[p]
+    ]
+    assert len(same) >= len(kept) - int(jobs)  # all but those that were being written
 
 
 def test_names_that_are_not_ascii(checkout: Path) -> None:

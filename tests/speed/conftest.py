@@ -12,8 +12,8 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.device import environment
-from benchmarks.files import write_json, write_text
+from benchmarks.common.device import environment
+from benchmarks.common.files import write_json, write_text
 from benchmarks.report.tables import csv
 
 FOLDER = Path(__file__).parents[2] / "reports" / "speed"

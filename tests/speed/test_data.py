@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.engine.loader import Stream, StreamConfig
 from datasets import load_dataset
-from datasets.prepare import prepare
+from datasets.preparing.prepare import prepare
 from tests.speed.conftest import Compare
 
 pytestmark = pytest.mark.speed

@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks.config import OptimizerConfig, UNetConfig
 from benchmarks.engine.loader import make_loader
 from benchmarks.engine.nets import Builder
-from benchmarks.engine.optim import make_optimizer
+from benchmarks.engine.optim import Optimizers
 from benchmarks.engine.trainer import Trainer
 from methods import load_method, method_ids
 from methods.base import Batch, Method, Progress
@@ -49,11 +49,11 @@ def stepper(method: Method[Any], size: tuple[int, ...], count: int = 2) -> Calla
     labeled, unlabeled = method.batch_sizes(method.params, count, count)
     image, label = images(labeled + unlabeled, *size)
     batch = Batch(image[:labeled], label[:labeled], image[labeled:])
-    optimizer = make_optimizer(method.parameters(), OptimizerConfig())
+    optimizer = Optimizers(method, OptimizerConfig())
 
     def step() -> None:
         loss = torch.stack(list(method.losses(batch, LATE).values())).sum()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         method.after_step(LATE)
@@ -82,13 +82,13 @@ def test_engine_step_against_the_bare_step(
     def bare_step() -> None:
         terms = bare.method.losses(batch, LATE)
         loss = torch.stack(list(terms.values())).sum()
-        bare.optimizer.zero_grad(set_to_none=True)
+        bare.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         bare.optimizer.step()
         bare.method.after_step(LATE)
 
     name = f"engine step, augmentation {augment} / bare step (2D, 128, 4 + 4)"
-    step = trainer._step
+    step = trainer.step
     assert compare(name, lambda: step(next(count)), bare_step, most=most) < 1.5 * most
 
 

@@ -10,7 +10,7 @@ import pytest
 from medpy.metric import binary
 from numpy.typing import NDArray
 
-from benchmarks.metrics import score_masks
+from benchmarks.metrics import Score, score_masks
 from tests.speed.conftest import Compare
 
 pytestmark = pytest.mark.speed
@@ -44,14 +44,18 @@ def test_metrics_against_medpy(
         return (
             binary.dc(prediction, reference), binary.jc(prediction, reference),
             binary.hd95(prediction, reference, spacing), binary.asd(prediction, reference, spacing),
+            binary.assd(prediction, reference, spacing),
         )  # fmt: skip
 
-    score = score_masks(prediction, reference, spacing)
-    ours = (score.dice, score.jaccard, score.hd95_mm, score.asd_mm)
+    def suite() -> Score:
+        return score_masks(prediction, reference, spacing, tolerance=1.0)
+
+    score = suite()
+    ours = (score.dice, score.jaccard, score.hd95_mm, score.asd_mm, score.assd_mm)
     assert ours == pytest.approx(medpy(), abs=1e-6)
     ratio = compare(
-        f"Dice, Jaccard, HD95, ASD / MedPy ({name})",
-        lambda: score_masks(prediction, reference, spacing), medpy, most=most, rounds=rounds,
+        f"Dice, Jaccard, HD95, ASD, ASSD / MedPy ({name})",
+        suite, medpy, most=most, rounds=rounds,
     )  # fmt: skip
     assert ratio < 0.5
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
 from benchmarks.statistics.signedrank import (
-    equivalence_p,
     hodges_lehmann,
     null_distribution,
     signed_rank_p,
@@ -25,7 +24,6 @@ def test_null_distribution_of_three_ranks() -> None:
 def test_signed_rank_by_hand() -> None:
     """Differences 1, 2, 3, -4: sum of positive ranks 6 of 10; P(T >= 6) = 7/16, two-sided 7/8."""
     d = np.array([1.0, 2.0, 3.0, -4.0])
-    assert signed_rank_p(d, alternative="greater") == pytest.approx(7 / 16)
     assert signed_rank_p(d) == pytest.approx(14 / 16)
     # All positive: 2 / 2^n.
     assert signed_rank_p(np.arange(1.0, 7)) == pytest.approx(2 / 64)
@@ -35,13 +33,13 @@ def test_zeros_are_left_out_and_ties_are_exact() -> None:
     """Ties 1, 1 have rank 1.5 each: with 3 the sums are 0, 1.5, 1.5, 3, 3, 4.5, 4.5, 6."""
     d = np.array([0.0, 1.0, 1.0, 3.0])
     assert signed_rank_p(d) == pytest.approx(2 / 8)
-    assert signed_rank_p(np.array([1.0, -1.0, 3.0]), alternative="greater") == pytest.approx(3 / 8)
+    # 1, -1, 3: the positive ranks sum to 4.5, P(T >= 4.5) = 3/8.
+    assert signed_rank_p(np.array([1.0, -1.0, 3.0])) == pytest.approx(6 / 8)
 
 
 def test_degenerate_samples() -> None:
     assert signed_rank_p(np.zeros(5)) == 1.0
     assert np.isnan(signed_rank_p(np.ones(1)))
-    assert np.isnan(equivalence_p(np.ones(1), margin=0.1))
 
 
 @settings(max_examples=40, deadline=None)
@@ -51,9 +49,7 @@ def test_signed_rank_equals_scipy_without_ties(values: list[int]) -> None:
     d = d[d != 0]
     if len(d) < 2:
         return
-    for side in ("two-sided", "greater", "less"):
-        expected = wilcoxon(d, method="exact", alternative=side).pvalue
-        assert signed_rank_p(d, alternative=side) == pytest.approx(float(expected))
+    assert signed_rank_p(d) == pytest.approx(float(wilcoxon(d, method="exact").pvalue))
 
 
 def test_hodges_lehmann_by_hand() -> None:
@@ -83,10 +79,3 @@ def test_interval_inverts_the_test(values: list[float], move: float) -> None:
     exact = hodges_lehmann(distinct)
     assert signed_rank_p(distinct - exact.low + 1e-7) <= 0.05
     assert signed_rank_p(distinct - exact.low - 1e-7) > 0.05
-
-
-def test_equivalence_needs_both_sides() -> None:
-    tight = np.linspace(-0.001, 0.001, 12)
-    assert equivalence_p(tight, margin=0.005) == pytest.approx(1 / 2**12)
-    assert equivalence_p(tight + 0.01, margin=0.005) > 0.9
-    assert equivalence_p(np.linspace(-0.1, 0.1, 12), margin=0.005) > 0.3

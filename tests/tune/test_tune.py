@@ -13,18 +13,18 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
-from benchmarks.commands.tuning import TuneOptions, tune
+from benchmarks.common.errors import ConfigError, DataError
+from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
-from benchmarks.errors import ConfigError, DataError
-from benchmarks.grid import prepared_folder, split_file
-from benchmarks.run import Place
-from benchmarks.stages import prepare_dataset, split_dataset
+from benchmarks.pipeline import prepare_stage, split_stage
+from benchmarks.training.one import Place
 from benchmarks.tune.sandbox import make_sandbox
+from benchmarks.tune.search import TuneOptions, tune
 from benchmarks.tune.space import Range, declared_ranges, parse_range, space_of
 from benchmarks.tune.study import Plan, equal_budget, open_storage, run_study
 from datasets import load_dataset
-from datasets.split import load_split
-from datasets.store import open_prepared
+from datasets.preparing.split import load_split
+from datasets.preparing.store import open_prepared
 from methods import load_method
 
 CODE = Path(__file__).parents[2]
@@ -55,13 +55,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("benchmarks", "methods"):
         (root / name).symlink_to(CODE / name)
     (root / "datasets").mkdir()
-    for path in (CODE / "datasets").glob("*.py"):
+    for path in {*(CODE / "datasets").iterdir()} - {CODE / "datasets" / "splits"}:
         (root / "datasets" / path.name).symlink_to(path)
     adapter = load_dataset("phantom_acdc")
     options = adapter.FetchParams.model_validate({"patients": 8, "matrix": 32})
     adapter.fetch(root / "data/raw/phantom_acdc", options)
-    prepare_dataset(CONFIG, "phantom_acdc", root, jobs=1)
-    split_dataset(CONFIG, "phantom_acdc", root)
+    prepare_stage(CONFIG, "phantom_acdc", root, jobs=1)
+    split_stage(CONFIG, "phantom_acdc", root)
     return root
 
 
@@ -105,13 +105,13 @@ def test_unknown_parameter_names_the_nearest() -> None:
 def test_no_test_patient_is_in_the_sandbox(root: Path, tmp_path: Path) -> None:
     """Neither an array nor a name of one; reading a test case fails."""
     sandbox = make_sandbox(CONFIG, "phantom_acdc", root, tmp_path / "box")
-    split = load_split(split_file(root, CONFIG, "phantom_acdc"))
-    data = open_prepared(prepared_folder(sandbox, CONFIG, "phantom_acdc"))
-    whole = open_prepared(prepared_folder(root, CONFIG, "phantom_acdc"))
+    split = load_split(split_file(root, CONFIG.name, "phantom_acdc"))
+    data = open_prepared(prepared_folder(sandbox, CONFIG.name, "phantom_acdc"))
+    whole = open_prepared(prepared_folder(root, CONFIG.name, "phantom_acdc"))
     (fold,) = split.folds
     assert fold.test
     assert {c.patient for c in data.cases} == set(fold.train) | set(fold.val)
-    (boxed,) = load_split(split_file(sandbox, CONFIG, "phantom_acdc")).folds
+    (boxed,) = load_split(split_file(sandbox, CONFIG.name, "phantom_acdc")).folds
     assert (boxed.train, boxed.val, boxed.test) == (fold.train, fold.val, ())
     tested = next(c.case for c in whole.cases if c.patient in fold.test)
     with pytest.raises(DataError, match="no case"):
@@ -140,7 +140,7 @@ def test_search_gives_every_method_the_same_budget_and_goes_on(
     def untouched(*_: object, **__: object) -> None:
         raise AssertionError("a finished study trains nothing")
 
-    monkeypatch.setattr("benchmarks.tune.study.run_cells", untouched)
+    monkeypatch.setattr("benchmarks.tune.study.train_runs", untouched)
     tune(CONFIG, "phantom_acdc", ("mean_teacher", "egcl_net"), options, root)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import nn
 
+from benchmarks.common.errors import ConfigError
 from benchmarks.config import MonaiConfig, Network, SMPConfig, UNetConfig
 from benchmarks.engine.nets.swin import SwinDecoder, SwinUNet
 from benchmarks.engine.nets.unet import UNet, UNetDecoder
 from benchmarks.engine.nets.wrapped import MonaiUNet, SMPUNet
 from benchmarks.engine.seeding import fork_seed
-from benchmarks.errors import ConfigError
-from methods.base import Architecture, Decoder, SegNet
+from methods.networks import Architecture, Decoder, SegNet
 
 # The first, second and third decoder of a network with several (MC-Net's scheme).
 _SCHEME: tuple[Decoder, ...] = ("transposed", "linear", "nearest")
@@ -100,3 +101,15 @@ def stride(network: Network) -> int:
         if isinstance(network, UNetConfig)
         else (32 if isinstance(network, SMPConfig) else 16)
     )
+
+
+def compile_networks(method: nn.Module) -> None:
+    """Let `torch.compile` make kernels of every encoder and decoder; needs a C++ compiler or CUDA.
+
+    Args:
+        method: whose networks, teachers included, are compiled at their first pass.
+    """
+    for net in method.modules():
+        if isinstance(net, SegNet):
+            for name in ("encode", "decode"):
+                setattr(net, name, torch.compile(getattr(net, name), dynamic=False))

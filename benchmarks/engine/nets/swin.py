@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.engine.nets.unet import conv, conv_block
-from methods.base import SegNet, View
+from methods.networks import Decoded, SegNet
 
 _WINDOW = {2: 7, 3: 4}  # tokens per axis: 7 as in the paper, 4 in 3D to bound the cost
 _DEPTH = 2  # one plain and one shifted layer
@@ -57,14 +57,14 @@ class SwinDecoder(nn.Module):
         )
         self.out = conv(ndim)(stages[0], classes, 3, padding=1)
 
-    def forward(self, levels: Sequence[Tensor]) -> View:
+    def forward(self, levels: Sequence[Tensor]) -> Decoded:
         """Logits and the maps of all stages from the encoder's levels, finest first."""
         x, stages = levels[-1], list[Tensor]()
         for skip, join, mix in zip(levels[-2::-1], self.join, self.mix, strict=True):
             up = F.interpolate(x, size=skip.shape[2:], mode=self._mode, align_corners=False)
             x = mix(join(torch.cat([skip, up], 1)))
             stages.insert(0, x)
-        return View(self.out(x), tuple(stages))
+        return Decoded(self.out(x), tuple(stages))
 
 
 class SwinUNet(SegNet):
@@ -101,6 +101,6 @@ class SwinUNet(SegNet):
             levels.append(attend(merge(levels[-1])))
         return levels
 
-    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> View:
+    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> Decoded:
         """Output of one decoder."""
-        return cast(View, self.decoders[decoder](levels))
+        return cast(Decoded, self.decoders[decoder](levels))

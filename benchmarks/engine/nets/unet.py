@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from methods.base import Decoder, SegNet, View
+from methods.networks import Decoded, Decoder, SegNet
 
 # Encoder dropout per level and kernel sizes: SSL4MIS `networks/unet.py`.
 _DROPOUT = (0.05, 0.1, 0.2, 0.3, 0.5, 0.5)
@@ -78,13 +78,13 @@ class UNetDecoder(nn.Module):
         self.ups = nn.ModuleList(_Up(ndim, low, skip, mode) for low, skip in pairs)
         self.out = conv(ndim)(channels[0], classes, 3, padding=1)
 
-    def forward(self, levels: Sequence[Tensor]) -> View:
+    def forward(self, levels: Sequence[Tensor]) -> Decoded:
         """Logits and the maps of all stages from the encoder's levels, finest first."""
         x, stages = levels[-1], list[Tensor]()
         for skip, up in zip(levels[-2::-1], self.ups, strict=True):
             x = up(x, skip)
             stages.insert(0, x)
-        return View(self.out(x), tuple(stages))
+        return Decoded(self.out(x), tuple(stages))
 
 
 class UNet(SegNet):
@@ -127,6 +127,6 @@ class UNet(SegNet):
             levels.append(image)
         return levels
 
-    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> View:
+    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> Decoded:
         """Output of one decoder."""
-        return cast(View, self.decoders[decoder](levels))
+        return cast(Decoded, self.decoders[decoder](levels))

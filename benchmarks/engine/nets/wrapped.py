@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from benchmarks.config import MonaiConfig, SMPConfig
 from benchmarks.engine.nets.swin import SwinDecoder
-from methods.base import Decoder, SegNet, View
+from methods.networks import Decoded, Decoder, SegNet
 
 _MONAI_UP = {"transposed": "deconv", "linear": "nontrainable", "nearest": "pixelshuffle"}
 _SMP_UP = {"transposed": "nearest", "linear": "bilinear", "nearest": "bicubic"}
@@ -63,17 +63,17 @@ class MonaiUNet(SegNet):
             levels.append(image)
         return levels
 
-    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> View:
+    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> Decoded:
         """Output of one decoder."""
         chosen = self.decoders[decoder]
         if isinstance(chosen, SwinDecoder):
-            return cast(View, chosen(levels))
+            return cast(Decoded, chosen(levels))
         *ups, out = cast(nn.ModuleList, chosen)
         x, stages = levels[-1], list[Tensor]()
         for skip, up in zip(levels[-2::-1], ups, strict=True):
             x = up(x, skip)
             stages.insert(0, x)
-        return View(out(x), tuple(stages))
+        return Decoded(out(x), tuple(stages))
 
 
 class SMPUNet(SegNet):
@@ -114,11 +114,11 @@ class SMPUNet(SegNet):
         """Maps of all levels, finest first."""
         return cast(list[Tensor], self.encoder(image))
 
-    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> View:
+    def decode(self, levels: Sequence[Tensor], decoder: int = 0) -> Decoded:
         """Output of one decoder."""
         chosen = cast(Any, self.decoders[decoder])
         if isinstance(chosen, SwinDecoder):
-            return cast(View, chosen(levels))
+            return cast(Decoded, chosen(levels))
         stages: list[Tensor] = []
         hooks = [b.register_forward_hook(lambda *a: stages.insert(0, a[2])) for b in chosen.blocks]
         try:
@@ -126,4 +126,4 @@ class SMPUNet(SegNet):
         finally:
             for hook in hooks:
                 hook.remove()
-        return View(logits, tuple(stages))
+        return Decoded(logits, tuple(stages))

@@ -1,0 +1,76 @@
+"""Commands that answer what a case table says, what it could have said, and how often wrongly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.options import example, say, show
+from benchmarks.common.workspace import ROOT, report_folder
+
+Cases = Annotated[Path, typer.Argument(help="A cases.csv, of this suite or in its columns.")]
+Metric = Annotated[str, typer.Option(help="Column of scores, such as dice, nsd or hd95_mm.")]
+
+app = typer.Typer(rich_markup_mode=None)
+statistics_app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="Error rates of the rule behind all verdicts."
+)
+app.add_typer(statistics_app, name="statistics")
+
+
+@app.command(epilog=example("compare reports/acdc_cpu/cases.csv mean_teacher supervised"))
+def compare(
+    cases: Cases,
+    better: Annotated[str, typer.Argument(help="Method whose gain counts positive.")],
+    than: Annotated[str, typer.Argument(help="Method that is subtracted.")],
+    metric: Metric = "dice",
+) -> None:
+    """Compare two methods of any case table by the rule of all tables and verdicts."""
+    from benchmarks.statistics.files import compare_file
+
+    found = compare_file(cases, better, than, metric=metric)
+    show(found.rows)
+    for note in found.notes:
+        say(f"- {note}")
+
+
+@app.command(epilog=example("power reports/acdc_cpu/cases.csv --effect 2"))
+def power(
+    cases: Cases,
+    effect: Annotated[float, typer.Option(help="Wanted difference, in points or mm.")] = 2.0,
+    metric: Metric = "dice",
+    comparisons: Annotated[int, typer.Option(min=1, help="In the family of tests.")] = 1,
+) -> None:
+    """How many runs, folds and patients an effect needs, and what this table could have seen."""
+    from benchmarks.statistics.files import power_file, power_notes, power_rows, table_rows
+
+    found = power_file(cases, effect=effect, metric=metric, comparisons=comparisons)
+    show(power_rows(found, metric=metric))
+    for note in power_notes(found, metric=metric):
+        say(f"- {note}")
+    for cell in found:
+        say(f"\n{cell.dataset} {cell.labels} {cell.checkpoint}: detectable by runs and patients")
+        show(table_rows(cell, metric=metric))
+
+
+@statistics_app.command(epilog=example("statistics simulate --benchmarks 500"))
+def simulate(
+    benchmarks: Annotated[int, typer.Option(min=10, help="Simulated per scenario.")] = 5000,
+    out: Annotated[
+        Path | None, typer.Option(help="Default: reports/statistics/calibration.csv.")
+    ] = None,
+) -> None:
+    """Simulate benchmarks with known effects, and count how often the rule is wrong."""
+    from benchmarks.common.console import Board
+    from benchmarks.statistics.simulate import simulate_all, write_rates
+
+    target = out or report_folder(ROOT, "statistics") / "calibration.csv"
+    with Board() as board:
+        found = simulate_all(
+            benchmarks,
+            progress=lambda name, done, total: board.update("simulate", done, total, name),
+        )
+    write_rates(found, target)
+    say(f"open {target}")

@@ -1,0 +1,125 @@
+"""Options that several commands share, and how a command prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.common.errors import ConfigError, nearest
+from benchmarks.common.workspace import PRESETS, ROOT
+
+if TYPE_CHECKING:
+    from benchmarks.config import BenchmarkConfig
+    from benchmarks.plan.resolve import Run
+    from benchmarks.training.one import Place
+
+PARAMS = Path("params.yaml")
+
+Params = Annotated[
+    Path, typer.Option("--params", help="Parameter file of the benchmark, or a preset's name.")
+]
+Dataset = Annotated[str, typer.Argument(help="Data set id; see `datasets`.")]
+MethodId = Annotated[str, typer.Argument(help="Method id; see `methods`.")]
+Raw = Annotated[Path | None, typer.Option(help="Raw data; default data/raw/<dataset>.")]
+Sweep = Annotated[str | None, typer.Option(help="A sweep of the file, in place of its rows.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at once.")]
+OneLabels = Annotated[int | None, typer.Option(help="Labelled patients; default: first.")]
+OneSeed = Annotated[int | None, typer.Option(help="Seed; default: first.")]
+
+_out = Console(soft_wrap=True)
+
+
+def example(command: str) -> str:
+    """Last line of a command's help."""
+    return f"Example: python -m benchmarks {command}"
+
+
+def say(text: object) -> None:
+    """Print a line as it is."""
+    _out.print(str(text), highlight=False, markup=False)
+
+
+def params_file(given: Path) -> Path:
+    """The parameter file that is meant: a path, or the name of a preset.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if given.is_file():
+        return given
+    presets = {path.parent.name: path for path in (ROOT / PRESETS).glob("*/params.yaml")}
+    if str(given) in presets:
+        return presets[str(given)]
+    raise ConfigError(
+        f"no parameter file '{given}', and no preset of that name: {nearest(str(given), presets)}."
+        f" The default is params.yaml in the checkout: cd {ROOT}"
+    )
+
+
+def read_config(
+    params: Path, dataset: str | None = None, *, sweep: str | None = None
+) -> BenchmarkConfig:
+    """The benchmark of a parameter file or of one of its sweeps.
+
+    Args:
+        params: file or preset.
+        dataset: must be a block of the file's `data`.
+        sweep: name of a sweep, or None.
+
+    Raises:
+        ConfigError: file, data set or sweep is wrong.
+    """
+    from benchmarks.config import load_config
+    from benchmarks.plan.sweeps import swept
+
+    config = load_config(params_file(params))
+    if dataset is not None and dataset not in config.data:
+        raise ConfigError(f"no data set '{dataset}' in '{params}': {nearest(dataset, config.data)}")
+    return config if sweep is None else swept(config, sweep)
+
+
+def place(config: BenchmarkConfig, device: str) -> Place:
+    """Where runs are made: in this checkout, on this device."""
+    from benchmarks.training.one import Place
+
+    return Place(ROOT, device, checkpoint_seconds=config.runtime.checkpoint_seconds)
+
+
+def pick_runs(
+    config: BenchmarkConfig,
+    dataset: str,
+    method: str,
+    *,
+    labels: int | None = None,
+    fold: int | None = None,
+    seed: int | None = None,
+) -> list[Run]:
+    """Runs of a stage with the wanted labelled count, fold and seed; None is any."""
+    from benchmarks.plan.resolve import chosen_runs, resolve
+
+    return chosen_runs(resolve(config, dataset, method, ROOT), config, (labels, fold, seed))
+
+
+def show(rows: Sequence[Mapping[str, object]], *, as_json: bool = False) -> None:
+    """Print rows as JSON or as a table."""
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    table = Table(*rows[0], box=None)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,161 @@
+"""The commands of the flow: fetch, prepare, split, run, evaluate, report, and all of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.options import (
+    PARAMS,
+    Dataset,
+    Device,
+    Jobs,
+    MethodId,
+    Params,
+    Raw,
+    Sweep,
+    example,
+    params_file,
+    pick_runs,
+    place,
+    read_config,
+    say,
+)  # fmt: skip
+from benchmarks.common.workspace import ROOT, prepared_folder, report_folder
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(epilog=example("fetch phantom_acdc"))
+def fetch(
+    dataset: Dataset,
+    params: Params = PARAMS,
+    raw: Raw = None,
+    mirror: Annotated[str | None, typer.Option(help="Address of a copy of the files.")] = None,
+) -> None:
+    """Download open data, generate a phantom, or say how to obtain data behind a login."""
+    from benchmarks.pipeline import fetch_stage
+
+    target = fetch_stage(read_config(params), dataset, ROOT, raw=raw, mirror=mirror)
+    say(f"raw data: {target}")
+
+
+@app.command(epilog=example("prepare phantom_acdc"))
+def prepare(
+    dataset: Dataset,
+    params: Params = PARAMS,
+    raw: Raw = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cases at once.")] = 2,
+) -> None:
+    """Read raw data, check every case and write memory-mapped arrays."""
+    from benchmarks.pipeline import prepare_stage
+
+    config = read_config(params, dataset)
+    data = prepare_stage(config, dataset, ROOT, raw=raw, jobs=jobs)
+    say(f"{len(data.cases)} cases: {prepared_folder(ROOT, config.name, dataset)}")
+
+
+@app.command(epilog=example("split phantom_acdc"))
+def split(dataset: Dataset, params: Params = PARAMS) -> None:
+    """Divide patients into training, validation and test, and order the training patients."""
+    from benchmarks.pipeline import split_stage
+
+    say(f"split: {split_stage(read_config(params, dataset), dataset, ROOT)}")
+
+
+@app.command(epilog=example("run phantom_acdc mean_teacher --seed 0"))
+def run(
+    dataset: Dataset,
+    method: MethodId,
+    params: Params = PARAMS,
+    labels: Annotated[
+        int | None, typer.Option(help="Only this number of labelled patients.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="Only this fold.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Only this seed.")] = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    profile: Annotated[
+        int | None, typer.Option(min=1, help="Only profile this number of steps.")
+    ] = None,
+) -> None:
+    """Train the runs of one method on one data set; finished ones are kept, stopped ones resume."""
+    config = read_config(params)
+    runs = pick_runs(config, dataset, method, labels=labels, fold=fold, seed=seed)
+    if profile is not None:
+        # The profiler's own log is no news for a user.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+        from benchmarks.training.profile import profile_run
+
+        for line in profile_run(runs[0], place(config, device), profile):
+            say(line)
+        return
+    from benchmarks.training.many import train_runs
+
+    train_runs(runs, place(config, device), jobs=jobs or config.runtime.fixed_jobs)
+
+
+@app.command(epilog=example("evaluate phantom_acdc mean_teacher"))
+def evaluate(
+    dataset: Dataset, method: MethodId, params: Params = PARAMS, device: Device = "auto"
+) -> None:
+    """Score finished runs on the test patients, per case and class."""
+    from benchmarks.scoring.evaluate import evaluate as score
+
+    config = read_config(params)
+    say(f"scores: {score(config, dataset, method, place(config, device))}")
+
+
+@app.command(epilog=example("report --params acdc_cpu --kept"))
+def report(
+    params: Params = PARAMS,
+    into: Annotated[
+        Path | None, typer.Option(help="Only copy the finished table into this Markdown file.")
+    ] = None,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="From the committed cases.csv, without scores or runs.")
+    ] = False,
+    sweep: Sweep = None,
+) -> None:
+    """Make tables and figures from the scores of the whole grid."""
+    from benchmarks.report import build_report
+    from benchmarks.report.documents import embed_report
+
+    config = read_config(params, sweep=sweep)
+    if into is not None:
+        embed_report(config, into, root=ROOT)
+        return
+    build_report(config, root=ROOT, params=params_file(params), kept=kept)
+    say(f"open {report_folder(ROOT, config.name) / 'README.md'}")
+
+
+@app.command(epilog=example("repro --params ablation --sweep threshold"))
+def repro(
+    params: Params = PARAMS, sweep: Sweep = None, device: Device = "auto", jobs: Jobs = None
+) -> None:
+    """Do all of the above for a whole benchmark in one process; call again to continue."""
+    from benchmarks.pipeline import whole_benchmark
+
+    config = read_config(params, sweep=sweep)
+    file = params_file(params)
+    whole_benchmark(config, place(config, device), params=file, jobs=jobs)
+    say(f"open {report_folder(ROOT, config.name) / 'README.md'}")
+
+
+@app.command(hidden=True, epilog=example("index"))
+def index() -> None:
+    """Renew the list of all benchmarks, reports/README.md."""
+    from benchmarks.report.index import write_index
+
+    say(f"open {write_index(ROOT)[0]}")
+
+
+@app.command(hidden=True, epilog=example("code"))
+def code() -> None:
+    """Write the digests of every stage's code, which the pipeline depends on."""
+    from benchmarks.plan.identity import write_digests
+
+    write_digests(ROOT)

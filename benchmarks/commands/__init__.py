@@ -1,1 +1,0 @@
-"""Commands of the command line, grouped by topic."""

@@ -1,0 +1,1 @@
+"""What every package here may import: errors, files, progress, signals and checked blocks."""

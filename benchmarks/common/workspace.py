@@ -1,0 +1,68 @@
+"""Where everything is: every path of the checkout that more than one module knows.
+
+`root` is the checkout, or the sandbox of a tuning study, which is laid out alike. `name` is that of
+a benchmark.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PRESETS = Path("benchmarks/presets")
+
+# Files of a finished run; the record is written last, so a folder with it is complete.
+RECORD = "run.json"
+MACHINE = "machine.json"
+METRICS = "metrics.jsonl"
+
+# Files of the scores of one method on one data set.
+CASES = "cases.csv"
+STEPS = "steps.csv"
+SHOWCASE = "showcase.npz"
+
+
+def raw_folder(root: Path, dataset: str) -> Path:
+    """Raw data of a data set: a folder or a link to one."""
+    return root / "data" / "raw" / dataset
+
+
+def prepared_folder(root: Path, name: str, dataset: str) -> Path:
+    """Arrays made with the benchmark's parameters."""
+    return root / "data" / "prepared" / name / dataset
+
+
+def split_file(root: Path, name: str, dataset: str) -> Path:
+    """Split of a data set in a benchmark; committed."""
+    return root / "datasets" / "splits" / name / f"{dataset}.json"
+
+
+def runs_folder(root: Path, name: str, dataset: str, method: str) -> Path:
+    """Runs of one method on one data set, a folder each."""
+    return root / "runs" / name / dataset / method
+
+
+def scores_folder(root: Path, name: str, dataset: str, method: str) -> Path:
+    """Scores of one method on one data set, and all else that the report reads of its runs."""
+    return root / "data" / "scores" / name / f"{dataset}-{method}"
+
+
+def report_folder(root: Path, name: str) -> Path:
+    """Tables and figures of a benchmark; committed."""
+    return root / "reports" / name
+
+
+def local_folder(root: Path, name: str) -> Path:
+    """Pictures of real patients; never committed."""
+    return report_folder(root, name) / "local"
+
+
+def tuning_folder(root: Path, study: str) -> Path:
+    """Sandbox of a tuning study, without test patients."""
+    return root / "data" / "tuning" / study
+
+
+def contact_sheet_file(root: Path, dataset: str, *, synthetic: bool) -> Path:
+    """Picture of a data set's cases."""
+    folder = report_folder(root, "datasets") if synthetic else local_folder(root, "datasets")
+    return folder / f"{dataset}.png"

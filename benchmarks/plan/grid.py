@@ -1,0 +1,109 @@
+"""Which runs a benchmark consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.common.errors import ConfigError, nearest
+from benchmarks.common.workspace import runs_folder
+from benchmarks.config import BenchmarkConfig
+from datasets.preparing.split import Fold, Split
+from methods import load_method
+
+
+def base_of(method: str) -> str:
+    """Method id of `<id>` or `<id>-<variant>`."""
+    return method.partition("-")[0]
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """Names one trained model.
+
+    Attributes:
+        benchmark: name of the benchmark.
+        dataset: id.
+        method: id of the method, with `-<variant>` where there is one.
+        labels: labelled patients.
+        fold: index of the fold, which is a labelled subset.
+        seed: of the run.
+    """
+
+    benchmark: str
+    dataset: str
+    method: str
+    labels: int
+    fold: int
+    seed: int
+
+    @property
+    def base(self) -> str:
+        """Method id without the variant."""
+        return base_of(self.method)
+
+    @property
+    def variant(self) -> str:
+        """Suffix of the method, or ""."""
+        return self.method.partition("-")[2]
+
+    @property
+    def title(self) -> str:
+        """Name in progress lines."""
+        return f"{self.dataset} {self.method} {self.cell}"
+
+    @property
+    def cell(self) -> str:
+        """Short name of the run inside its method's folder."""
+        return f"l{self.labels}-f{self.fold}-s{self.seed}"
+
+    def folder(self, root: Path) -> Path:
+        """Folder of the finished run."""
+        return runs_folder(root, self.benchmark, self.dataset, self.method) / self.cell
+
+
+def check_names(config: BenchmarkConfig, dataset: str, method: str) -> None:
+    """Refuse a data set or method that the benchmark does not contain.
+
+    Raises:
+        ConfigError: names what was given and what the grid holds.
+    """
+    for kind, given, allowed in (
+        ("data set", dataset, config.grid.datasets),
+        ("method", method, config.grid.methods),
+    ):
+        if given not in allowed:
+            raise ConfigError(
+                f"{kind} '{given}' is not in the grid of '{config.name}': {nearest(given, allowed)}"
+            )
+
+
+def fold_of(split: Split, fold: int) -> Fold:
+    """A fold by its index.
+
+    Raises:
+        ConfigError: the split has fewer folds.
+    """
+    if not 0 <= fold < len(split.folds):
+        raise ConfigError(
+            f"grid.folds names fold {fold}, the split of {split.dataset} has {len(split.folds)};"
+            f" raise data.{split.dataset}.split.folds and run `python -m benchmarks split`"
+        )
+    return split.folds[fold]
+
+
+def expand(config: BenchmarkConfig, split: Split, method: str) -> list[RunKey]:
+    """All runs of one method on the data set of a split.
+
+    A method with `all_labels` has one labelled count: all training patients with masks.
+    """
+    dataset = split.dataset
+    all_labels = load_method(base_of(method)).all_labels
+    keys = []
+    for fold, seed in config.grid.pairs:
+        part = fold_of(split, fold)
+        everyone = len(part.train) - part.without_mask
+        counts: Iterable[int] = (everyone,) if all_labels else config.data[dataset].labels
+        keys += [RunKey(config.name, dataset, method, labels, fold, seed) for labels in counts]
+    return keys

@@ -1,0 +1,176 @@
+"""What results depend on: the code behind every stage of the pipeline, and the identity of a run.
+
+What code belongs to a stage is found by following imports from where the stage starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.common.files import digest, file_digest, read_json, write_json, write_text
+from benchmarks.common.workspace import PRESETS
+from benchmarks.plan.syntax import Code
+
+if TYPE_CHECKING:
+    from benchmarks.config import BenchmarkConfig
+    from benchmarks.plan.grid import RunKey
+
+# Decide what is done, when, and what is said of it, but no number.
+_BESIDE = (
+    "benchmarks.common",
+    "benchmarks.config",
+    "benchmarks.plan",
+    "benchmarks.training",
+    "datasets.fetching",
+)
+# What a stage reads has digests of its own, so the code that made it is left out.
+_MAKING_RAW = (*_BESIDE, "datasets.preparing", "datasets.reading.images", "datasets.reading.nnunet")
+_READING_RAW = (*_BESIDE, "datasets.phantoms", "datasets.preparing.split")
+_READING_PREPARED = (*_BESIDE, "datasets.phantoms", "datasets.reading")
+_TRAINING = (*_BESIDE, "datasets.base")
+
+# DVC hashes the note alone (.dvcignore): the stages record the digests that they depend on, so a
+# method that a benchmark does not contain leaves its lock as it is.
+_NOTE = "README.md"
+_DIGESTS = "digests.json"
+
+
+def code_digest(root: Path, method: str) -> str:
+    """Digest of the code that decides the numbers of a method's runs.
+
+    That is the engine, the method's file, and what these import: metrics, networks, blocks, and how
+    prepared data and splits are read.
+
+    Args:
+        root: the checkout.
+        method: id without variant.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    return _run_digest(Code(root), _engine(root), method)
+
+
+def stage_digests(root: Path) -> dict[str, Any]:
+    """Digests of the code of all stages, for all benchmarks of the checkout.
+
+    Args:
+        root: the checkout.
+
+    Returns:
+        JSON-ready: `fetch`, `prepare`, `split` and `evaluate` by data set, `run` by method and
+        variant, equal to `code_digest`, `report` by benchmark, and `index`. Beside them stand
+        parameters that stages cannot name, since a file need not hold them: in
+        `cells.<benchmark>.<dataset>` which runs there are, in `implied.<benchmark>.<method>` what a
+        method takes from elsewhere.
+
+    Raises:
+        ConfigError: a parameter file is wrong, or names a method or data set without a file.
+    """
+    from benchmarks.config import load_config
+
+    files = [root / "params.yaml", *sorted((root / PRESETS).glob("*/params.yaml"))]
+    configs = [load_config(path) for path in files]
+    code, engine = Code(root), _engine(root)
+
+    def by_dataset(beside: tuple[str, ...], *starts: str) -> dict[str, str]:
+        names = _names(config.data for config in configs)
+        return {d: code.digest([*starts, f"datasets.{d}"], beside=beside) for d in names}
+
+    split = by_dataset(_READING_PREPARED, "datasets.preparing.split", "datasets.preparing.checks")
+    methods = _names(config.methods for config in configs)
+    return {
+        "fetch": by_dataset(_MAKING_RAW),
+        "prepare": by_dataset(_READING_RAW, "datasets.preparing.prepare"),
+        "split": {d: _with_public_splits(root, d, value) for d, value in split.items()},
+        "run": {m: _run_digest(code, engine, _base(m)) for m in methods},
+        "evaluate": by_dataset(_READING_PREPARED, "benchmarks.scoring.evaluate"),
+        "report": {config.name: _report_digest(code, config) for config in configs},
+        "index": code.digest(["benchmarks.report.index"], beside=_READING_PREPARED),
+        "cells": {config.name: _cells(config) for config in configs},
+        "implied": {config.name: _implied(config) for config in configs},
+    }
+
+
+def write_digests(root: Path) -> Path:
+    """Write `data/code`, which the pipeline depends on; equal digests leave it alone.
+
+    Returns:
+        The file with the digests.
+
+    Raises:
+        ConfigError: as `stage_digests`.
+    """
+    found = stage_digests(root)
+    target = root / "data" / "code" / _DIGESTS
+    try:
+        same = read_json(target) == found
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        write_json(target, found)
+    if not (note := target.with_name(_NOTE)).is_file():
+        write_text(note, "Digests of the code of every stage, by `python -m benchmarks code`.\n")
+    return target
+
+
+def _engine(root: Path) -> list[str]:
+    files = (root / "benchmarks" / "engine").rglob("*.py")
+    names = (".".join(file.relative_to(root).with_suffix("").parts) for file in files)
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def _run_digest(code: Code, engine: list[str], method: str) -> str:
+    return code.digest([*engine, f"methods.{method}"], beside=_TRAINING)
+
+
+def _report_digest(code: Code, config: BenchmarkConfig) -> str:
+    """Names, notes and citations are in the files of methods and data sets."""
+    starts = {"benchmarks.report", *(f"methods.{_base(m)}" for m in config.grid.methods)}
+    starts |= {f"datasets.{d}" for d in config.grid.datasets}
+    return code.digest(starts, beside=_READING_PREPARED)
+
+
+def _with_public_splits(root: Path, dataset: str, code: str) -> str:
+    files = sorted((root / "datasets" / "splits").glob(f"{dataset}.*.json"))
+    return digest([code, *([file.name, file_digest(file)] for file in files)])
+
+
+def _cells(config: BenchmarkConfig) -> dict[str, Any]:
+    grid = config.grid.model_dump(mode="json", include={"seeds", "folds", "bound"})
+    return {d: {"labels": list(config.data[d].labels), **grid} for d in config.grid.datasets}
+
+
+def _implied(config: BenchmarkConfig) -> dict[str, Any]:
+    """A variant takes the block of its base method."""
+    bases = {m: config.methods.get(_base(m), {}) for m in config.grid.methods if _base(m) != m}
+    return {m: {"base": bases.get(m, {}), "equal": config.grid.equal} for m in config.grid.methods}
+
+
+def _names(blocks: Iterable[Iterable[str]]) -> list[str]:
+    return sorted({name for block in blocks for name in block})
+
+
+def _base(method: str) -> str:
+    return method.partition("-")[0]
+
+
+def run_digest(
+    key: RunKey, *, train: object, params: object, split: str, data: str, code: str
+) -> str:
+    """Identity of a run.
+
+    Args:
+        key: which run; its benchmark's name does not count.
+        train: resolved training configuration, JSON-ready.
+        params: resolved method parameters, JSON-ready.
+        split: digest of the split file.
+        data: digest of the prepared data.
+        code: digest of the code.
+    """
+    cell = [key.dataset, key.base, key.labels, key.fold, key.seed]
+    return digest(
+        {"cell": cell, "train": train, "params": params, "split": split, "data": data, "code": code}
+    )

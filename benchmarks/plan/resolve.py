@@ -1,0 +1,217 @@
+"""Runs of the grid with all they depend on, before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.common.errors import ConfigError, DataError, RunError
+from benchmarks.common.files import read_json
+from benchmarks.common.schema import check
+from benchmarks.common.workspace import RECORD, prepared_folder, split_file
+from benchmarks.config import BenchmarkConfig, TrainConfig
+from benchmarks.plan.grid import RunKey, base_of, check_names, expand, fold_of
+from benchmarks.plan.identity import code_digest, run_digest
+from datasets import load_dataset
+from datasets.preparing.split import Split, load_split
+from datasets.preparing.store import Prepared, open_prepared
+from methods import load_method
+
+if TYPE_CHECKING:
+    from benchmarks.engine.job import Job
+    from methods.base import MethodParams
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run with everything its identity depends on.
+
+    Attributes:
+        key: names the run.
+        params: parameters of the method.
+        train: training configuration.
+        code: digest of the code that trains it.
+        data: digest of the prepared data.
+        split: digest of the split.
+        digest: identity, of all these.
+    """
+
+    key: RunKey
+    params: MethodParams
+    train: TrainConfig
+    code: str
+    data: str
+    split: str
+    digest: str
+
+
+def method_params(config: BenchmarkConfig, method: str, ndim: int) -> MethodParams:
+    """Checked parameters of a method: its own block, on top of the base method's for a variant.
+
+    Args:
+        config: of the benchmark.
+        method: key in the grid.
+        ndim: of the data, 2 or 3, which a method's defaults may depend on.
+
+    Raises:
+        ConfigError: unknown method, key or value.
+    """
+    base = base_of(method)
+    kind: type[MethodParams] = load_method(base).Params
+    block = kind.block({**config.methods.get(base, {}), **config.methods[method]}, ndim)
+    return check(kind, block, where=f"methods.{method}")
+
+
+def dimension(config: BenchmarkConfig, dataset: str) -> int:
+    """Whether a data set's samples are slices (2) or volumes (3) as this benchmark prepares it."""
+    adapter, where = load_dataset(dataset), f"data.{dataset}.prepare"
+    return int(adapter.info(check(adapter.Params, config.data[dataset].prepare, where=where)).ndim)
+
+
+def train_config(config: BenchmarkConfig, dataset: str, method: str) -> TrainConfig:
+    """How a method is trained on a data set; `grid.equal: operations` changes the iterations.
+
+    Raises:
+        ConfigError: unknown method, wrong key or value.
+    """
+    train = config.train_for(dataset)
+    if config.grid.equal == "steps":
+        return train
+    from benchmarks.plan.cost import step_cost
+
+    params = method_params(config, method, dimension(config, dataset))
+    cost = step_cost(load_method(base_of(method)), params)
+    return train.model_copy(update={"iterations": max(1, round(train.iterations / cost))})
+
+
+def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> list[Run]:
+    """All runs of a method on a data set, with their identities.
+
+    Raises:
+        ConfigError: names outside the grid, or wrong parameters.
+        DataError: data not prepared or not split.
+    """
+    check_names(config, dataset, method)
+    train = train_config(config, dataset, method)
+    data = open_prepared(prepared_folder(root, config.name, dataset))
+    params = method_params(config, method, data.ndim)
+    split = load_split(split_file(root, config.name, dataset))
+    code = code_digest(root, base_of(method))
+    known = {"train": train.model_dump(mode="json"), "params": params.model_dump(mode="json")}
+    return [
+        Run(
+            key,
+            params,
+            train,
+            code,
+            data.digest,
+            split.digest,
+            run_digest(key, **known, split=split.digest, data=data.digest, code=code),
+        )
+        for key in expand(config, split, method)
+    ]
+
+
+def open_job(run: Run, root: Path, folder: Path) -> Job:
+    """What the engine needs to train or rebuild a run.
+
+    Args:
+        run: from `resolve`.
+        root: the checkout.
+        folder: where the run's files are.
+
+    Raises:
+        DataError: data or split are not those that the run was resolved with.
+    """
+    from benchmarks.engine.job import Job
+
+    key = run.key
+    data = _opened(prepared_folder(root, key.benchmark, key.dataset), run.data)
+    split = _loaded(split_file(root, key.benchmark, key.dataset), run.split)
+    return Job(
+        method=load_method(key.base),
+        params=run.params,
+        train=run.train,
+        data=data,
+        fold=fold_of(split, key.fold),
+        labels=key.labels,
+        seed=key.seed,
+        digest=run.digest,
+        folder=folder,
+    )
+
+
+@lru_cache(maxsize=8)
+def _opened(folder: Path, digest: str) -> Prepared:
+    """Prepared data by folder and digest, opened once in a process."""
+    data = open_prepared(folder)
+    if data.digest != digest:
+        raise _changed(folder)
+    return data
+
+
+@lru_cache(maxsize=8)
+def _loaded(file: Path, digest: str) -> Split:
+    """A split by file and digest, read once in a process."""
+    split = load_split(file)
+    if split.digest != digest:
+        raise _changed(file)
+    return split
+
+
+def _changed(path: Path) -> DataError:
+    return DataError(
+        f"'{path}' changed since this command started; run the same command again. What was"
+        " finished before is kept"
+    )
+
+
+def chosen_runs(
+    runs: list[Run], config: BenchmarkConfig, wanted: tuple[int | None, int | None, int | None]
+) -> list[Run]:
+    """Those runs of one stage that have the wanted labelled count, fold and seed; None is any.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    kept = [
+        run
+        for run in runs
+        if all(
+            w in {None, v}
+            for w, v in zip(wanted, (run.key.labels, run.key.fold, run.key.seed), strict=True)
+        )
+    ]
+    if not kept:
+        key, (labels, fold, seed) = runs[0].key, wanted
+        raise ConfigError(
+            f"no run of {key.dataset} {key.method} has labels={labels}, fold={fold}, seed={seed};"
+            f" the grid has labels {list(config.data[key.dataset].labels)},"
+            f" folds {list(config.grid.folds)}, seeds {list(config.grid.seeds)}"
+        )
+    return kept
+
+
+def complete(run: Run, folder: Path) -> bool:
+    """Whether a folder holds the record of exactly this run, which is written last."""
+    try:
+        return bool(read_json(folder / RECORD)["digest"] == run.digest)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # no record, or one that cannot be trusted
+
+
+def finished(run: Run, root: Path) -> bool:
+    """Whether the run is complete and made from the present configuration, data and code."""
+    return complete(run, run.key.folder(root))
+
+
+def require_finished(run: Run, root: Path) -> None:
+    """Raise a RunError unless the run is complete and made from the present configuration."""
+    key = run.key
+    if not finished(run, root):
+        raise RunError(
+            f"no finished run '{key.folder(root)}' for the present parameters and code;"
+            f" run `python -m benchmarks run {key.dataset} {key.method}` first (same --params)"
+        )

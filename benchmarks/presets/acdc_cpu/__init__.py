@@ -1,1 +1,0 @@
-"""ACDC at a size that a CPU can train."""

@@ -1,0 +1,163 @@
+"""The page of a benchmark, `README.md` of its folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.config import BenchmarkConfig
+from benchmarks.report.checklist import open_pitfalls
+from benchmarks.report.contrasts import contrast_section, rulings, verdict_text
+from benchmarks.report.facts import DatasetFacts, Facts
+from benchmarks.report.notes import notes, warnings
+from benchmarks.report.results import Results, fewest_runs, titled
+from benchmarks.report.sections import Section, sections
+from benchmarks.report.tables import number, pipe_table, plural
+from benchmarks.statistics.difference import Difference
+from benchmarks.statistics.rule import MIN_RUNS
+
+RESULT = "**What came out.** "
+_FIGURES = {
+    "dice": "Dice of every patient, mean and interval of every method",
+    "forest": "Differences with their intervals",
+    "ranks": "Ranks with their intervals",
+    "heatmap": "Dice over two parameters",
+}
+_FILES = {
+    "cases.csv": "one row per run, checkpoint, case and class",
+    "table.csv": "means, differences and outcomes, both checkpoints",
+    "table.tex": "the tables in LaTeX",
+    "differences.csv": "all comparisons with every number of the rule",
+    "ranks.csv": "ranks with their intervals",
+    "classes.csv": "means by class, with ASD",
+    "components.csv": "median patient, worst tenth, sources of variation",
+    "groups.csv": "what the runs logged of the entropy split",
+    "metrics.json": "Dice, for `dvc metrics`",
+    "baseline_selection.csv": "how learning rate and iterations were chosen",
+}
+
+
+def page(config: BenchmarkConfig, facts: Facts, results: Results, groups: str, folder: Path) -> str:
+    """The whole page as Markdown.
+
+    Args:
+        config: the benchmark.
+        facts: its methods and data sets.
+        results: what came out.
+        groups: the tables of the entropy split, or "".
+        folder: of the report; figures and files in it are linked.
+    """
+    parts = [f"# Benchmark `{config.name}`", config.question]
+    if facts.common:
+        parts.append(f"All rows are variants of {facts.common}.")
+    parts += [f"**{words}**" for words in warnings(facts, results)]
+    parts.append(RESULT + headline(config, facts, results))
+    found = rulings(config, facts, results)
+    parts += ["## Verdict", verdict_text(found)] if found else []
+    parts.append("## Results")
+    for section in sections(config, facts, results):
+        parts += [f"### {section.title}", section_table(section), section.sample]
+    parts.append(_picture(folder, "dice"))
+    contrasts = contrast_section(facts, results)
+    if contrasts:
+        parts += ["## Declared contrasts", contrasts]
+    parts += [_picture(folder, name) for name in ("forest", "ranks", "heatmap")]
+    parts += _overlays(folder, facts)
+    if groups:
+        parts += ["## What the entropy split did", groups, _picture(folder, "groups")]
+    parts += ["## What this benchmark leaves open", _open(config)]
+    parts += ["## How to read this", _bullets(notes(config, facts, results))]
+    parts += ["## Files", _bullets(_files(folder))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def section_table(section: Section) -> str:
+    """A section's table as Markdown."""
+    return pipe_table(section.header, section.rows, words=section.words)
+
+
+def headline(config: BenchmarkConfig, facts: Facts, results: Results) -> str:
+    """What came out, in a sentence for each data set and labelled count."""
+    found = rulings(config, facts, results)
+    if found:
+        words = [f'{v.dataset}, {v.labels} labelled: "{v.claim}" is {v.ruling}' for v in found]
+        return _sentences(words, results)
+    cells = [(dataset, n) for dataset in facts.datasets for n in config.data[dataset.id].labels]
+    told = [(f"{d.title}, {n} labelled", *_cell_words(facts, results, d, n)) for d, n in cells]
+    subjects = {subject for _, subject, _ in told}
+    if len(subjects) > 1:
+        return _sentences(
+            [f"{cell}: {subject} {result}" for cell, subject, result in told], results
+        )
+    # What all cells begin with is said once.
+    each = [f"{cell} {result}" for cell, _, result in told]
+    return _sentences([f"{subjects.pop()}: {each[0]}", *each[1:]], results)
+
+
+def _sentences(words: Sequence[str], results: Results) -> str:
+    text, fewest = "; ".join(words) + ".", fewest_runs(results)
+    if fewest >= MIN_RUNS:
+        return text
+    return f"{text} A pilot of {plural(fewest, 'run')}: a verdict needs at least {MIN_RUNS}."
+
+
+def _cell_words(
+    facts: Facts, results: Results, dataset: DatasetFacts, labels: int
+) -> tuple[str, str]:
+    """What is told of a cell, and what came out."""
+    cell = (dataset.id, labels, "last")
+    own = [d for d in results.baseline if (d.dataset, d.labels, d.checkpoint) == cell]
+    own = [d for d in titled(own, facts.titles) if not math.isnan(d.mean)]
+    if own and facts.baseline:
+        words = {d.outcome for d in own}
+        if words <= {"pilot", "not tested", "unconverged"}:
+            low, high = (pick(100 * d.mean for d in own) for pick in (min, max))
+            return f"Differences to {facts.baseline.title}, points", f"{low:+.1f} to {high:+.1f}"
+        return f"Compared with {facts.baseline.title}", _outcomes(own)
+    table = results.table
+    inside = (table["dataset"] == dataset.id) & (table["labels"] == labels)
+    dice = 100 * table.loc[inside & (table["checkpoint"] == "last"), "dice"]
+    if dice.empty:
+        return "Dice, %", "of full supervision alone"
+    return "Dice, %", f"{number(dice.min())} to {number(dice.max())}"
+
+
+def _outcomes(differences: Sequence[Difference]) -> str:
+    """Verdicts with names, where these are few; the others are counted."""
+    words = dict.fromkeys(d.outcome for d in differences)
+    parts = []
+    for word in words:
+        names = [d.better for d in differences if d.outcome == word]
+        counted = f"{len(names)} {word}"
+        verdict = word in {"better", "worse", "equivalent"}
+        parts.append(f"{counted} ({'; '.join(names)})" if verdict and len(names) <= 6 else counted)
+    return ", ".join(parts)
+
+
+def _picture(folder: Path, name: str) -> str:
+    text = _FIGURES.get(name, "The entropy split over training")
+    if not (folder / f"{name}.png").is_file():
+        return ""
+    return f"![{text}]({name}.png)\n\n[PDF]({name}.pdf)"
+
+
+def _overlays(folder: Path, facts: Facts) -> list[str]:
+    names = [(d.title, f"overlay-{d.id}.png") for d in facts.datasets]
+    return [f"![{title}: one slice]({n})" for title, n in names if (folder / n).is_file()]
+
+
+def _open(config: BenchmarkConfig) -> str:
+    found = open_pitfalls(config)
+    lead = "Of the [known pitfalls of the field](../PITFALLS.md)"
+    return f"{lead}:\n\n{_bullets(found)}" if found else f"{lead}: none."
+
+
+def _files(folder: Path) -> list[str]:
+    here = [f"[`{n}`]({n}): {text}." for n, text in _FILES.items() if (folder / n).is_file()]
+    runs = sorted(p.parent.name for p in folder.glob("diagnosis/*/diagnosis.png"))
+    return here + [f"[Diagnosis of {run}](diagnosis/{run}/diagnosis.png)." for run in runs]
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,158 @@
+"""All numbers and words of a report, computed once by the one rule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.config import BenchmarkConfig
+from benchmarks.report.facts import Facts
+from benchmarks.report.load import all_labels_rows, with_cell_labels
+from benchmarks.statistics.components import variance_components
+from benchmarks.statistics.difference import Difference
+from benchmarks.statistics.pairs import cells, method_keys, patient_runs
+from benchmarks.statistics.ranks import RankInterval, rank_intervals
+from benchmarks.statistics.rule import against, compare
+from benchmarks.statistics.summary import CELL, patient_scores, summarize
+
+# Columns of `table.csv`, on which other tools rely.
+TABLE = [
+    *CELL, "runs", "patients", "dice", "dice_low", "dice_high", "jaccard", "hd95_mm", "assd_mm",
+    "nsd", "difference", "difference_low", "difference_high", "p_holm", "p_false", "outcome",
+    "failed",
+]  # fmt: skip
+_WORST = 0.1
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything the tables and figures are made of.
+
+    Attributes:
+        cases: rows of the case tables, one labelled count per cell.
+        table: one row per data set, method, labelled count and checkpoint, from `summarize`, with
+            `key` and `values` (all scored values, of which `failed` count the failures).
+        baseline: every method against the baseline.
+        declared: the declared contrasts.
+        ranks: of the methods of each cell.
+        barren: (data set, labelled count, key) of methods that predict nothing, last checkpoint.
+    """
+
+    cases: pd.DataFrame
+    table: pd.DataFrame
+    baseline: tuple[Difference, ...]
+    declared: tuple[Difference, ...]
+    ranks: tuple[RankInterval, ...]
+    barren: tuple[tuple[str, int, str], ...]
+
+
+def collect_results(config: BenchmarkConfig, facts: Facts, merged: pd.DataFrame) -> Results:
+    """Means, differences, ranks; references with all labels are not compared.
+
+    Args:
+        config: the benchmark.
+        facts: its methods and data sets.
+        merged: from `load_cases`.
+    """
+    cases = with_cell_labels(merged, facts)
+    compared = cases[~all_labels_rows(cases, facts)]
+    baseline = config.grid.baseline
+    table = summarize(cases)
+    counts = cases.groupby(CELL, sort=False).size().rename("values").reset_index()
+    table = table.merge(counts, on=CELL).assign(key=method_keys)
+    return Results(
+        cases=cases,
+        table=table,
+        baseline=tuple(against(compared, baseline) if baseline else ()),
+        declared=tuple(compare(compared, config.contrasts)),
+        ranks=tuple(rank_intervals(compared)),
+        barren=tuple(
+            (cell.key[0], cell.key[1], name)
+            for cell in cells(cases)
+            for name in cell.methods
+            if cell.key[2] == "last" and name in cell.barren
+        ),
+    )
+
+
+def table_frame(results: Results) -> pd.DataFrame:
+    """Content of `table.csv`: means with the difference to the baseline; Dice in [0, 1]."""
+    rows = [
+        {
+            "dataset": d.dataset, "labels": d.labels, "checkpoint": d.checkpoint, "key": d.better,
+            "difference": d.mean, "difference_low": d.low, "difference_high": d.high,
+            "p_holm": d.p_holm, "p_false": d.p_false, "outcome": d.outcome,
+        }
+        for d in results.baseline
+    ]  # fmt: skip
+    keys = ["dataset", "labels", "checkpoint", "key"]
+    found = pd.DataFrame(rows) if rows else pd.DataFrame(columns=keys)
+    table = results.table.astype({"labels": int})
+    merged = table.merge(found.astype({"labels": int}), on=keys, how="left")
+    return merged.reindex(columns=TABLE)
+
+
+def classes_frame(cases: pd.DataFrame) -> pd.DataFrame:
+    """Content of `classes.csv`: the means of each class, with the directed distance ASD."""
+    asd = patient_scores(cases, ["asd_mm"], by=["class"])
+    keys = [*CELL, "class"]
+    means = asd.groupby(keys, sort=False)["asd_mm"].mean().reset_index()
+    return summarize(cases, by=["class"]).merge(means, on=keys)
+
+
+def differences_frame(results: Results) -> pd.DataFrame:
+    """Content of `differences.csv`: all comparisons of both families."""
+    families = {"baseline": results.baseline, "declared": results.declared}
+    rows = [{"family": name, **asdict(d)} for name, family in families.items() for d in family]
+    return pd.DataFrame(rows, columns=["family", *(f.name for f in fields(Difference))])
+
+
+def ranks_frame(results: Results) -> pd.DataFrame:
+    """Content of `ranks.csv`."""
+    columns = [f.name for f in fields(RankInterval)]
+    return pd.DataFrame([asdict(r) for r in results.ranks], columns=columns)
+
+
+def components_frame(cases: pd.DataFrame) -> pd.DataFrame:
+    """Content of `components.csv`: what a mean hides, by data set, labelled count and method.
+
+    Scores in [0, 1]: what the checkpoint of best validation would add, the median patient, the mean
+    of the tenth of the patients who fare worst, and the sources of variation.
+    """
+    scores, rows = patient_runs(cases), []
+    for (dataset, labels, key), own in scores.groupby(["dataset", "labels", "key"], sort=False):
+        last = own[own["checkpoint"] == "last"]
+        patients = last.groupby("patient")["score"].mean().sort_values()
+        best = own[own["checkpoint"] == "best"].groupby("patient")["score"].mean()
+        sd = {f"sd_{name}": value for name, value in asdict(variance_components(last)).items()}
+        rows.append(
+            {
+                "dataset": dataset, "labels": labels, "method": key, "dice": patients.mean(),
+                "best_minus_last": best.mean() - patients.mean(), "median": patients.median(),
+                "worst_tenth": patients.head(max(1, round(_WORST * len(patients)))).mean(), **sd,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def titled(differences: Sequence[Difference], titles: Mapping[str, str]) -> list[Difference]:
+    """Comparisons with the names that tables and figures show in place of keys."""
+    return [_titled(d, titles) for d in differences]
+
+
+def _titled(d: Difference, titles: Mapping[str, str]) -> Difference:
+    reason = d.reason
+    for key in sorted({d.better, d.than}, key=len, reverse=True):
+        reason = re.sub(rf"(?<![\w-]){re.escape(key)}(?![\w-])", titles[key], reason)
+    dataset = titles.get(d.dataset, d.dataset)
+    better, than = titles[d.better], titles[d.than]
+    return replace(d, dataset=dataset, better=better, than=than, reason=reason)
+
+
+def fewest_runs(results: Results) -> int:
+    """Runs of the cell that has the fewest."""
+    return int(np.min(results.table["runs"]))

@@ -1,0 +1,1 @@
+"""What finished runs are worth: scores, masks and a look inside."""

@@ -1,0 +1,11 @@
+"""The case table: one row per run, checkpoint, case and foreground class."""
+
+from __future__ import annotations
+
+# What names a row, what was measured, and which masks were empty.
+IDENTITY = (
+    "benchmark", "dataset", "method", "variant", "labels", "fold", "seed", "checkpoint", "case",
+    "patient", "class",
+)  # fmt: skip
+MEASURED = ("dice", "jaccard", "hd95_mm", "asd_mm", "assd_mm", "nsd")
+COLUMNS = (*IDENTITY, *MEASURED, "ref_voxels", "pred_voxels", "empty")

@@ -1,0 +1,160 @@
+"""Scores finished runs on test patients, in native geometry, one CSV row per case and class.
+
+The only module that reads test data.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.common.console import Board
+from benchmarks.common.errors import DataError
+from benchmarks.common.files import atomic_open, fill_folder, write_text
+from benchmarks.common.signals import catching_stops, refuse_stopped
+from benchmarks.common.workspace import CASES, METRICS, SHOWCASE, STEPS, scores_folder
+from benchmarks.config import BenchmarkConfig
+from benchmarks.metrics import score_labels
+from benchmarks.plan.resolve import Run, require_finished, resolve
+from benchmarks.scoring.cases import COLUMNS, MEASURED
+from benchmarks.scoring.trained import CHECKPOINTS, Trained, open_trained
+from benchmarks.training.one import Place
+from datasets import load_dataset
+from datasets.preparing.store import Case
+
+Row = tuple[object, ...]
+
+
+def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -> Path:
+    """Score all runs of a method on a data set.
+
+    Args:
+        config: of the benchmark.
+        dataset: id.
+        method: id, with variant.
+        place: where the runs are and the device to predict on.
+
+    Returns:
+        The folder with all that the report reads of these runs: `cases.csv`, the values logged
+        while training `steps.csv`, and one slice for overlay figures `showcase.npz`.
+
+    Raises:
+        RunError: a run is missing or was made from another configuration.
+        DataError: a test patient has no mask.
+        Interrupted: stopped by a signal; nothing is written.
+    """
+    runs = resolve(config, dataset, method, place.root)
+    for run in runs:
+        require_finished(run, place.root)
+    target = scores_folder(place.root, config.name, dataset, method)
+    with catching_stops():
+        fill_folder(target, lambda folder: _fill(folder, runs, place))
+    return target
+
+
+def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
+    rows: list[Row] = []
+    name = f"evaluate {runs[0].key.dataset} {runs[0].key.method}"
+    with Board() as board:
+        for number, run in enumerate(runs, 1):
+            for checkpoint in CHECKPOINTS:
+                refuse_stopped()
+                trained = open_trained(run, place, checkpoint=checkpoint)
+                cases = _test_cases(trained)
+                for case in cases:
+                    rows += _score(trained, case)
+                if number == 1 and checkpoint == CHECKPOINTS[0]:
+                    _write_showcase(trained, cases, folder / SHOWCASE)
+            board.update(name, number, len(runs))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    write_text(folder / CASES, text.getvalue())
+    steps = pd.concat([_logged(run, place.root) for run in runs], ignore_index=True)
+    write_text(folder / STEPS, steps.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+
+
+def _logged(run: Run, root: Path) -> pd.DataFrame:
+    """What a run logged while it was trained, with the run's labelled count, fold and seed."""
+    lines = (run.key.folder(root) / METRICS).read_text(encoding="utf-8").splitlines()
+    frame = pd.DataFrame([json.loads(line) for line in lines])
+    for place, name in enumerate(("labels", "fold", "seed")):
+        frame.insert(place, name, getattr(run.key, name))
+    return frame
+
+
+def _test_cases(trained: Trained) -> list[Case]:
+    """Test cases of a run's fold.
+
+    Raises:
+        DataError: a test case has no mask, or there is none.
+    """
+    cases = trained.job.data.of_patients(trained.job.fold.test)
+    bare = [c.case for c in cases if not c.labeled]
+    if bare or not cases:
+        name = trained.run.key.dataset
+        raise DataError(
+            f"{name}: test cases without a mask: {', '.join(bare) or 'no test cases at all'};"
+            f" change data.{name}.split and run `python -m benchmarks split {name}`"
+        )
+    return cases
+
+
+def _score(trained: Trained, case: Case) -> list[Row]:
+    """Rows of all foreground classes of a case, in native geometry."""
+    key, data = trained.run.key, trained.job.data
+    labels = trained.probability(data.image(case.case)).argmax(0).numpy().astype(np.uint8)
+    scores = score_labels(
+        data.to_native(case.case, labels),
+        data.reference(case.case),
+        case.spacing,
+        range(1, len(data.classes)),
+        tolerance=load_dataset(key.dataset).tolerance,
+    )
+    run = (key.benchmark, key.dataset, key.base, key.variant, key.labels, key.fold, key.seed)
+    rows: list[Row] = []
+    for index, s in scores.items():
+        what = (trained.checkpoint, case.case, case.patient, data.classes[index])
+        values = (_number(getattr(s, name)) for name in MEASURED)
+        rows.append((*run, *what, *values, s.ref_voxels, s.pred_voxels, s.empty))
+    return rows
+
+
+def _number(value: float) -> str:
+    """Six decimals; a value that does not count is an empty cell."""
+    return "" if np.isnan(value) else f"{value:.6f}"
+
+
+def _write_showcase(trained: Trained, cases: Sequence[Case], target: Path) -> None:
+    """Keep one slice for overlay figures: of the first test case by name, the fullest in reference.
+
+    The choice looks at no prediction, and is the same for every method.
+    """
+    from methods.blocks.entropy import normalized_entropy
+
+    data, key = trained.job.data, trained.run.key
+    case = min(c.case for c in cases)
+    image = data.image(case)
+    depth = int((np.asarray(data.label(case)) > 0).sum((1, 2)).argmax())
+    probability = trained.probability(image)[:, depth]
+    arrays: dict[str, NDArray[Any]] = {
+        "image": np.asarray(image[0, depth], dtype=np.float32),
+        "truth": np.asarray(data.label(case)[depth]),
+        "prediction": probability.argmax(0).numpy().astype(np.uint8),
+        "entropy": normalized_entropy(probability[None])[0].numpy(),
+        "case": np.array(case),
+        "slice": np.array(depth),
+        "labels": np.array(key.labels),
+        "seed": np.array(key.seed),
+    }
+    with atomic_open(target) as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)

@@ -1,0 +1,106 @@
+"""What a comparison says, and the words for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.statistics.pairs import Design
+
+Outcome = Literal[
+    "better", "worse", "equivalent", "undecided", "pilot", "unconverged", "not tested"
+]
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One comparison on one data set, labelled count and checkpoint.
+
+    Differences are `better` minus `than`, in the unit of the metric (Dice: a fraction).
+
+    Attributes:
+        name: of the comparison.
+        dataset: id.
+        labels: labelled patients.
+        checkpoint: last or best.
+        better: method whose score counts positive.
+        than: the other.
+        design: how runs and patients meet; none where the methods share nothing.
+        runs: independent units: seeds of one labelled subset, or subsets, or folds.
+        patients: that were compared.
+        mean: mean difference.
+        low: lower end of the 95 % interval over runs and patients.
+        high: upper end.
+        p: two-sided, of Student's test.
+        p_holm: corrected over the family.
+        p_false: probability that `better` is not the better one (arXiv 2505.04720, with runs).
+        p_false_patients: the same as if the runs were fixed.
+        p_equivalent: of two one-sided tests with `MARGIN`, corrected; NaN for distances.
+        detectable: true difference that is found with 80 % power, before Holm's correction.
+        shift: Hodges-Lehmann estimate over patients; description only, as are the next three.
+        shift_low: lower end of its exact interval.
+        shift_high: upper end.
+        p_signed_rank: exact p over patients, two-sided.
+        wins: patients for whom `better` is better by more than `MARGIN` (distances: at all).
+        ties: patients within it.
+        losses: the others.
+        worst_tenth: mean difference in the tenth of the patients who fare worst with both.
+        outcome: the word.
+        reason: why there is no verdict, in words.
+        left_out: runs and patients that could not be paired.
+        metric: column of scores.
+    """
+
+    name: str
+    dataset: str
+    labels: int
+    checkpoint: str
+    better: str
+    than: str
+    design: Design
+    runs: int = 0
+    patients: int = 0
+    mean: float = NAN
+    low: float = NAN
+    high: float = NAN
+    p: float = NAN
+    p_holm: float = NAN
+    p_false: float = NAN
+    p_false_patients: float = NAN
+    p_equivalent: float = NAN
+    detectable: float = NAN
+    shift: float = NAN
+    shift_low: float = NAN
+    shift_high: float = NAN
+    p_signed_rank: float = NAN
+    wins: int = 0
+    ties: int = 0
+    losses: int = 0
+    worst_tenth: float = NAN
+    outcome: Outcome = "not tested"
+    reason: str = ""
+    left_out: str = ""
+    metric: str = "dice"
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether a metric is a distance."""
+    return metric.endswith("_mm")
+
+
+def unit(metric: str) -> tuple[float, str]:
+    """Factor and name of the unit that a metric is told in: 100 points to 1, or mm."""
+    return (1.0, "mm") if less_is_better(metric) else (100.0, "points")
+
+
+def phrase(d: Difference) -> str:
+    """The outcome as a table prints it, such as "undecided (could have seen 3.4 points)"."""
+    if d.outcome == "undecided":
+        factor, name = unit(d.metric)
+        return f"undecided (could have seen {factor * d.detectable:.1f} {name})"
+    if d.outcome == "pilot":
+        return f"pilot, {d.reason}"
+    if d.outcome == "unconverged":
+        return "unconverged: no verdict"
+    return f"not tested: {d.reason}" if d.outcome == "not tested" else d.outcome

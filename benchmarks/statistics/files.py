@@ -1,0 +1,245 @@
+"""Comparisons and power of any case table on disk, as rows that fit 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.common.errors import ConfigError, DataError, nearest
+from benchmarks.config import ContrastConfig
+from benchmarks.statistics.difference import Difference, less_is_better, phrase, unit
+from benchmarks.statistics.inference import MIN_RUNS
+from benchmarks.statistics.pairs import CELL, method_keys
+from benchmarks.statistics.power import Power, power
+from benchmarks.statistics.rule import compare
+
+Row = dict[str, str]
+_NEEDED = [*CELL, "method", "variant", "fold", "seed", "patient"]
+_METRICS = ("dice", "jaccard", "nsd", "hd95_mm", "asd_mm", "assd_mm")
+_WHOLE = ("labels", "fold", "seed")
+
+
+@dataclass(frozen=True)
+class FileComparison:
+    """Two methods of a case table.
+
+    Attributes:
+        rows: one per data set, labelled count and checkpoint that has both methods.
+        notes: what was left out or not compared, and descriptions, one line each.
+    """
+
+    rows: list[Row]
+    notes: list[str]
+
+
+def read_cases(path: Path, *, metric: str = "dice") -> pd.DataFrame:
+    """Read a case table of this suite, or any table in its columns.
+
+    Args:
+        path: CSV file.
+        metric: column of scores that it must have.
+
+    Raises:
+        DataError: no readable table, a column is missing, a value is no number, or a row is there
+            twice.
+        ConfigError: the metric is not in the table.
+    """
+    try:
+        cases = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(("dataset", "method", "variant", "patient", "checkpoint"), str),
+            keep_default_na=False,
+            na_values={name: ["", "nan", "NaN", "n/a"] for name in _METRICS},
+        )
+    except (OSError, ValueError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise DataError(f"'{path}' is no readable case table: {why}") from None
+    missing = [column for column in _NEEDED if column not in cases.columns]
+    if missing:
+        raise DataError(
+            f"'{path}' lacks the columns {missing}; a case table has {_NEEDED} and scores such as"
+            " dice; `python -m benchmarks report` writes one"
+        )
+    if metric not in cases.columns:
+        hint = nearest(metric, [name for name in _METRICS if name in cases.columns])
+        raise ConfigError(f"'{path}' has no metric '{metric}': {hint}")
+    for column in (*_WHOLE, metric):
+        if not pd.api.types.is_numeric_dtype(cases[column]):
+            numbers = pd.to_numeric(cases[column], errors="coerce")
+            at = int(numbers.isna().to_numpy().argmax())
+            value = cases[column].iloc[at]
+            raise DataError(f"'{path}' line {at + 2}: {column} is '{value}'; it must be a number")
+    unit_of = [c for c in (*_NEEDED, "case", "class") if c in cases.columns]
+    twice = cases.duplicated(unit_of)
+    if twice.any() and {"case", "class"} <= set(cases.columns):
+        at = int(twice.to_numpy().argmax())
+        what = ", ".join(f"{c} {cases[c].iloc[at]}" for c in unit_of if cases[c].iloc[at] != "")
+        raise DataError(
+            f"'{path}' line {at + 2}: there twice: {what}; keep the rows of one benchmark"
+        )
+    return cases
+
+
+def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") -> FileComparison:
+    """Two methods of a case table.
+
+    The run variance common to all methods of a cell counts, as in the tables of a report.
+
+    Args:
+        path: the case table.
+        better: method key.
+        than: method key.
+        metric: column of scores; less is better where its name ends in `_mm`.
+
+    Raises:
+        DataError: no readable table, a column is missing, a value is no number.
+        ConfigError: a method or the metric is not in the table, or no cell has both methods.
+    """
+    cases = read_cases(path, metric=metric)
+    keys = method_keys(cases)
+    known = sorted(set(keys))
+    for name in (better, than):
+        if name not in known:
+            raise ConfigError(f"'{path}' holds no method '{name}': {nearest(name, known)}")
+    if better == than:
+        raise ConfigError(f"'{better}' is given twice; give two of {', '.join(known)}")
+    contrast = ContrastConfig(name=f"{better} - {than}", better=better, than=than)
+    found = [d for d in compare(cases, [contrast], metric=metric) if d.design != "none"]
+    where = cases.assign(key=keys)[[*CELL, "key"]].drop_duplicates()
+    if not found:
+        places = "; ".join(
+            f"{name} in " + ", ".join(_places(where[where["key"] == name]))
+            for name in (better, than)
+        )
+        raise ConfigError(f"'{path}' has no runs of both on the same patients: {places}")
+    notes = [note for d in found for note in _notes(d)]
+    done = {(d.dataset, d.labels, d.checkpoint) for d in found}
+    own = where[where["key"].isin([better, than])]
+    alone = own[[key not in done for key in own[CELL].itertuples(index=False, name=None)]]
+    notes += [f"not compared: {place}, where only one method has runs" for place in _places(alone)]
+    return FileComparison([_row(d) for d in found], notes)
+
+
+def _places(rows: pd.DataFrame) -> Iterable[str]:
+    cells = rows[CELL].itertuples(index=False, name=None)
+    return dict.fromkeys(f"{d} {n} {c}" for d, n, c in cells)
+
+
+def _row(d: Difference) -> Row:
+    factor, name = unit(d.metric)
+    ends = f" [{factor * d.low:+.1f}, {factor * d.high:+.1f}]" if not isnan(d.low) else ""
+    return {
+        "cell": f"{d.dataset} {d.labels} {d.checkpoint}",
+        f"{name} [95 %]": f"{factor * d.mean:+.1f}{ends}",
+        "p": _p(d.p_holm),
+        "p false": _p(d.p_false),
+        "runs x n": f"{d.runs} x {d.patients}",
+        "outcome": d.outcome,
+    }
+
+
+def _p(value: float) -> str:
+    return "n/a" if isnan(value) else "<.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _notes(d: Difference) -> Iterable[str]:
+    factor, name = unit(d.metric)
+    place = f"{d.dataset} {d.labels} {d.checkpoint}"
+    if phrase(d) != d.outcome:
+        yield f"{place}: {phrase(d)}"
+    if d.left_out:
+        yield f"left out: {place}: {d.left_out}"
+    margin = "at all" if less_is_better(d.metric) else "by more than 1 point"
+    yield (
+        f"patients of {place}: {d.wins} better {margin}, {d.ties} alike, {d.losses} worse;"
+        f" Hodges-Lehmann {factor * d.shift:+.1f} {name}; the tenth worst off"
+        f" {factor * d.worst_tenth:+.1f} {name} (description, not a test)"
+    )
+
+
+def power_file(
+    path: Path, *, effect: float, metric: str = "dice", comparisons: int = 1
+) -> list[Power]:
+    """What a case table could have seen and what an effect needs; see `power.power`.
+
+    Args:
+        path: the case table.
+        effect: in points (Dice, Jaccard, NSD) or mm, above 0.
+        metric: column of scores.
+        comparisons: in the family.
+
+    Raises:
+        DataError: no readable table, a column is missing, a value is no number.
+        ConfigError: the metric is not in the table, the effect is not above 0, or no cell has two
+            methods.
+    """
+    if not effect > 0:
+        raise ConfigError(f"the effect is {effect:g}; give points (or mm) above 0, such as 2")
+    if comparisons < 1:
+        raise ConfigError(f"the number of comparisons is {comparisons}; give 1 or more")
+    cases = read_cases(path, metric=metric)
+    factor, _ = unit(metric)
+    found = power(cases, effect=effect / factor, metric=metric, comparisons=comparisons)
+    if not found:
+        raise ConfigError(f"'{path}' has no two methods on the same data set and labelled count")
+    return found
+
+
+def power_rows(found: Iterable[Power], *, metric: str = "dice") -> list[Row]:
+    """One row per cell: what was measured, what could have been seen, what the effect needs."""
+    factor, _ = unit(metric)
+    return [
+        {
+            "cell": f"{p.dataset} {p.labels} {p.checkpoint}",
+            "runs x n": f"{p.runs} x {p.patients}",
+            "sd": ", ".join(
+                "n/a" if isnan(v) else f"{factor * v**0.5:.1f}"
+                for v in (p.spread.run, p.spread.response, p.spread.residual)
+            ),
+            "seen": "n/a" if isnan(p.seen) else f"{factor * p.seen:.1f}",
+            "runs": _size(p, p.runs_needed, 50),
+            "folds": _size(p, p.folds_needed, 50),
+            "patients": _size(p, p.patients_needed, 1000),
+        }
+        for p in found
+    ]
+
+
+def _size(p: Power, needed: int | None, most: int) -> str:
+    if isnan(p.spread.run):
+        return "n/a"
+    return f">{most}" if needed is None else str(needed)
+
+
+def power_notes(found: Sequence[Power], *, metric: str = "dice") -> list[str]:
+    """What the columns of `power_rows` mean, and what limits the answer, one line each."""
+    factor, name = unit(metric)
+    size = factor * found[0].effect
+    notes = [
+        f"sd: of method x run, method x patient and the residual, in {name}",
+        f"seen: the difference in {name} that this file could have seen with 80 % power",
+        f"runs, folds, patients: what {size:g} {name.removesuffix('s') if size == 1 else name}"
+        " would need, each alone: runs on the same patients;"
+        " folds of a cross-validation, each with as many test patients as a run has here; patients"
+        f" with as many runs as here, {MIN_RUNS} at least",
+    ]
+    return notes + [f"{p.dataset} {p.labels} {p.checkpoint}: {p.note}" for p in found if p.note]
+
+
+def table_rows(p: Power, *, metric: str = "dice") -> list[Row]:
+    """The table of runs x patients of one cell, detectable differences in points or mm.
+
+    Where nothing is known, one row says why.
+    """
+    if not p.table:
+        return [{"nothing to tell": p.note}]
+    factor, _ = unit(metric)
+    rows: dict[int, Row] = {}
+    for d in p.table:
+        row = rows.setdefault(d.runs, {"runs": str(d.runs) + " (pilot)" * (d.runs < MIN_RUNS)})
+        row[f"{d.patients} patients"] = f"{factor * d.difference:.1f}"
+    return list(rows.values())

@@ -1,0 +1,1 @@
+"""Trains runs: one at a time or many at once."""

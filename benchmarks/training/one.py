@@ -1,0 +1,158 @@
+"""Trains one run and moves its folder into place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.common.device import environment, pick_device
+from benchmarks.common.errors import BenchError, RunError
+from benchmarks.common.files import claimed, storing, write_json, write_text
+from benchmarks.common.signals import catching_stops, stop_asked
+from benchmarks.common.workers import Report
+from benchmarks.common.workspace import MACHINE, RECORD, ROOT
+from benchmarks.plan.resolve import Run, complete, finished, open_job
+
+if TYPE_CHECKING:
+    from benchmarks.engine.job import Job
+    from benchmarks.engine.state import Position
+
+
+ERROR = "error.txt"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how runs are made.
+
+    Attributes:
+        root: the checkout.
+        device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
+        threads: CPU threads of a run; 0 leaves the default.
+        checkpoint_seconds: between resumable states.
+    """
+
+    root: Path
+    device: str = "auto"
+    threads: int = 0
+    checkpoint_seconds: float = 60.0
+
+
+def train_run(run: Run, report: Report, place: Place) -> None:
+    """Train one run, or go on with one that was stopped.
+
+    Raises:
+        Interrupted: stopped by a signal; the state is kept.
+        RunError: another process trains this run, a loss is not finite, or memory ran out.
+        DataError: data or split changed since the run was resolved.
+        StorageError: the disk is full or `runs/` cannot be written; the last state is kept.
+    """
+    import torch
+
+    from benchmarks.engine.trainer import Hooks, Trainer
+    from benchmarks.training.memory import memory_advice
+
+    if place.threads:
+        torch.set_num_threads(place.threads)
+    device = pick_device(place.device)
+    with catching_stops(), _partial_folder(run, place.root) as partial:
+        if partial is None:
+            return
+        if complete(run, partial):  # killed just before the folder got its name
+            _move(partial, run.key.folder(place.root))
+            return
+        job = open_job(run, place.root, partial)
+        hooks = Hooks(
+            report=lambda done, note: report(run.key.title, done, run.train.iterations, note),
+            stop=stop_asked,
+            checkpoint_seconds=place.checkpoint_seconds,
+        )
+        with _naming_code(run, partial), memory_advice(job, device):
+            position = Trainer(job, device, hooks).train()
+        _write_record(run, job, position, environment(str(device)))
+        _move(partial, run.key.folder(place.root))
+
+
+@contextmanager
+def _partial_folder(run: Run, root: Path) -> Iterator[Path | None]:
+    """Hold the run and yield the folder in which it is made; None if somebody finished it."""
+    target = run.key.folder(root)
+    try:
+        with claimed(target.with_name(f".{target.name}.lock")), storing(target):
+            if finished(run, root):
+                yield None
+                return
+            partial = target.with_name(f".{target.name}.partial")
+            partial.mkdir(parents=True, exist_ok=True)
+            yield partial
+    except BlockingIOError:
+        raise RunError(
+            f"another process is training '{target}'; wait for it, or stop it first"
+        ) from None
+
+
+@contextmanager
+def _naming_code(run: Run, folder: Path) -> Iterator[None]:
+    """Say of an error that nobody expected, such as in a new method, which line of ours raised it.
+
+    Raises:
+        RunError: in its place; the traceback is kept in the run's folder.
+    """
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [f for f in frames if Path(f.filename).is_relative_to(ROOT / "methods")] or frames
+        kept = folder / ERROR
+        write_text(kept, "".join(traceback.format_exception(error)))
+        raise RunError(
+            f"{run.key.title}: {os.path.relpath(own[-1].filename, ROOT)}:{own[-1].lineno}:"
+            f" {type(error).__name__}: {error}; the traceback is in '{kept}'"
+        ) from error
+
+
+def _write_record(run: Run, job: Job, position: Position, machine: dict[str, object]) -> None:
+    """Write what the run is, and apart from it what differs between machines and days."""
+    reached = asdict(position)
+    seconds = reached.pop("seconds")
+    write_json(
+        job.folder / MACHINE,
+        {
+            "seconds": seconds,
+            "environment": machine,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
+    write_json(
+        job.folder / RECORD,
+        {
+            "digest": run.digest,
+            "code": run.code,
+            "data": run.data,
+            "split": run.split,
+            "key": asdict(run.key),
+            "train": run.train.model_dump(mode="json"),
+            "params": run.params.model_dump(mode="json"),
+            "position": reached,
+            "images_seen": position.step * sum(job.batch_sizes),
+        },
+    )
+
+
+def _move(partial: Path, target: Path) -> None:
+    """Give a complete run its name; what resumed it is not needed any more."""
+    from benchmarks.engine.state import PREVIOUS, STATE
+
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    for name in (STATE, PREVIOUS, ERROR):
+        (target / name).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""From read cases to checked, memory-mapped arrays and a split of the patients."""

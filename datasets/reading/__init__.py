@@ -1,0 +1,1 @@
+"""From raw files to arrays in memory: images, masks, layouts."""

@@ -1,0 +1,144 @@
+"""Parameter files: what is accepted, and what the errors say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+
+from benchmarks.common.errors import ConfigError
+from benchmarks.common.schema import check
+from benchmarks.config import BenchmarkConfig, TrainConfig, load_config
+from benchmarks.plan.resolve import method_params
+from benchmarks.plan.sweeps import swept
+from methods.base import MethodParams
+
+ROOT = Path(__file__).parents[2]
+VALUE: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "params.yaml", *ROOT.glob("benchmarks/presets/*/params.yaml")]
+)
+def test_shipped_files_are_valid(path: Path) -> None:
+    config = load_config(path)
+    for dataset in config.grid.datasets:
+        assert config.train_for(dataset).iterations > 0
+
+
+def put(path: str, value: object) -> dict[str, Any]:
+    changed = deepcopy(VALUE)
+    *way, last = path.split(".")
+    block: Any = changed
+    for key in way:
+        block = block[int(key)] if isinstance(block, list) else block[key]
+    block[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("train.iteratons", 5, r"unknown key 'train\.iteratons': did you mean 'iterations'"),
+        ("train.optimizer.lrr", 5, r"unknown key 'train\.optimizer\.lrr': did you mean 'lr'"),
+        ("train.network.chanels", [8], r"chanels': did you mean 'channels'"),
+        ("train.network.kind", "unett", r"'train\.network'.*'unet'"),
+        ("train.iterations", "many", r"'train\.iterations': .*integer.* given 'many'"),
+        ("train.iterations", 0, r"'train\.iterations': .*greater than or equal to 1, given 0"),
+        ("train.optimizer.lr", -1, r"greater than 0, given -1"),
+        ("grid.seeds", [0, 0], r"grid\.seeds names a value twice"),
+        ("grid.methods", ["supervised", "cps"], r"no block `methods\.cps`"),
+        ("grid.datasets", ["nowhere"], r"no block `data\.nowhere`"),
+        ("data.phantom_acdc.lables", [2], r"'data\.phantom_acdc\.lables': did you mean 'labels'"),
+        ("name", "Quick Run", r"'name'.*given 'Quick Run'"),
+    ],
+)
+def test_wrong_values_are_named(path: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check(BenchmarkConfig, put(path, value))
+
+
+def test_missing_key_is_named() -> None:
+    value = deepcopy(VALUE)
+    del value["train"]["iterations"]
+    with pytest.raises(ConfigError, match=r"missing key 'train\.iterations'"):
+        check(BenchmarkConfig, value)
+
+
+def test_overrides_of_a_data_set_win_and_are_checked() -> None:
+    config = check(BenchmarkConfig, put("data.phantom_acdc.train", {"optimizer": {"lr": 0.5}}))
+    train = config.train_for("phantom_acdc")
+    assert train.optimizer.lr == 0.5
+    assert train.optimizer.momentum == config.train.optimizer.momentum
+    other = check(BenchmarkConfig, put("data.phantom_acdc.train", {"network": {"kind": "monai"}}))
+    assert other.train_for("phantom_acdc").network.kind == "monai"
+    wrong = check(BenchmarkConfig, put("data.phantom_acdc.train", {"optimiser": {}}))
+    with pytest.raises(ConfigError, match=r"data\.phantom_acdc\.train\.optimiser.*'optimizer'"):
+        wrong.train_for("phantom_acdc")
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2\n", "\xff"])
+def test_unreadable_files_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"params\.yaml"):
+        load_config(path)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no parameter file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_blocks_are_frozen() -> None:
+    train = TrainConfig(iterations=1, labeled_batch=1, unlabeled_batch=1)
+    with pytest.raises(ValueError, match="frozen"):
+        train.iterations = 2  # type: ignore[misc]
+
+
+def test_sweep_makes_a_variant_of_every_combination() -> None:
+    config = load_config(ROOT / "benchmarks/presets/ablation/params.yaml")
+    made = swept(config, "threshold_temperature")
+    assert made.name == "ablation_threshold_temperature"
+    assert len(made.grid.methods) == 2 * 3 * 3
+    assert made.methods["egcl_net-a5_tau=0.25_tau_c=0.2"] == {
+        **config.methods["egcl_net-a5"],
+        "tau": 0.25,
+        "tau_c": 0.2,
+    }
+    assert made.grid.seeds == (0,) and made.train == config.train
+    assert swept(config, "labels").methods["egcl_net-a12"] == config.methods["egcl_net-a12"]
+    with pytest.raises(ConfigError, match="threshold"):
+        swept(config, "treshold")
+
+
+def test_every_row_of_the_ablation_is_a_valid_method() -> None:
+    for name in ("ablation", "quick_ablation"):
+        config = load_config(ROOT / f"benchmarks/presets/{name}/params.yaml")
+        benchmarks = [config, *(swept(config, sweep) for sweep in config.sweeps)]
+        params = [method_params(b, m, 2) for b in benchmarks for m in b.grid.methods]
+        rows = [p.model_dump_json() for p in params[: len(config.grid.methods)]]
+        assert len(set(rows)) == len(rows), "rows differ"
+
+
+def test_defaults_of_a_dimension_yield_to_presets_and_given_values() -> None:
+    class Params(MethodParams):
+        weight: float = 1.0
+        ramp: float = 0.5
+        presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"published": {"ramp": 0.3}}
+        by_dimension: ClassVar[Mapping[int, Mapping[str, object]]] = {
+            3: {"weight": 2.0, "ramp": 0.2}
+        }
+
+    def made(ndim: int, **given: object) -> tuple[float, float]:
+        params = Params.model_validate(Params.block(given, ndim))
+        return params.weight, params.ramp
+
+    assert made(2) == (1.0, 0.5)
+    assert made(3) == (2.0, 0.2)
+    assert made(3, preset="published") == (2.0, 0.3)
+    assert made(3, preset="published", ramp=0.9, weight=4.0) == (4.0, 0.9)

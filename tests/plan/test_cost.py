@@ -1,0 +1,55 @@
+"""Counted costs against the operation counts of the published step."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.common.errors import ConfigError
+from benchmarks.plan.cost import markdown, method_cost
+from methods import method_ids
+
+README = Path(__file__).parents[2] / "methods" / "README.md"
+
+
+# Forward F, backward 2 F on L + U images is 3 (L + U) F; a teacher's pass over U images adds U F.
+@pytest.mark.parametrize(
+    ("name", "networks", "cost"),
+    [
+        ("supervised", 1, 0.5),
+        ("full_supervised", 1, 1.0),
+        ("mean_teacher", 2, 7 / 6),
+        ("ua_mt", 2, 15 / 6),
+    ],
+)
+def test_cost_is_that_of_the_passes(name: str, networks: int, cost: float) -> None:
+    census = method_cost(name)
+    assert census.networks == networks
+    assert census.cost == pytest.approx(cost, rel=2e-3)  # the first layer has no input gradient
+    assert census.parameters == 1
+
+
+def test_projection_head_and_second_decoder_are_counted() -> None:
+    census = method_cost("egcl_net")
+    assert (census.networks, census.decoders, census.dimensions) == (1, 2, "2D, 3D")
+    assert 1.2 < census.parameters < 1.6 and 1.4 < census.cost < 2.5
+
+
+def test_table_has_a_row_per_method() -> None:
+    rows = [method_cost(name) for name in ("ua_mt", "supervised")]
+    assert re.findall(r"^\| (\w+) \|", markdown(rows), re.MULTILINE) == [
+        "id",
+        "supervised",
+        "ua_mt",
+    ]
+    with pytest.raises(ConfigError, match="ua_mt"):
+        method_cost("uamt")
+
+
+def test_readme_lists_every_method() -> None:
+    assert set(re.findall(r"^\| (\w+) \|", README.read_text(), re.MULTILINE)) == {
+        "id",
+        *method_ids(),
+    }

@@ -1,0 +1,108 @@
+"""A benchmark on made-up hearts, and scores as `evaluate` would write them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import benchmarks.report.facts as facts_module
+from benchmarks.common.workspace import CASES, SHOWCASE, STEPS, scores_folder
+from benchmarks.config import BenchmarkConfig
+from benchmarks.report.facts import DatasetFacts
+from benchmarks.scoring.cases import COLUMNS
+
+# Mean Dice of each method; the last one has all labels.
+SKILL = {"supervised": 0.6, "mean_teacher": 0.7, "egcl_net-a5": 0.75, "full_supervised": 0.9}
+LOGGED = {
+    "high_share": 0.123456, "high_foreground": 0.5, "low_known": 0.8, "high_known": 0.2,
+    "low_correct": 0.8, "high_correct": 0.1, "positive_similarity": 0.9,
+    "negative_similarity": 0.1, "empty_group": 0.0,
+}  # fmt: skip
+
+
+def make_config(more: Mapping[str, Any] | None = None, **grid: Any) -> BenchmarkConfig:
+    """Two seeds, 2 and 4 labelled patients, unless `grid` says otherwise."""
+    values = {"datasets": ["heart"], "methods": list(SKILL), "baseline": "supervised"} | grid
+    return BenchmarkConfig.model_validate(
+        {
+            "name": "tiny",
+            "grid": {"seeds": [0, 1], **values},
+            "data": {d: {"labels": [2, 4], "split": {}} for d in values["datasets"]},
+            "train": {"iterations": 1, "labeled_batch": 1, "unlabeled_batch": 1},
+            "methods": {name: {} for name in values["methods"]},
+            **(more or {}),
+        }
+    )
+
+
+def use_made_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data sets exist by name alone; `heart` is a phantom, `patients` is not."""
+
+    def fake(_: BenchmarkConfig, dataset: str) -> DatasetFacts:
+        title = "Heart (synthetic phantom)" if dataset == "heart" else dataset.title()
+        unit = "mm" if dataset == "heart" else "voxels"
+        return DatasetFacts(dataset, title, dataset == "heart", unit, ("LV", "RV"), 2.0)
+
+    monkeypatch.setattr(facts_module, "dataset_facts", fake)
+
+
+def case_rows(
+    config: BenchmarkConfig, dataset: str, key: str, *, patients: int = 4, noise: float = 0.05
+) -> pd.DataFrame:
+    """Two frames and two classes per patient; other patients in every fold of a `cv` split."""
+    name, _, variant = key.partition("-")
+    rng = np.random.default_rng(len(key))
+    labels = (8,) if name == "full_supervised" else config.data[dataset].labels
+    rows = []
+    for count, (fold, seed), check in itertools.product(
+        labels, config.grid.pairs, ("best", "last")
+    ):
+        first = fold * patients if config.data[dataset].split.scheme == "cv" else 0
+        for patient, frame, part in itertools.product(range(patients), "ab", ("LV", "RV")):
+            who = f"p{first + patient}"
+            dice = float(np.clip(SKILL.get(key, 0.7) + noise * rng.normal(), 0, 1))
+            rows.append(
+                (
+                    *(config.name, dataset, name, variant, count, fold, seed, check),
+                    *(f"{who}_{frame}", who, part, dice, dice / (2 - dice)),
+                    *(3.0 + patient, 1.0, 1.5, 0.8, 90, 80, "none"),
+                )
+            )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def write_scores(root: Path, config: BenchmarkConfig, **options: Any) -> Path:
+    """All scores of the grid; methods of EGCL-Net have logged a split of pixels."""
+    for dataset, key in itertools.product(config.grid.datasets, config.grid.methods):
+        folder = scores_folder(root, config.name, dataset, key)
+        folder.mkdir(parents=True, exist_ok=True)
+        frame = case_rows(config, dataset, key, **options)
+        frame.to_csv(folder / CASES, index=False)
+        runs = frame[["labels", "fold", "seed"]].drop_duplicates()
+        steps = runs.merge(pd.DataFrame({"step": [50, 100], "loss": 1.0}), how="cross")
+        split = LOGGED if key.startswith("egcl_net") else {}
+        steps.assign(**split).to_csv(folder / STEPS, index=False)
+    return root / "data/scores" / config.name
+
+
+def write_showcase(root: Path, config: BenchmarkConfig, dataset: str, key: str) -> None:
+    """A slice with two rings, predicted a little too low."""
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    truth = np.where(np.hypot(y, x) < 0.3, 1, np.where(np.hypot(y, x) < 0.5, 2, 0))
+    np.savez(
+        scores_folder(root, config.name, dataset, key) / SHOWCASE,
+        image=np.exp(-(y**2) - x**2).astype(np.float32),
+        truth=truth.astype(np.uint8),
+        prediction=np.roll(truth, 3, axis=0).astype(np.uint8),
+        entropy=np.hypot(y, x).clip(0, 1).astype(np.float32),
+        case="p0_a",
+        slice=3,
+        labels=2,
+        seed=0,
+    )

@@ -1,0 +1,134 @@
+"""Incomplete, foreign and damaged scores are refused with the commands that mend them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.common.errors import RunError
+from benchmarks.plan.sweeps import swept
+from benchmarks.report import build_report
+from benchmarks.report.facts import Facts, method_facts
+from benchmarks.report.load import with_cell_labels
+from tests.report.made import make_config, use_made_datasets, write_scores, write_showcase
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_made_datasets(monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["cases.csv", "steps.csv"])
+def test_missing_file_and_run_name_the_cells_and_the_commands(tmp_path: Path, name: str) -> None:
+    config = make_config()
+    folder = write_scores(tmp_path, config)
+    (folder / "heart-mean_teacher" / name).unlink()
+    source = folder / "heart-supervised/cases.csv"
+    frame = pd.read_csv(source)
+    gone = (frame["labels"] == 4) & (frame["seed"] == 1) & (frame["checkpoint"] == "best")
+    frame[~gone].to_csv(source, index=False)
+    with pytest.raises(RunError) as error:
+        build_report(config, root=tmp_path, params=Path("my/params.yaml"))
+    text = str(error.value)
+    assert f"no file data/scores/tiny/heart-mean_teacher/{name}" in text
+    assert "missing 4 labelled, fold 0, seed 1, checkpoint best" in text
+    for command in ("run", "evaluate"):
+        assert f"python -m benchmarks {command} --params my/params.yaml heart supervised" in text
+
+
+def test_a_sweep_is_made_by_one_command(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    sweeps = {"tau": {"methods": ["egcl_net-a5"], "values": {"tau": [0.1, 0.2]}}}
+    config = make_config({"sweeps": sweeps})
+    params.write_text(json.dumps(config.model_dump(mode="json")))
+    with pytest.raises(RunError) as error:
+        build_report(swept(config, "tau"), root=tmp_path, params=params)
+    assert f"python -m benchmarks repro --params {params} --sweep tau" in str(error.value)
+    assert "benchmarks evaluate" not in str(error.value)
+
+
+DAMAGES = [
+    (lambda f: f[f["case"] != "p3_b"], "2 of 16 values missing"),
+    (lambda f: pd.concat([f, f.iloc[:1]]), "1 values twice"),
+    (lambda f: pd.concat([f, f.assign(seed=9)]), "not of the grid: .*seed 9"),
+    (lambda f: f.rename(columns={"dice": "dsc"}), "has the columns"),
+    (lambda f: f.drop(columns="nsd"), "has the columns"),
+    (lambda f: f.assign(dataset="liver"), "holds rows of"),
+    (lambda f: f.assign(dice=np.nan), "no number"),
+    (lambda f: f.iloc[:0], "no rows"),
+    (lambda f: f.assign(checkpoint="middle"), "not of the grid: .*checkpoint middle"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES)
+def test_wrong_case_table_is_refused(
+    tmp_path: Path, damage: Callable[[pd.DataFrame], pd.DataFrame], message: str
+) -> None:
+    config = make_config()
+    source = write_scores(tmp_path, config) / "heart-supervised/cases.csv"
+    damage(pd.read_csv(source, keep_default_na=False)).to_csv(source, index=False)
+    with pytest.raises(RunError, match=message):
+        build_report(config, root=tmp_path)
+
+
+def test_bound_folds_need_their_own_seed_alone(tmp_path: Path) -> None:
+    config = make_config(folds=[0, 1], bound=True)
+    source = write_scores(tmp_path, config) / "heart-supervised/cases.csv"
+    frame = pd.read_csv(source)
+    pairs = set(frame[["fold", "seed"]].itertuples(index=False, name=None))
+    assert pairs == {(0, 0), (1, 1)}
+    build_report(config, root=tmp_path)
+    pd.concat([frame, frame[frame["fold"] == 0].assign(seed=1)]).to_csv(source, index=False)
+    with pytest.raises(RunError, match="not of the grid: 2 labelled, fold 0, seed 1"):
+        build_report(config, root=tmp_path)
+
+
+def test_kept_tables_may_be_older_but_must_be_of_the_grid(tmp_path: Path) -> None:
+    config = make_config()
+    with pytest.raises(RunError, match="without --kept"):
+        build_report(config, root=tmp_path, kept=True)
+    write_scores(tmp_path, config)
+    build_report(config, root=tmp_path)
+    folder = tmp_path / "reports/tiny"
+    table = pd.read_csv(folder / "cases.csv", keep_default_na=False)
+    older = table.drop(columns=["assd_mm", "nsd"])
+    older.to_csv(folder / "cases.csv", index=False)
+    (folder / "groups.csv").unlink()
+    build_report(config, root=tmp_path, kept=True)
+    page = (folder / "README.md").read_text()
+    assert "NSD and ASSD are n/a" in page and "entropy split" not in page
+    assert list(pd.read_csv(folder / "cases.csv").columns) == list(older.columns)
+    fewer = make_config(methods=["supervised", "mean_teacher"])
+    with pytest.raises(RunError, match="not of the grid"):
+        build_report(fewer, root=tmp_path, kept=True)
+    older[older["seed"] == 0].to_csv(folder / "cases.csv", index=False)
+    with pytest.raises(RunError, match="missing 2 labelled, fold 0, seed 1"):
+        build_report(config, root=tmp_path, kept=True)
+
+
+def test_damaged_or_unequal_showcase_is_refused(tmp_path: Path) -> None:
+    config = make_config()
+    folder = write_scores(tmp_path, config)
+    for name in ("supervised", "mean_teacher"):
+        write_showcase(tmp_path, config, "heart", name)
+    path = folder / "heart-mean_teacher/showcase.npz"
+    arrays = dict(np.load(path))
+    np.savez(path, **(arrays | {"slice": np.asarray(4)}))
+    with pytest.raises(RunError, match="slice 4 of p0_a"):
+        build_report(config, root=tmp_path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(RunError, match="no readable showcase"):
+        build_report(config, root=tmp_path)
+
+
+def test_folds_of_unequal_size_share_the_cell_of_a_method_with_all_labels() -> None:
+    config = make_config()
+    facts = Facts((), tuple(method_facts(config, m) for m in config.grid.methods))
+    rows = [("full_supervised", 10), ("full_supervised", 9), ("supervised", 3)]
+    frame = pd.DataFrame(rows, columns=["method", "labels"]).assign(dataset="heart", variant="")
+    assert with_cell_labels(frame, facts)["labels"].tolist() == [10, 10, 3]

@@ -1,0 +1,183 @@
+"""Case tables on disk: what is said of bad ones, and rows that fit a terminal."""
+
+from __future__ import annotations
+
+import math
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.common.errors import BenchError, ConfigError, DataError
+from benchmarks.statistics.files import (
+    compare_file,
+    power_file,
+    power_notes,
+    power_rows,
+    read_cases,
+    table_rows,
+)
+from tests.statistics.tables import table
+from tests.statistics.test_rule import noisy
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Two methods at 7 labels, one more at 50."""
+    scores = noisy({"a": 0.05, "b-x": 0.0})
+    whole = table({"full": np.full((5, 20), 0.8)}).assign(labels=50)
+    target = tmp_path / "cases.csv"
+    pd.concat([table(scores), whole]).to_csv(target, index=False)
+    return target
+
+
+def lines(rows: list[dict[str, str]]) -> list[str]:
+    """The rows as printed at 80 columns."""
+    text = StringIO()
+    shown = Table(*rows[0])
+    for row in rows:
+        shown.add_row(*row.values())
+    Console(file=text, width=80).print(shown)
+    return text.getvalue().splitlines()
+
+
+def test_a_comparison_is_one_line_at_80_columns(path: Path) -> None:
+    found = compare_file(path, "a", "b-x")
+    (row,) = found.rows
+    assert list(row) == ["cell", "points [95 %]", "p", "p false", "runs x n", "outcome"]
+    assert row["cell"] == "acdc 7 last" and row["outcome"] == "better"
+    assert row["points [95 %]"].startswith("+4.9 [+4.9, +") and row["runs x n"] == "5 x 20"
+    assert row["p"] == row["p false"] == "<.001"
+    assert len(lines(found.rows)) == 5
+    assert found.notes == [
+        "patients of acdc 7 last: 20 better by more than 1 point, 0 alike, 0 worse;"
+        " Hodges-Lehmann +4.9 points; the tenth worst off +4.9 points (description, not a test)"
+    ]
+
+
+def test_cells_with_one_method_are_notes_not_rows(path: Path) -> None:
+    cases = pd.read_csv(path)
+    more = cases[(cases["method"] == "a")].assign(labels=3)
+    pd.concat([cases, more]).to_csv(path, index=False)
+    found = compare_file(path, "a", "b-x")
+    assert len(found.rows) == 1
+    assert found.notes[-1] == "not compared: acdc 3 last, where only one method has runs"
+
+
+def test_pilots_and_missing_runs_are_told(path: Path) -> None:
+    cases = pd.read_csv(path)
+    cases[(cases["seed"] < 3) | (cases["method"] == "a")].to_csv(path, index=False)
+    found = compare_file(path, "a", "b-x")
+    assert found.rows[0]["outcome"] == "pilot"
+    assert found.notes[0] == "acdc 7 last: pilot, 3 runs"
+    assert found.notes[1] == ("left out: acdc 7 last: fold 0 seed 3: only a; fold 0 seed 4: only a")
+
+
+def test_distances_are_in_millimetres(path: Path) -> None:
+    cases = pd.read_csv(path)
+    cases.assign(hd95_mm=100 * cases["dice"]).to_csv(path, index=False)
+    found = compare_file(path, "a", "b-x", metric="hd95_mm")
+    assert found.rows[0]["mm [95 %]"].startswith("+4.9")
+    assert found.rows[0]["outcome"] == "worse"
+    assert "0 better at all, 0 alike, 20 worse" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("methods", "metric", "words"),
+    [
+        (("a", "b-y"), "dice", "no method 'b-y': did you mean 'b-x'"),
+        (("a", "a"), "dice", "given twice"),
+        (("a", "full"), "dice", "a in acdc 7 last; full in acdc 50 last"),
+        (("a", "b-x"), "dize", "no metric 'dize': did you mean 'dice'"),
+    ],
+)
+def test_wrong_names_are_explained(
+    path: Path, methods: tuple[str, str], metric: str, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        compare_file(path, *methods, metric=metric)
+
+
+def edited(path: Path, kind: str) -> None:
+    cases = pd.read_csv(path)
+    if kind == "column":
+        cases.drop(columns="fold").to_csv(path, index=False)
+    elif kind == "word":
+        cases.astype({"dice": object}).replace({"dice": {cases["dice"].iloc[2]: "good"}}).to_csv(
+            path, index=False
+        )
+    elif kind == "twice":
+        pd.concat([cases, cases.tail(1)]).to_csv(path, index=False)
+    elif kind == "text":
+        path.write_bytes(b'a,"b\n')
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("column", r"lacks the columns \['fold'\]"),
+        ("word", "line 4: dice is 'good'; it must be a number"),
+        ("twice", "line 302: there twice: dataset acdc, labels 50"),
+        ("text", "no readable case table"),
+        ("absent", "no readable case table"),
+    ],
+)
+def test_bad_tables_are_explained(path: Path, kind: str, words: str) -> None:
+    edited(path, kind)
+    with pytest.raises(DataError, match=words) as caught:
+        read_cases(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_distances_and_numbers_as_names_survive(path: Path) -> None:
+    cases = pd.read_csv(path)
+    cases.assign(
+        hd95_mm=[math.nan, *[1.0] * (len(cases) - 1)], patient="007", **{"class": "LV"}
+    ).drop(columns="case").to_csv(path, index=False)
+    found = read_cases(path, metric="hd95_mm")
+    assert found["hd95_mm"].isna().tolist() == [True] + [False] * (len(cases) - 1)
+    assert set(found["patient"]) == {"007"} and set(found["variant"]) == {"", "x"}
+
+
+def test_power_rows_fit_and_answer(path: Path) -> None:
+    found = power_file(path, effect=2)
+    (row,) = power_rows(found)
+    assert list(row) == ["cell", "runs x n", "sd", "seen", "runs", "folds", "patients"]
+    assert row["cell"] == "acdc 7 last" and row["runs"] == "5"
+    assert float(row["seen"]) < 2
+    assert len(lines([row])) == 5
+    assert any("what 2 points would need" in note for note in power_notes(found))
+    rows = table_rows(found[0])
+    assert [r["runs"] for r in rows] == ["3 (pilot)", "5", "10", "15", "20"]
+    assert float(rows[1]["20 patients"]) == pytest.approx(float(row["seen"]), abs=0.11)
+
+
+def test_power_of_a_single_run_says_so(path: Path) -> None:
+    cases = pd.read_csv(path)
+    cases[cases["seed"] == 0].to_csv(path, index=False)
+    found = power_file(path, effect=2)
+    assert set(list(power_rows(found)[0].values())[3:]) == {"n/a"}
+    assert power_notes(found)[-1].endswith("the variation between runs is unknown; train 5 seeds")
+    assert table_rows(found[0]) == [{"nothing to tell": found[0].note}]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"effect": 0}, "above 0"), ({"effect": 1, "comparisons": 0}, "give 1 or more")],
+)
+def test_wrong_questions_are_explained(path: Path, options: dict[str, int], words: str) -> None:
+    with pytest.raises(BenchError, match=words):
+        power_file(path, **options)  # type: ignore[arg-type]
+
+
+def test_power_without_two_methods_is_an_error(path: Path) -> None:
+    cases = pd.read_csv(path)
+    cases[cases["method"] == "full"].to_csv(path, index=False)
+    with pytest.raises(ConfigError, match="no two methods"):
+        power_file(path, effect=2)

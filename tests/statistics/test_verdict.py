@@ -1,0 +1,65 @@
+"""The claim rule."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.config import ClaimConfig
+from benchmarks.statistics.difference import Difference
+from benchmarks.statistics.verdict import verdicts
+
+CLAIM = ClaimConfig(text="it helps", contrasts=("one", "two"))
+SILENT = "of 2 deciding contrasts allow no verdict"
+
+
+def result(
+    name: str, outcome: str, *, checkpoint: str = "last", design: str = "crossed"
+) -> Difference:
+    return Difference(
+        name, "acdc", 7, checkpoint, "a", "b", design,  # type: ignore[arg-type]
+        runs=5, patients=20, mean=0.02, low=0.01, high=0.03, p=0.001, p_holm=0.004, p_false=0.0005,
+        p_false_patients=0.0001, detectable=0.015, reason="3 runs" if outcome == "pilot" else "why",
+        outcome=outcome,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "ruling", "reason"),
+    [
+        (("better", "better"), "supported", ""),
+        (("better", "undecided"), "undecided", ""),
+        (("better", "equivalent"), "not supported", ""),
+        (("worse", "undecided"), "not supported", ""),
+        (("worse", "pilot"), "not supported", f"1 {SILENT} (two: pilot, 3 runs)"),
+        (("not tested", "better"), "undecided", f"1 {SILENT} (one: not tested: why)"),
+        (
+            ("unconverged", "pilot"), "undecided",
+            f"2 {SILENT} (one: unconverged: no verdict; two: pilot, 3 runs)",
+        ),
+    ],
+)  # fmt: skip
+def test_rulings(outcomes: tuple[str, str], ruling: str, reason: str) -> None:
+    results = [result(n, o) for n, o in zip(CLAIM.contrasts, outcomes, strict=True)]
+    (made,) = verdicts(
+        [*results, result("other", "worse"), result("one", "worse", checkpoint="best")], CLAIM
+    )
+    assert (made.ruling, made.reason) == (ruling, reason)
+    assert (made.dataset, made.labels, made.claim, len(made.numbers)) == ("acdc", 7, "it helps", 2)
+
+
+def test_words_carry_the_numbers() -> None:
+    (made,) = verdicts([result("one", "better"), result("two", "undecided")], CLAIM)
+    assert made.numbers[0] == (
+        "one (a - b): +2.0 points, 95 % interval [+1.0, +3.0]; p = 0.001, corrected 0.004;"
+        " probability of a false claim 0.0005 (0.0001 from patients alone); 5 runs, 20 patients:"
+        " better"
+    )
+    assert made.numbers[1].endswith("undecided (could have seen 1.5 points)")
+
+
+def test_cells_without_any_runs_of_the_contrasts_have_no_verdict() -> None:
+    empty = [result(n, "not tested", design="none") for n in CLAIM.contrasts]
+    assert verdicts(empty, CLAIM) == []
+    (made,) = verdicts([empty[0], result("two", "better")], CLAIM)
+    assert made.ruling == "undecided"
+    assert made.numbers[0] == "one (a - b): not tested: why"

@@ -1,0 +1,141 @@
+"""What a run leaves, and what is said when memory runs out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.common.errors import ConfigError, DataError, RunError
+from benchmarks.common.files import read_json
+from benchmarks.common.workspace import MACHINE, RECORD, split_file
+from benchmarks.engine.job import build_method
+from benchmarks.plan.identity import code_digest
+from benchmarks.plan.resolve import finished, resolve
+from benchmarks.training import memory
+from benchmarks.training.many import train_runs
+from benchmarks.training.memory import estimate, kept_bytes
+from benchmarks.training.one import Place
+from methods.base import Batch, Progress
+from methods.supervised import Supervised
+from tests.engine.small import build, job_of, make_config
+from tests.noting import noted
+
+CPU = torch.device("cpu")
+
+
+def test_what_differs_between_machines_stands_apart_from_the_record(flat: Path) -> None:
+    config = make_config()
+    (resolved,) = resolve(config, "phantom_acdc", "mean_teacher", flat)
+    train_runs([resolved], Place(flat, "cpu"), jobs=1)
+    folder = resolved.key.folder(flat)
+    record, beside = read_json(folder / RECORD), read_json(folder / MACHINE)
+    assert record["images_seen"] == 24 and record["position"]["step"] == 6
+    assert beside["seconds"] > 0
+    machine = beside["environment"]
+    assert machine["peak_memory_mb"] > 0 and machine["cores"] >= 1 and machine["processor"]
+    assert machine["memory_mb"] > machine["peak_memory_mb"]
+    assert record["code"] == code_digest(flat, "mean_teacher")
+
+
+def test_equal_runs_leave_equal_bytes_but_for_the_machine(flat: Path) -> None:
+    config = make_config(iterations=5)
+    (run,) = resolve(config, "phantom_acdc", "supervised", flat)
+    folder, seen = run.key.folder(flat), []
+    for _ in range(2):
+        shutil.rmtree(folder, ignore_errors=True)
+        train_runs([run], Place(flat, "cpu"), jobs=1)
+        seen.append({p.name: p.read_bytes() for p in folder.iterdir() if p.name != MACHINE})
+    assert seen[0] == seen[1]
+
+
+def test_a_complete_folder_without_its_name_is_adopted(
+    flat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As left by a process that was killed between the record and the rename."""
+    config = make_config(iterations=5)
+    (run,) = resolve(config, "phantom_acdc", "supervised", flat)
+    place = Place(flat, "cpu")
+    train_runs([run], place, jobs=1)
+    folder = run.key.folder(flat)
+    folder.rename(folder.with_name(f".{folder.name}.partial"))
+
+    def losses(self: Supervised, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        del self, batch, t
+        raise AssertionError("it is trained again")
+
+    monkeypatch.setattr(Supervised, "losses", losses)
+    assert not finished(run, flat)
+    train_runs([run], place, jobs=1)
+    assert finished(run, flat)
+
+
+def test_data_that_change_between_two_runs_stop_the_command(tmp_path: Path) -> None:
+    config = make_config()
+    build(tmp_path, config)
+    grid = config.grid.model_copy(update={"seeds": (0, 1)})
+    runs = resolve(config.model_copy(update={"grid": grid}), "phantom_acdc", "supervised", tmp_path)
+    train_runs(runs[:1], Place(tmp_path, "cpu"), jobs=1)
+    path = split_file(tmp_path, "small", "phantom_acdc")
+    other = make_config()
+    block = other.data["phantom_acdc"]
+    split = block.split.model_copy(update={"seed": 1})
+    data = {"phantom_acdc": block.model_copy(update={"split": split})}
+    path.unlink()
+    shutil.rmtree(tmp_path / "data")
+    for link in ("benchmarks", "methods", "datasets/preparing"):
+        (tmp_path / link).unlink()
+    build(tmp_path, other.model_copy(update={"data": data}))
+    from benchmarks.plan import resolve as module
+
+    module._loaded.cache_clear()  # as in a worker process that starts now
+    with pytest.raises(DataError, match="changed since this command started"):
+        train_runs(runs[1:], Place(tmp_path, "cpu"), jobs=1)
+    assert not finished(runs[1], tmp_path)
+
+
+@pytest.mark.parametrize("method", ["supervised", "mean_teacher", "egcl_net", "bcp", "ctct"])
+def test_estimate_agrees_with_what_a_step_keeps(method: str, flat: Path, tmp_path: Path) -> None:
+    """Extrapolated to four times the voxels and twice the images."""
+    config = make_config(labeled_batch=4, unlabeled_batch=4, patch=[192, 192])
+    job = job_of(flat, tmp_path, method, config)
+    real = kept_bytes(build_method(job, CPU), memory._batch(job, job.batch_sizes, (192, 192)))
+    need = estimate(job)
+    assert need.activations == pytest.approx(real, rel=0.25)
+    trained = sum(p.numel() for p in build_method(job, CPU).parameters() if p.requires_grad)
+    assert need.weights >= 3 * 4 * trained
+
+
+@pytest.mark.parametrize("error", ["device", "allocator"])
+def test_out_of_memory_names_keys_and_estimate(
+    error: str, flat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def losses(self: Supervised, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        del self, batch
+        if error == "device":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+        return {"supervised": torch.empty(1 << 50) if t.step < 900 else torch.zeros(())}
+
+    config = make_config()
+    (resolved,) = resolve(config, "phantom_acdc", "supervised", flat)
+    monkeypatch.setattr(
+        "benchmarks.training.memory.estimate", lambda _job: memory.Need(2**30, 2**31)
+    )
+    monkeypatch.setattr("benchmarks.training.memory.available", lambda _device: 2**30)
+    monkeypatch.setattr(Supervised, "losses", losses)
+    with pytest.raises(
+        RunError,
+        match=r"needs about 3\.00 GB .* 1\.00 GB were free.*labeled_batch \(2\).*train\.patch",
+    ) as seen:
+        train_runs([resolved], Place(flat, "cpu"), jobs=1)
+    noted(f"run: out of memory ({error})", seen.value)
+
+
+def test_a_size_that_does_not_fit_is_refused_before_anything_is_estimated(flat: Path) -> None:
+    config = make_config(patch=[20, 20])
+    (resolved,) = resolve(config, "phantom_acdc", "supervised", flat)
+    with pytest.raises(ConfigError, match="needs multiples of 8"):
+        train_runs([resolved], Place(flat, "cpu"), jobs=1)
