@@ -93,6 +93,11 @@ class DataConfig(Strict):
     fetch: dict[str, Any] = Field(default_factory=dict, description="see the data set's file")
     prepare: dict[str, Any] = Field(default_factory=dict, description="see the data set's file")
     split: SplitConfig
+    unit: Literal["mm", "voxels", "pixels"] | None = Field(
+        None,
+        description="of distances in the report, where the files' spacing is nominal or unknown;"
+        " null: the data set's own",
+    )
     train: dict[str, Any] = Field(default_factory=dict, description="overrides of `train`")
 
 

@@ -1,93 +1,150 @@
-"""AD-MT, alternate diverse mean teacher (Zhao et al. 2023, arXiv:2311.17325).
+"""AD-MT, alternate diverse mean teacher (Zhao et al. 2023, arXiv:2311.17325, ECCV 2024).
 
-    pbar   = normalise(sum_j e^{-(H_1 + H_2)} p'_j)^{1/T}      two EMA teachers on the weak view
-    yhat, c = arg max pbar, max pbar;   where teachers and student disagree, the surer of both
-    L_u    = Dice(agreeing pixels) + w_c Dice(conflicting pixels)    pixels with c >= theta
-    L      = L_sup(x_l, y) + w(t) L_u
+    H_j    = -sum_k p'_jk log2 p'_jk                         j = 1, 2: EMA teachers on the weak view
+    pbar   = sum_j e^{-H_j} p'_j / sum_j e^{-H_j}            (eq. 8, 9)
+    yhat, c = arg max pbar, max pbar;   where the teachers conflict and the student differs from
+              yhat and is surer, its own class and confidence
+    L      = L_sup(x_l, y) + w(t) L_u,    L_u = loss of the pixels with c >= theta:
+             one Dice over all of them in 2D, their mean cross-entropy in 3D
 
-In turns of `period`, one teacher follows the student while the student is trained on strong views,
-then the other while it is trained on CutMix of weak views. Equations from the public code
-(github.com/ZhenZHAO/AD-MT), whose weight e^{-(H_1 + H_2)} is common to both teachers, so that
-`pbar` is their sharpened mean. Deviations:
-- turns of fixed length (code: drawn at random), both teachers in train mode;
-- strong views for grey-scale images; the student is tested, both teachers are logged.
+Turns of random length in {1, ..., `turn`} (RPA): one teacher follows the student while the student
+is trained on strong views, then the other while it is trained on CutMix of weak views. For the
+first `copy_steps` steps the teacher whose turn it is copies the student. Defaults are those of the
+public code (github.com/ZhenZHAO/AD-MT at 03ef84c), also where they differ in 3D. Deviations:
+- the student's map is mixed like the teachers' before they are compared (code: the map of the image
+  before mixing);
+- only parameters are averaged; the resting teacher, which the code too runs in evaluation mode,
+  uses the batch-norm statistics that it gathered in its turns (code: averages of the student's);
+- the suite's strong view, jitter and blur in 2D and 3D, with the code's probabilities 0.8 and 0.2;
+- the suite's supervised loss; the student is tested, both teachers are logged.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
-from methods.base import Batch, Progress
+from methods.base import Batch, Progress, tuned
 from methods.blocks.ema import copy_weights, ema_update
+from methods.blocks.entropy import entropy
 from methods.blocks.families import EMAParams, OneNet
-from methods.blocks.losses import softmax32, supervised_loss
+from methods.blocks.losses import masked_mean, softmax32, supervised_loss
+from methods.blocks.mixing import beta_boxes, paste
 from methods.blocks.perturb import strong_view
 from methods.blocks.pseudo import masked_dice_loss, pseudo_label
-from methods.blocks.strong import cutmix
 from methods.networks import NetBuilder
+
+# Probability of blur in the strong view.
+_BLUR = 0.2
 
 
 class ADMTParams(EMAParams):
-    """Teachers, turns, threshold and conflicts."""
+    """Weight, teachers, turns, threshold."""
 
-    period: float = Field(0.01, gt=0, le=1, description="length of a turn, share of the run")
-    temperature: float = Field(1.0, gt=0, description="T of the ensemble's sharpening")
+    weight: float = Field(
+        2.0,
+        ge=0,
+        description="largest weight of the pseudo term",
+        json_schema_extra=tuned(0.1, 10.0, log=True),
+    )
+    ramp: float = Field(0.25, gt=0, le=1, description="share of the run until the weight is full")
+    turn: int = Field(50, ge=1, description="longest turn, steps")
+    copy_steps: int = Field(100, ge=0, description="steps in which the teachers copy the student")
     threshold: float = Field(0.95, ge=0, lt=1, description="least confidence of a pseudo-label")
-    conflict: float = Field(1.0, ge=0, description="weight of pixels of conflicting teachers")
+    loss: Literal["dice", "ce"] = Field("dice", description="loss of the pseudo-labels")
+
+    by_dimension: ClassVar[Mapping[int, Mapping[str, object]]] = {
+        3: {"ramp": 0.4, "turn": 19, "copy_steps": 80, "threshold": 0.8, "loss": "ce"}
+    }
+
+
+def ensemble(p_1: Tensor, p_2: Tensor) -> Tensor:
+    """`sum_j e^{-H_j} p_j / sum_j e^{-H_j}`, H in bits, of two probabilities (N, K, *S)."""
+    nats = torch.stack([entropy(p_1), entropy(p_2)])
+    weight = torch.softmax(-nats / math.log(2), 0)[:, :, None]
+    return weight[0] * p_1 + weight[1] * p_2
+
+
+def mixing(image: Tensor) -> Callable[[Tensor], Tensor]:
+    """CutMix of one draw for images (N, C, *S) and for all maps (N, *S) that belong to them."""
+    boxes, partner = beta_boxes(image), torch.randperm(len(image), device=image.device)
+    return lambda value: paste(boxes, value[partner], value)
 
 
 class ADMT(OneNet[ADMTParams]):
-    """Two teachers that follow the student in turns."""
+    """Two teachers that follow the student in turns of random length."""
 
     Params = ADMTParams
     title = "AD-MT"
     paper = "Zhao et al. 2023, arXiv:2311.17325"
 
     def setup(self, build_net: NetBuilder) -> None:
-        """Student and two teachers."""
+        """Student and two teachers; the first turn is the first teacher's."""
         super().setup(build_net)
         self.teacher_1 = build_net().requires_grad_(False)
         self.teacher_2 = build_net().requires_grad_(False)
         for teacher in (self.teacher_1, self.teacher_2):
             copy_weights(teacher, self.student)
+        self.active, self.left = 0, self._length()
 
-    def turn(self, t: Progress) -> int:
-        """0 while the first teacher follows, 1 while the second does."""
-        return int(t.fraction / self.params.period) % 2
+    def _length(self) -> int:
+        # Drawn on the CPU, whose generator the engine seeds for every step.
+        return int(torch.randint(1, self.params.turn + 1, ()))
+
+    def get_extra_state(self) -> Tensor:
+        """Index of the teacher whose turn it is, and steps left of the turn: (2,) int64."""
+        return torch.tensor([self.active, self.left])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take up a turn where it was left."""
+        self.active, self.left = state.tolist()
+
+    @torch.no_grad()
+    def pseudo_labels(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Ensemble's class, its confidence and whether the teachers conflict, each (N, *S)."""
+        self.teacher_1.train(self.active == 0)
+        self.teacher_2.train(self.active == 1)
+        p_1, p_2 = softmax32(self.teacher_1(image)), softmax32(self.teacher_2(image))
+        return *pseudo_label(ensemble(p_1, p_2)), p_1.argmax(1) != p_2.argmax(1)
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
-        """`L_sup` and the Dice terms of agreeing and of conflicting pixels."""
-        p, x_u = self.params, batch.unlabeled
-        with torch.no_grad():
-            p_1, p_2 = softmax32(self.teacher_1(x_u)), softmax32(self.teacher_2(x_u))
-            mean = ((p_1 + p_2) / 2) ** (1 / p.temperature)
-            label, sure = pseudo_label(mean / mean.sum(1, keepdim=True))
-            conflict = p_1.argmax(1) != p_2.argmax(1)
-            own, own_sure = pseudo_label(softmax32(self.student(x_u)))
-            better = conflict & (own != label) & (own_sure > sure)
-            label, sure = torch.where(better, own, label), torch.where(better, own_sure, sure)
-        if self.turn(t) == 0:
-            x_u = strong_view(x_u)
-        else:
-            x_u, label, sure, conflict = cutmix(x_u, label, sure, conflict, probability=1.0)
-        z_l, z_u = batch.split(self.student(torch.cat([batch.image, x_u])))
+        """`L_sup` and the loss of the confident pixels."""
+        p, x_w = self.params, batch.unlabeled
+        targets = self.pseudo_labels(x_w)
+        mix = mixing(x_w) if self.active else lambda value: value
+        x_s = mix(x_w) if self.active else strong_view(x_w, blur=_BLUR)
+        sizes = len(batch.image), len(x_w), len(x_w)
+        z_l, z_w, z_s = self.student(torch.cat([batch.image, x_w, x_s])).split(sizes)
+        label, sure, conflict = (mix(value) for value in targets)
+        own, own_sure = (mix(value) for value in pseudo_label(softmax32(z_w)))
+        better = conflict & (own != label) & (own_sure > sure)
+        label, sure = torch.where(better, own, label), torch.where(better, own_sure, sure)
         keep = sure >= p.threshold
         self.observe(confident_share=keep.float().mean(), conflict_share=conflict.float().mean())
-        agreeing = masked_dice_loss(z_u, label, keep & ~conflict)
-        conflicting = masked_dice_loss(z_u, label, keep & conflict)
+        if p.loss == "ce":
+            ce = F.cross_entropy(z_s.float(), label, reduction="none")
+            pseudo = masked_mean(ce, keep)
+        else:
+            pseudo = masked_dice_loss(z_s, label, keep)
         return {
             "supervised": supervised_loss(z_l, batch.label),
-            "pseudo": p.weight_at(t) * (agreeing + p.conflict * conflicting),
+            "pseudo": p.weight_at(t) * pseudo,
         }
 
     def after_step(self, t: Progress) -> None:
-        """EMA of the teacher whose turn it is."""
-        teacher = (self.teacher_1, self.teacher_2)[self.turn(t)]
-        ema_update(teacher, self.student, decay=self.params.decay, step=t.step // 2)
+        """The teacher whose turn it is follows; a turn that is over gives way to the other's."""
+        p, teacher = self.params, (self.teacher_1, self.teacher_2)[self.active]
+        step = max(0, t.step // 2 - p.copy_steps // 2)
+        ema_update(teacher, self.student, decay=p.decay, step=step)
+        self.left -= 1
+        if self.left == 0:
+            self.active, self.left = 1 - self.active, self._length()
 
     def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
         """Both teachers."""

@@ -143,6 +143,8 @@ class Method(nn.Module, ABC, Generic[P]):
         footnote: caveat printed under every table and figure, or "".
         all_labels: the method is given the labels of every training patient.
         uses_unlabeled: whether unlabelled images take part.
+        quarter_turns: whether the weak augmentation may turn images by multiples of 90 degrees;
+            False for a method that turns them itself and has to tell by how much.
     """
 
     Params: ClassVar[type[MethodParams]]
@@ -151,6 +153,7 @@ class Method(nn.Module, ABC, Generic[P]):
     footnote: ClassVar[str] = ""
     all_labels: ClassVar[bool] = False
     uses_unlabeled: ClassVar[bool] = True
+    quarter_turns: ClassVar[bool] = True
 
     def __init__(self, build_net: NetBuilder, params: P, *, classes: int, ndim: int) -> None:
         super().__init__()

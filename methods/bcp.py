@@ -1,22 +1,27 @@
 """BCP, bidirectional copy-paste (Bai et al. 2023, arXiv:2305.00673).
 
-    M = 0 in a box of 2/3 of every side, 1 elsewhere
-    first share of the run:  x = x_l M + x_l' (1 - M), both parts with their labels
-    then:  x_in = x_u M + x_l (1 - M),   x_out = x_l M + x_u (1 - M)
+    M = 0 in a box of 2/3 of every side, 1 elsewhere;   a, b: the two halves of a batch
+    first share of the run:  x = x_l^a M + x_l^b (1 - M), both parts with their labels
+    then:  x_in = x_u^a M + x_l^a (1 - M),   x_out = x_l^b M + x_u^b (1 - M), in two passes
     L = sum_{in, out} [ l(true region) + alpha l(pseudo region) ],   l = (Dice + CE) / 2
 
-Pseudo-labels are the EMA teacher's, of which the largest component of every class is kept; Dice and
-CE are taken over their region. `mix: false` is the control without copy-paste. Deviations:
-- both stages in one run (code: 10 000 steps, then 30 000 from the best validation weights), and
-  the teacher follows the student from the start; only parameters are averaged;
-- the first stage takes the mean over both directions (code: half the images, one direction);
-- one box per image (code: one per batch); where there are more images of one kind than of the
-  other, the fewer take part repeatedly;
-- components in 3D for volumes.
+Pseudo-labels are the EMA teacher's, of which the largest component of every class is kept (corners
+touch, as in the code); Dice and CE are taken over their region. The first stage is a quarter of the
+run in 2D (10 000 of 40 000 steps) and 2/17 of it in 3D (2 000 of 17 000), by the code
+(github.com/DeepMed-Lab-ECNU/BCP at 7879f98). The teacher copies the student until the second stage,
+then follows it. `mix: false` is the control without copy-paste: both images of a pair stay whole.
+Deviations:
+- the second stage goes on from the last weights (code: from the best ones in validation);
+- the run's learning-rate schedule (code: constant for ACDC; a tenth every 2 500 steps for LA);
+- one box per image (code: one per batch and both passes), its side rounded (code: cut off);
+- where there are more images of one kind than of the other, or an odd number, some take part twice;
+- the suite's Dice in 3D, and there too a first stage by regions (code: on the mixed label map);
+- only parameters are averaged in the second stage; the student is tested, the teacher is logged.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -27,6 +32,7 @@ from torch.nn import functional as F
 
 from methods.base import Batch, Progress, tuned
 from methods.blocks.components import largest_components
+from methods.blocks.ema import copy_weights
 from methods.blocks.families import EMAParams, WithTeacher
 from methods.blocks.losses import masked_mean
 from methods.blocks.mixing import paste, paste_boxes
@@ -48,12 +54,20 @@ class BCPParams(EMAParams):
     mix: bool = Field(True, description="copy and paste; false: the control without")
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"no_mixing": {"mix": False}}
+    by_dimension: ClassVar[Mapping[int, Mapping[str, object]]] = {3: {"pretrain": 2 / 17}}
 
 
 def region_loss(logits: Tensor, label: Tensor, region: Tensor) -> Tensor:
     """`(Dice + CE) / 2` over a region (N, *S) bool, 0-d; 0 with a graph where it is empty."""
     ce = F.cross_entropy(logits.float(), label, reduction="none")
     return 0.5 * (masked_mean(ce, region) + masked_dice_loss(logits, label, region))
+
+
+def halves(value: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """First and second half of `count` rows (N, ...), counted round; both have ceil(count / 2)."""
+    index = torch.arange(2 * math.ceil(count / 2), device=value.device) % len(value)
+    first, second = value[index].chunk(2)
+    return first, second
 
 
 class BCP(WithTeacher[BCPParams]):
@@ -65,36 +79,49 @@ class BCP(WithTeacher[BCPParams]):
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Loss on true regions (`supervised`) and on pseudo regions."""
-        x_l, y, count = batch.image, batch.label, max(len(batch.image), len(batch.unlabeled))
-        if t.fraction < self.params.pretrain:
-            x_a, y_a, x_b, y_b = x_l, y, x_l.roll(1, 0), y.roll(1, 0)
-        else:
-            index = torch.arange(count, device=x_l.device)
-            pick_l, pick_u = index % len(x_l), index % len(batch.unlabeled)
-            label = self.target(batch.unlabeled).argmax(1)
-            pseudo = largest_components(label, classes=self.classes)
-            x_a, y_a, x_b, y_b = x_l[pick_l], y[pick_l], batch.unlabeled[pick_u], pseudo[pick_u]
-        true, other = self.mixed_losses((x_a, y_a), (x_b, y_b))
-        if t.fraction < self.params.pretrain:
-            return {"supervised": (true + other) / 2}
-        return {"supervised": true, "pseudo": self.params.weight_at(t) * other}
+        if self.first_stage(t):
+            pairs = zip(*(halves(v, len(v)) for v in (batch.image, batch.label)), strict=True)
+            return {"supervised": torch.stack(self.mixed_losses(*pairs)).sum()}
+        count = max(len(batch.image), len(batch.unlabeled))
+        x_a, x_b = halves(batch.image, count)
+        y_a, y_b = halves(batch.label, count)
+        u_a, u_b = halves(batch.unlabeled, count)
+        pseudo_in, true_in = self.mixed_losses((u_a, self.pseudo_label(u_a)), (x_a, y_a))
+        true_out, pseudo_out = self.mixed_losses((x_b, y_b), (u_b, self.pseudo_label(u_b)))
+        return {
+            "supervised": true_in + true_out,
+            "pseudo": self.params.weight_at(t) * (pseudo_in + pseudo_out),
+        }
+
+    def first_stage(self, t: Progress) -> bool:
+        """Whether there are only labelled images yet."""
+        return t.fraction < self.params.pretrain
+
+    def pseudo_label(self, image: Tensor) -> Tensor:
+        """Largest component of every class the teacher sees, (N, *S) int64."""
+        return largest_components(self.target(image).argmax(1), classes=self.classes)
 
     def mixed_losses(
-        self, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]
+        self, outer: tuple[Tensor, Tensor], inner: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Loss on the pixels from a and on those from b, each summed over both directions.
+        """Paste boxes of `inner` into `outer`: loss on the pixels of `outer`, and on the pasted.
 
         Args:
-            a: images (N, C, *S) and labels (N, *S).
-            b: the same of the images they are mixed with.
+            outer: images (N, C, *S) and labels (N, *S).
+            inner: the same of the images that lend their boxes.
         """
-        inside = paste_boxes(a[0], side=self.params.side)
+        (x_o, y_o), (x_i, y_i) = outer, inner
         if not self.params.mix:
-            inside = torch.ones_like(inside)
-        image = torch.cat([paste(inside, a[0], b[0]), paste(inside, b[0], a[0])])
-        labels = paste(inside, a[1], b[1]), paste(inside, b[1], a[1])
-        regions = inside[:, 0], ~inside[:, 0]
-        sides = list(zip(self.student(image).chunk(2), labels, regions, strict=True))
-        true = torch.stack([region_loss(z, y, from_a) for z, y, from_a in sides]).sum()
-        other = torch.stack([region_loss(z, y, ~from_a) for z, y, from_a in sides]).sum()
-        return true, other
+            everywhere = torch.ones_like(y_o, dtype=torch.bool)
+            z_o, z_i = self.student(torch.cat([x_o, x_i])).chunk(2)
+            return region_loss(z_o, y_o, everywhere), region_loss(z_i, y_i, everywhere)
+        inside = paste_boxes(x_o, side=self.params.side)
+        z, pasted = self.student(paste(inside, x_i, x_o)), inside[:, 0]
+        return region_loss(z, y_o, ~pasted), region_loss(z, y_i, pasted)
+
+    def after_step(self, t: Progress) -> None:
+        """EMA of the weights; in the first stage a copy."""
+        if self.first_stage(t):
+            copy_weights(self.teacher, self.student)
+        else:
+            super().after_step(t)

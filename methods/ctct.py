@@ -4,7 +4,8 @@
 
 Network 1 is the configured CNN and is tested, network 2 a Swin-UNet. Deviations:
 - the transformer starts from random weights, as all networks here do (paper: ImageNet weights), and
-  has the CNN's widths;
+  has the CNN's widths and strides; its stem at full resolution and its decoder's stages at full and
+  at half resolution are convolutions (code: patches of 4 x 4 pixels, attention alone);
 - both take the suite's image size, batch and optimiser (paper: 224 x 224, batch 8 + 8).
 """
 

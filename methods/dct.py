@@ -4,13 +4,22 @@
     L_dif = CE(sg p^1(x), p^2(g_1(x))) + CE(sg p^2(x), p^1(g_2(x)))       on all images
     L     = sum_v L_sup(z^v, y) + r(t) (w_cot L_cot + w_dif L_dif)
 
-`g_v(x)` is the FGSM example of network v, against the label or, on unlabelled images, against its
-own prediction. Not the `DCT` of SSL4MIS, which is `rot_consistency`. Deviations:
+`g_v(x)` is the FGSM example of network v in eval mode, against the label or, on unlabelled images,
+against its own prediction. Weights are full after 80 of the paper's 600 epochs. Preset `peng_acdc`:
+values of the segmentation's code on ACDC. Not the `DCT` of SSL4MIS, which is `rot_consistency`.
+Deviations:
 - both networks see the same labelled batch;
-- the targets of L_dif are detached.
+- the targets of L_dif are detached (as in the segmentation's code);
+- batch norm sees adversarial examples with their own statistics, and the running ones, with which
+  the network is tested, are of images alone;
+- adversarial examples are not clipped to the range of images;
+- `peng_acdc`: L_dif starts with the run (there after 20 of 120 epochs).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -18,11 +27,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.base import Batch, MethodParams, Progress
-from methods.blocks.adversarial import fgsm
+from methods.blocks.adversarial import evaluating, fgsm, untracked_statistics
 from methods.blocks.divergence import jensen_shannon, soft_cross_entropy
 from methods.blocks.families import TwoNets
 from methods.blocks.losses import softmax32, supervised_loss
 from methods.blocks.ramps import sigmoid_ramp
+from methods.networks import SegNet
 
 
 class DCTParams(MethodParams):
@@ -30,8 +40,13 @@ class DCTParams(MethodParams):
 
     weight_cot: float = Field(10.0, ge=0, description="largest weight of the agreement")
     weight_dif: float = Field(0.5, ge=0, description="largest weight of the view difference")
-    ramp: float = Field(1.0, gt=0, le=1, description="share of the run until weights are full")
+    ramp: float = Field(0.13, gt=0, le=1, description="share of the run until weights are full")
     epsilon: float = Field(0.02, ge=0, description="FGSM step, image units")
+
+    # There L_dif is the mean of four divergences, here the sum of two over all images.
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "peng_acdc": {"weight_cot": 0.5, "weight_dif": 0.025, "ramp": 0.42, "epsilon": 0.03}
+    }
 
 
 class DCT(TwoNets[DCTParams]):
@@ -44,13 +59,15 @@ class DCT(TwoNets[DCTParams]):
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup` of both networks, agreement, view difference."""
         p, r = self.params, sigmoid_ramp(t.fraction, self.params.ramp)
-        image = batch.images.requires_grad_()
-        z = [self.net_1(image), self.net_2(image)]
+        nets = (self.net_1, self.net_2)
+        z = [net(batch.images) for net in nets]
         prob = [softmax32(logits) for logits in z]
         p_1, p_2 = (batch.split(v)[1] for v in prob)
-        attacks = [fgsm(image, self.attacked_loss(v, batch), epsilon=p.epsilon) for v in z]
-        difference = soft_cross_entropy(prob[0].detach(), self.net_2(attacks[0]))
-        difference = difference + soft_cross_entropy(prob[1].detach(), self.net_1(attacks[1]))
+        pairs = zip(nets, z, prob, reversed(nets), strict=True)
+        difference = torch.stack([
+            self.resist(other, self.attack(net, batch, logits), target.detach())
+            for net, logits, target, other in pairs
+        ]).sum()  # fmt: skip
         supervised = [supervised_loss(batch.split(v)[0], batch.label) for v in z]
         return {
             "supervised": supervised[0] + supervised[1],
@@ -58,7 +75,17 @@ class DCT(TwoNets[DCTParams]):
             "difference": r * p.weight_dif * difference,
         }
 
-    def attacked_loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy against labels and own predictions, 0-d."""
+    def attack(self, net: SegNet, batch: Batch, logits: Tensor) -> Tensor:
+        """`g_v(x)` of all images, against the labels and the network's own predictions."""
         label = torch.cat([batch.label, batch.split(logits)[1].argmax(1)])
-        return F.cross_entropy(logits.float(), label)
+        with evaluating(net):
+            return fgsm(
+                batch.images,
+                lambda image: F.cross_entropy(net(image).float(), label),
+                epsilon=self.params.epsilon,
+            )
+
+    def resist(self, net: SegNet, attacked: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy of a prediction on an adversarial example against a target, 0-d."""
+        with untracked_statistics(net):
+            return soft_cross_entropy(target, net(attacked))

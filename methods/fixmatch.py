@@ -6,6 +6,9 @@
 The strong view keeps the weak view's geometry: intensity jitter, blur and CutMix. Pixels below the
 threshold are ignored. Deviations:
 - strong augmentation for grey-scale images in place of RandAugment and Cutout;
+- the weak views, without gradient, are a batch of their own in batch norm;
+- the trained network is tested (paper: its EMA);
+- each image is mixed with probability `cutmix`, with the next image of the batch;
 - not the `FixMatch` of SSL4MIS, where pixels below the threshold become background.
 """
 

@@ -16,6 +16,8 @@ class FullSupervisedParams(LabeledParams):
     """Images per step."""
 
     batch: Literal["labeled", "both"] = "both"
+    # No image is left without its label.
+    unlabeled_bn: Literal[False] = False
 
 
 class FullSupervised(LabeledOnly[FullSupervisedParams]):

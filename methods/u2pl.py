@@ -5,19 +5,29 @@
     L_c = mean_k mean_{anchors} -ln e^{<z, z+_k>/T} / (e^{<z, z+_k>/T} + sum_n e^{<z, z-_kn>/T})
     L = L_sup(x_l, y) + L_pseudo + w_c L_c
 
-Anchors of class k: pixels of k with H_i at most the alpha-quantile, alpha = 0.2 (1 - t/T), labelled
-ones always, where p'_ik > 0.3. z+_k: mean of the teacher's features at them. z-_k: a memory of the
-teacher's features at pixels with H_i at least the (1 - alpha)-quantile that are surely not k.
-Deviations, all of the contrast mended as the published code has it wrong for few classes:
-- surely not k: label or argmax differs from k and the rank of k among the classes is at least
-  `low_rank` (code: ranks 3 to 20 of pixels that carry label k, an empty set on labelled pixels);
-- classes keep their own index where one is absent;
+Pixels of class k, by label or pseudo-label, are *low* if H_i is at most the alpha-quantile, alpha =
+0.2 (1 - t/T), labelled ones always. Anchors: low ones with p'_ik > 0.3. z+_k: mean of the teacher's
+embeddings at all low ones. z-_k: a memory of the teacher's embeddings of pixels of other classes:
+labelled ones for which k is among the first `low_rank` classes of p'_i, whatever their entropy, and
+unlabelled ones with H_i at least the (1 - alpha)-quantile for which it is not.
+Deviations from the published code (github.com/Haochen-Wang409/U2PL at ab3d2be):
+- its negatives must also carry label k, which leaves none of the labelled pixels and those of the
+  unlabelled ones whose pseudo-label changed with CutMix: dropped, as the paper has no such rule;
+- `low_rank` is K // 2 (code: 3 of 21 or 19 classes), without an upper rank (code: 20);
+- classes keep their own index where one is absent; mean over the classes that have anchors and
+  negatives (code: over those present);
 - all negatives of a class's memory are used (code: 50 drawn per anchor from a longer memory);
-- features at a quarter of the resolution; weight of L_c 0.1 as the authors advise, from `start` on;
-- the student is tested, the teacher (train mode) is logged beside it.
+- embeddings at a quarter of the resolution, of length 1 also in the mean;
+- weight of L_c 0.1 as the authors advise (issue 52); supervision alone for 1/30 of the run (code:
+  one epoch of 80 or 200), in which the teacher copies the student;
+- pseudo-labels from the teacher in train mode (code: evaluation mode), which is logged; the student
+  is tested (code: the teacher);
+- CutMix drawn per image, with the next image of the batch (code: for the batch at once).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from pydantic import Field
@@ -52,7 +62,7 @@ class U2PLParams(EMAParams):
     start: float = Field(1 / 30, ge=0, lt=1, description="share of the run on labels alone")
     alpha: float = Field(0.2, gt=0, lt=0.5, description="first share of unreliable pixels")
     confident: float = Field(0.3, ge=0, lt=1, description="least probability of an anchor")
-    low_rank: int | None = Field(None, ge=1, description="least rank of a negative; null: K // 2")
+    low_rank: int | None = Field(None, ge=1, description="likely classes of a pixel; null: K // 2")
     temperature: float = Field(0.5, gt=0, description="T of the contrast")
     cutmix: float = Field(0.5, ge=0, le=1, description="probability of CutMix")
     dim: int = Field(256, ge=2, description="size of the embedding")
@@ -125,21 +135,26 @@ class U2PL(WithTeacher[U2PLParams]):
         u = entropy(p_t)
         low, high = u <= quantile(u[labeled:], alpha), u >= quantile(u[labeled:], 1 - alpha)
         low[:labeled] = True
+        given = torch.zeros_like(low)
+        given[:labeled] = True
         vectors, keys, prob = (v.movedim(1, 0).flatten(1).T for v in (z, z_t, p_t))
         own = label.flatten() == torch.arange(k, device=label.device)[:, None]
-        anchor = own & low.flatten() & (p.confident < prob.T)
-        centre = F.normalize(anchor.to(keys.dtype) @ keys, dim=1)
+        positive = own & low.flatten()
+        anchor = positive & (p.confident < prob.T)
+        centre = F.normalize(positive.to(keys.dtype) @ keys, dim=1)
         rank = prob.argsort(1, descending=True).argsort(1).T
-        negative = ~own & high.flatten() & (rank >= (p.low_rank or k // 2))
+        likely = rank < (p.low_rank or k // 2)
+        negative = ~own & torch.where(given.flatten(), likely, high.flatten() & ~likely)
         self.memory.write(0, sample_masks(keys, negative, count=p.memory))
         drawn = sample_masks(vectors, anchor, count=p.anchors)
         self.observe(anchor_classes=anchor.any(1).sum(), negatives=negative.sum())
         return prototype_loss(drawn, centre, self.memory.read(0), temperature=p.temperature)
 
     def after_step(self, t: Progress) -> None:
-        """EMA of network and head."""
-        super().after_step(t)
-        ema_update(self.teacher_head, self.head, decay=self.params.decay, step=t.step)
+        """EMA of network and head, a copy as long as there is supervision alone."""
+        step = max(0, t.step - math.ceil(self.params.start * t.total))
+        for teacher, student in ((self.teacher, self.student), (self.teacher_head, self.head)):
+            ema_update(teacher, student, decay=self.params.decay, step=step)
 
 
 def _view(net: SegNet, image: Tensor) -> Decoded:

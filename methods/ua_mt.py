@@ -7,7 +7,9 @@
 
 `p'` is one further noisy teacher pass. Deviations from the paper:
 - `u_max` is ln K and `c` is K by default, which is the paper's rule (binary: ln 2 and 2) carried to
-  K classes; preset `ssl4mis` takes ln 2 and 2 for any K;
+  K classes; with 4 classes the threshold then starts at 1.04 nats, above a tie of two classes
+  (0.69), and leaves out little. Preset `ssl4mis` takes ln 2 and 2 for any K, as that code base does
+  (`code/train_uncertainty_aware_mean_teacher_2D.py` at 06df604);
 - the T passes run as one forward on a repeated batch, so batch statistics are shared by them;
 - 0 ln 0 = 0 in place of ln(p + 1e-6); an empty mask gives exactly 0;
 - the student is tested, the teacher is logged beside it.

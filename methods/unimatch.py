@@ -7,6 +7,8 @@ s2 are strong image views with CutMix, fp the weak view under channel dropout of
 Deviations:
 - the CutMix partner is the next image of the batch with its pseudo-label of the same pass (code:
   a further batch, predicted in evaluation mode);
+- the feature view of the unlabelled images passes the decoder as a batch of its own (code: labelled
+  and unlabelled maps, plain and dropped, in one batch of the decoder's batch norm);
 - jitter of brightness, contrast and gamma for grey-scale images, without 8-bit rounding.
 """
 

@@ -1,14 +1,18 @@
 """UniMatch V2 (Yang et al. 2024, arXiv:2410.10777).
 
     yhat, c = teacher on the weak view;  f^v = encoder maps of strong view v
-    g^1 = 2 M f^1,  g^2 = 2 (1 - M) f^2        M ~ Bernoulli(1/2) per image, level and channel
+    g^1 = 2 M f^1,  g^2 = 2 (1 - M) f^2        M ~ Bernoulli(1/2) per image and channel
     L = 1/2 [L_sup(x_l, y) + 1/2 sum_v (1/|Omega|) sum_i [c_i >= theta] CE(z_i(g^v), yhat_i)]
 
 Half of the images keep their maps whole. The teacher's decay is min(1 - 1/(t + 1), 0.996).
 Deviations:
 - the protocol's network in place of DINOv2 with DPT; the student is tested, the teacher is logged;
-- strong views for grey-scale images, CutMix with the next image of the batch;
-- only parameters are averaged, the teacher's batch norm uses its batch.
+- one M per level, whose channels differ in number (code: the same for all levels, of equal width);
+- each image keeps its maps with probability 1/2 (code: exactly half of the batch do);
+- strong views for grey-scale images, CutMix with the next image of the batch (code: the batch in
+  reversed order);
+- only parameters are averaged, the teacher's batch norm uses its batch (code: averages of the
+  student's statistics).
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ METRICS = "metrics.jsonl"
 # Files of the scores of one method on one data set.
 CASES = "cases.csv"
 STEPS = "steps.csv"
+RUNS = "runs.csv"
 SHOWCASE = "showcase.npz"
 
 

@@ -17,7 +17,12 @@ from torch.nn import functional as F
 
 
 def weak(
-    image: Tensor, label: Tensor | None, *, policy: str, generator: torch.Generator
+    image: Tensor,
+    label: Tensor | None,
+    *,
+    policy: str,
+    generator: torch.Generator,
+    quarter_turns: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """Augment a batch; image and label share the geometry.
 
@@ -26,6 +31,8 @@ def weak(
         label: (N, *S) integer, or None.
         policy: `suite` (images interpolated linearly), `ssl4mis` (nearest) or `none`.
         generator: CPU generator; its state alone decides what is drawn.
+        quarter_turns: False turns by no multiple of 90 degrees; flips within the plane are then
+            along the last axis alone, since flips along the two axes differ by a half turn.
 
     Returns:
         Image and label of the same shapes; labels are always nearest.
@@ -37,6 +44,8 @@ def weak(
     turns = (draw[:, 1] * 4).long()
     axis = (draw[:, 2] * ndim).long()
     degrees = (draw[:, 3] * 40).floor() - 20
+    if not quarter_turns:
+        turns, axis = torch.zeros_like(turns), torch.where(axis == ndim - 2, ndim - 1, axis)
     right_angle = (draw[:, 0] < 0.5) if ndim == 2 else torch.ones(n, dtype=torch.bool)
     height, width = image.shape[-2:]
     # Right angles of square planes move voxels without arithmetic; the rest is interpolated.

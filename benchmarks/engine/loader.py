@@ -172,6 +172,7 @@ class Loader:
         policy: augmentation policy.
         device: where batches go; memory is pinned for CUDA.
         seed: of the run.
+        quarter_turns: whether images may be turned by multiples of 90 degrees.
     """
 
     def __init__(
@@ -182,9 +183,11 @@ class Loader:
         policy: str,
         device: torch.device,
         seed: int,
+        quarter_turns: bool = True,
     ) -> None:
         self._labeled, self._unlabeled = labeled, unlabeled
         self._policy, self._device, self._seed = policy, device, seed
+        self._quarter_turns = quarter_turns
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._ahead: tuple[int, Future[tuple[Tensor, Tensor, Tensor]]] | None = None
 
@@ -203,12 +206,14 @@ class Loader:
             label,
             policy=self._policy,
             generator=generator(self._seed, "labeled", "weak", step),
+            quarter_turns=self._quarter_turns,
         )
         unlabeled, _ = weak(
             unlabeled,
             None,
             policy=self._policy,
             generator=generator(self._seed, "unlabeled", "weak", step),
+            quarter_turns=self._quarter_turns,
         )
         label = label if augmented is None else augmented
         return Batch(image=image, label=label.long(), unlabeled=unlabeled)
@@ -257,4 +262,11 @@ def make_loader(job: Job, device: torch.device) -> Loader:
         config = StreamConfig("unlabeled", sizes[1], train.patch, job.seed)
         cases = job.data.of_patients(rest)
         unlabeled = Stream(job.data, cases, config, with_label=False, resident=resident)
-    return Loader(labeled, unlabeled, policy=train.augment, device=device, seed=job.seed)
+    return Loader(
+        labeled,
+        unlabeled,
+        policy=train.augment,
+        device=device,
+        seed=job.seed,
+        quarter_turns=job.method.quarter_turns,
+    )

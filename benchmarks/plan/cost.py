@@ -18,7 +18,8 @@ from methods.base import Batch, Method, MethodParams, Progress
 from methods.blocks.losses import supervised_loss
 from methods.networks import NetBuilder, SegNet
 
-# The counted step. Terms whose size is capped, such as contrast, weigh less on larger images.
+# The counted step. Terms whose size is capped, such as contrast, weigh less on larger images, and
+# are counted at their cap, whether or not a run fills it.
 _CHANNELS = (8, 16, 32, 64)
 _SIZE = {2: 96, 3: 16}
 _CLASSES, _IMAGES = 4, 4

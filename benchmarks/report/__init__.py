@@ -24,10 +24,10 @@ def build_report(
     """Write everything in `reports/<name>/` that is made of the grid's scores.
 
     `README.md`, the page; `cases.csv`, `table.{csv,tex}`, `differences.csv`, `ranks.csv`,
-    `classes.csv`, `components.csv`, `metrics.json`; where methods split pixels by entropy,
-    `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `groups`, and of a sweep of two numbers
-    `heatmap`; one `overlay-<dataset>.png` per data set with showcase files (in `local/` unless the
-    data are synthetic). Equal input gives equal bytes.
+    `classes.csv`, `components.csv`, `runs.csv`, `metrics.json`; where methods split pixels by
+    entropy, `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `groups`, and of a sweep of two
+    numbers `heatmap`; one `overlay-<dataset>.png` per data set with showcase files (in `local/`
+    unless the data are synthetic). Equal input gives equal bytes.
 
     Args:
         config: the benchmark.
@@ -44,7 +44,7 @@ def build_report(
         ConfigError: the grid names an unknown method or data set.
     """
     from benchmarks.common.files import write_text
-    from benchmarks.common.workspace import CASES, report_folder
+    from benchmarks.common.workspace import CASES, RUNS, report_folder
     from benchmarks.report.contrasts import forest_figure
     from benchmarks.report.facts import collect_facts
     from benchmarks.report.figures import dice_figure
@@ -54,6 +54,7 @@ def build_report(
     from benchmarks.report.load import Source, load_cases
     from benchmarks.report.overlays import overlay_figures
     from benchmarks.report.page import page
+    from benchmarks.report.provenance import code_words, read_provenance
     from benchmarks.report.ranks import rank_figure
     from benchmarks.report.results import collect_results
     from benchmarks.report.tables import csv
@@ -63,6 +64,7 @@ def build_report(
     folder = report_folder(root, config.name)
     merged = load_cases(config, facts, source)
     steps = read_groups(config, facts, source)
+    runs = read_provenance(config, facts, source)
     results = collect_results(config, facts, merged)
     written = _write_tables(config, facts, results, folder)
     if not kept:
@@ -76,7 +78,11 @@ def build_report(
         write_text(folder / GROUPS, csv(steps, decimals=LOGGED))
         written += [folder / GROUPS, *groups_figure(facts, steps, folder=folder)]
         groups = groups_section(config, facts, results, steps)
-    write_text(folder / "README.md", page(config, facts, results, groups, folder))
+    if runs is not None:
+        write_text(folder / RUNS, csv(runs))
+        written.append(folder / RUNS)
+    code = code_words(facts, runs)
+    write_text(folder / "README.md", page(config, facts, results, groups, code, folder))
     return [folder / "README.md", *written]
 
 

@@ -26,6 +26,7 @@ class MethodFacts:
         title: name in tables and figures.
         footnote: caveat, or "".
         all_labels: trained with the labels of every training patient.
+        labels_alone: no unlabelled image takes part.
         baseline: the others are compared with it.
         row: the variant without swept values.
         values: swept parameters and their values as text.
@@ -38,6 +39,7 @@ class MethodFacts:
     title: str
     footnote: str = ""
     all_labels: bool = False
+    labels_alone: bool = False
     baseline: bool = False
     row: str = ""
     values: tuple[tuple[str, str], ...] = ()
@@ -122,6 +124,7 @@ def method_facts(config: BenchmarkConfig, key: str) -> MethodFacts:
     swept = [v for r, v in blocks if r == row and v]
     return MethodFacts(
         key, name, variant, _title(config, key, method.title), method.footnote, method.all_labels,
+        labels_alone=not (method.uses_unlabeled or method.all_labels),
         baseline=key == config.grid.baseline,
         row=row,
         values=values,
@@ -156,7 +159,7 @@ def dataset_facts(config: BenchmarkConfig, dataset: str) -> DatasetFacts:
     if adapter.synthetic and "synthetic phantom" not in title.lower():
         title = f"{title} (synthetic phantom)"
     classes = adapter.info(params).classes[1:]
-    synthetic, unit = adapter.synthetic, adapter.unit
+    synthetic, unit = adapter.synthetic, config.data[dataset].unit or adapter.unit
     return DatasetFacts(dataset, title, synthetic, unit, classes, adapter.tolerance)
 
 

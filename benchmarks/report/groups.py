@@ -25,8 +25,11 @@ DECIMALS = 4
 # Logged by a method that splits pixels; shares of pixels, accuracies as share of all known pixels.
 _LOGGED = [
     "high_share", "high_foreground", "low_known", "high_known", "low_correct", "high_correct",
-    "positive_similarity", "negative_similarity", "empty_group",
+    "positive_similarity", "negative_similarity", "inert_low", "inert_high", "inert_cross",
 ]  # fmt: skip
+# What older logs have in place of the last three: a comparison of totals that saw nothing.
+_OLD = "empty_group"
+_TERMS = ("inert_low", "inert_high", "inert_cross")
 _CELL = ["dataset", "method", "labels"]
 _RUN = ["labels", "fold", "seed", "step"]
 COLUMNS = ["dataset", "method", *_RUN, *_LOGGED, "accuracy_low", "accuracy_high"]
@@ -41,13 +44,15 @@ _PANELS = (
 _HEADER = (
     "Method", "Dice, %", "High entropy, % of pixels", "of these foreground, %",
     "Accuracy in low, %", "Accuracy in high, %", "Similarity, same class", "other classes",
-    "Steps with empty group, %",
+    "Inert steps, low / high / cross, %",
 )  # fmt: skip
 _NOTES = f"""- Dice: last checkpoint. The other columns are means over runs and over the last
   {100 * _LAST:.0f} % of the logged steps.
 - Accuracy: of the averaged prediction on labelled training pixels: how far the predicted class of a
   group's pixels can be trusted.
 - Similarity: mean cosine of embeddings inside the low group.
+- Inert steps: those in which a contrast term had no anchor with both a positive and a negative, so
+  that it taught nothing; -: the row has no such term, or the log is older than this count.
 - Exploratory: nothing here is corrected for the number of rows."""
 
 
@@ -96,6 +101,8 @@ def _read_kept(config: BenchmarkConfig, facts: Facts, path: Path) -> pd.DataFram
     if not path.is_file():
         return None
     frame = _read(path)
+    if _OLD in frame:
+        frame = frame.drop(columns=_OLD).reindex(columns=COLUMNS)
     known = {(d, m.key) for d in config.grid.datasets for m in facts.methods}
     found = set(zip(frame.get("dataset", ()), frame.get("method", ()), strict=True))
     if list(frame.columns) != COLUMNS or found - known:
@@ -144,7 +151,7 @@ def _row(title: str, dice: float, mean: pd.Series[float]) -> tuple[str, ...]:
         number(100 * dice),
         *(_shown(100 * mean[name], 1) for name in shares),
         *(_shown(mean[name], 2) for name in similar),
-        _shown(100 * mean["empty_group"], 1),
+        " / ".join(_shown(100 * mean[name], 0) or "-" for name in _TERMS),
     )
 
 

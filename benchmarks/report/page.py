@@ -32,13 +32,16 @@ _FILES = {
     "ranks.csv": "ranks with their intervals",
     "classes.csv": "means by class, with ASD",
     "components.csv": "median patient, worst tenth, sources of variation",
+    "runs.csv": "identity of every run and digest of the code that trained it",
     "groups.csv": "what the runs logged of the entropy split",
     "metrics.json": "Dice, for `dvc metrics`",
     "baseline_selection.csv": "how learning rate and iterations were chosen",
 }
 
 
-def page(config: BenchmarkConfig, facts: Facts, results: Results, groups: str, folder: Path) -> str:
+def page(
+    config: BenchmarkConfig, facts: Facts, results: Results, groups: str, code: str, folder: Path
+) -> str:
     """The whole page as Markdown.
 
     Args:
@@ -46,6 +49,7 @@ def page(config: BenchmarkConfig, facts: Facts, results: Results, groups: str, f
         facts: its methods and data sets.
         results: what came out.
         groups: the tables of the entropy split, or "".
+        code: digests of the code that trained the runs, in words.
         folder: of the report; figures and files in it are linked.
     """
     parts = [f"# Benchmark `{config.name}`", config.question]
@@ -67,7 +71,7 @@ def page(config: BenchmarkConfig, facts: Facts, results: Results, groups: str, f
     if groups:
         parts += ["## What the entropy split did", groups, _picture(folder, "groups")]
     parts += ["## What this benchmark leaves open", _open(config)]
-    parts += ["## How to read this", _bullets(notes(config, facts, results))]
+    parts += ["## How to read this", _bullets([*notes(config, facts, results), code])]
     parts += ["## Files", _bullets(_files(folder))]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -116,7 +116,7 @@ def _look(method: MethodFacts, *, alone: bool) -> Look:
     marker = _MARKERS[shape]
     if not alone:
         color = _ALL_LABELS if method.all_labels else color
-        color = _LABELED_ONLY if method.id == "supervised" else color
+        color = _LABELED_ONLY if method.labels_alone else color
         marker = _VARIANTS[_digest(method.row) % len(_VARIANTS)] if method.row else marker
     if method.shade:
         red, green, blue = (c + _LIGHTEST * method.shade * (1 - c) for c in to_rgb(color))

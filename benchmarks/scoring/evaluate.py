@@ -20,7 +20,15 @@ from benchmarks.common.console import Board
 from benchmarks.common.errors import DataError
 from benchmarks.common.files import atomic_open, fill_folder, write_text
 from benchmarks.common.signals import catching_stops, refuse_stopped
-from benchmarks.common.workspace import CASES, METRICS, SHOWCASE, STEPS, scores_folder
+from benchmarks.common.workspace import (
+    CASES,
+    METRICS,
+    RUNS,
+    SHOWCASE,
+    STEPS,
+    prepared_folder,
+    scores_folder,
+)  # fmt: skip
 from benchmarks.config import BenchmarkConfig
 from benchmarks.metrics import score_labels
 from benchmarks.plan.resolve import Run, require_finished, resolve
@@ -28,7 +36,7 @@ from benchmarks.scoring.cases import COLUMNS, MEASURED
 from benchmarks.scoring.trained import CHECKPOINTS, Trained, open_trained
 from benchmarks.training.one import Place
 from datasets import load_dataset
-from datasets.preparing.store import Case
+from datasets.preparing.store import Case, open_prepared
 
 Row = tuple[object, ...]
 
@@ -43,8 +51,9 @@ def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -
         place: where the runs are and the device to predict on.
 
     Returns:
-        The folder with all that the report reads of these runs: `cases.csv`, the values logged
-        while training `steps.csv`, and one slice for overlay figures `showcase.npz`.
+        The folder with all that the report reads of these runs: `cases.csv`, their digests
+        `runs.csv`, the values logged while training `steps.csv`, and one slice for overlay figures
+        `showcase.npz`.
 
     Raises:
         RunError: a run is missing or was made from another configuration.
@@ -54,10 +63,34 @@ def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -
     runs = resolve(config, dataset, method, place.root)
     for run in runs:
         require_finished(run, place.root)
+    _check_unit(config, dataset, place.root)
     target = scores_folder(place.root, config.name, dataset, method)
     with catching_stops():
         fill_folder(target, lambda folder: _fill(folder, runs, place))
     return target
+
+
+def _check_unit(config: BenchmarkConfig, dataset: str, root: Path) -> None:
+    """Refuse distances whose unit the report would not tell.
+
+    Raises:
+        DataError: the files have spacings of their own, but the parameters call them nominal; or
+            none, and the parameters do not say so.
+    """
+    cases = open_prepared(prepared_folder(root, config.name, dataset)).cases
+    given = config.data[dataset].unit
+    spacings = {case.spacing for case in cases}
+    if given in {"voxels", "pixels"} and len(spacings) > 1:
+        raise DataError(
+            f"data.{dataset}.unit is {given}, but the files carry {len(spacings)} different"
+            " spacings: delete that line, distances are in mm then"
+        )
+    unknown = sum(not case.spacing_known for case in cases)
+    if unknown and given is None:
+        raise DataError(
+            f"{unknown} of {len(cases)} cases of {dataset} have no voxel spacing, so distances are"
+            f" not in mm: set data.{dataset}.unit to pixels"
+        )
 
 
 def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
@@ -79,8 +112,17 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
     writer.writerow(COLUMNS)
     writer.writerows(rows)
     write_text(folder / CASES, text.getvalue())
+    write_text(folder / RUNS, _identities(runs))
     steps = pd.concat([_logged(run, place.root) for run in runs], ignore_index=True)
     write_text(folder / STEPS, steps.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+
+
+def _identities(runs: Sequence[Run]) -> str:
+    """Digests of the runs and of the code that trained them, as CSV."""
+    rows = [(r.key.labels, r.key.fold, r.key.seed, r.code, r.digest) for r in runs]
+    frame = pd.DataFrame(rows, columns=["labels", "fold", "seed", "code", "digest"])
+    text: str = frame.to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def _logged(run: Run, root: Path) -> pd.DataFrame:

@@ -23,16 +23,29 @@ def untracked_statistics(net: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
-def fgsm(image: Tensor, loss: Tensor, *, epsilon: float) -> Tensor:
-    """`x + eps sign(grad_x loss)` (Goodfellow et al. 2015, arXiv:1412.6572), detached.
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """The whole network is in eval mode; every module then gets its own mode back."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def fgsm(image: Tensor, loss: Callable[[Tensor], Tensor], *, epsilon: float) -> Tensor:
+    """`x + eps sign(grad_x loss(x))` (Goodfellow et al. 2015, arXiv:1412.6572), detached.
 
     Args:
-        image: (N, C, *S) that requires a gradient and from which `loss` was computed.
-        loss: 0-d; its graph is kept.
+        image: (N, C, *S).
+        loss: of the network that is attacked, 0-d; no parameter gets a gradient.
         epsilon: in image units.
     """
-    (gradient,) = torch.autograd.grad(loss, image, retain_graph=True)
-    return (image + epsilon * gradient.sign()).detach()
+    start = image.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(start), start)
+    return image.detach() + epsilon * gradient.sign()
 
 
 def _of_rms(direction: Tensor, rms: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Pixel contrast between groups of pixels: sampling, memory and the pair loss.
 
-A *group* is a set of pixels split by class, for instance the low-entropy pixels. Sizes are fixed by
-the caps, not by the image, and nothing waits for the device.
+A *group* is a set of pixels split by class, such as the low-entropy pixels. Sizes are fixed by the
+caps, not by the image, and nothing waits for the device.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.traits import Traits
+
 # Stands for a missing key in a log-sum-exp: exp of it is 0, and unlike -inf its gradient is finite.
 _NEVER = -1e4
 # Keeps a class without a single weighted pixel at 0 instead of 0 / 0.
@@ -25,31 +27,6 @@ class Rows(Protocol):
 
     def __getitem__(self, index: Tensor, /) -> Tensor:
         """Unit vectors (*I, D) of the pixels `index` (*I) int64."""
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What is known of a pixel beside its embedding; all tensors share the shape of the pixels.
-
-    Attributes:
-        emphasis: float32, its weight as an anchor, at least 0.
-        trust: float32, its weight as a positive, in [0, 1].
-        second: int64, its second most probable class, or -1 where that does not matter.
-    """
-
-    emphasis: Tensor
-    trust: Tensor
-    second: Tensor
-
-    @classmethod
-    def neutral(cls, like: Tensor) -> Traits:
-        """Traits that change nothing, in the shape of `like`."""
-        one = torch.ones_like(like, dtype=torch.float32)
-        return cls(one, one, torch.full_like(like, -1, dtype=torch.int64))
-
-    def take(self, chosen: Tensor | tuple[slice, ...]) -> Traits:
-        """The traits at an index."""
-        return Traits(self.emphasis[chosen], self.trust[chosen], self.second[chosen])
 
 
 @dataclass(frozen=True)
@@ -186,14 +163,41 @@ def prototype_loss(
     return per_class.sum() / active.any(1).sum().clamp(min=1)
 
 
-def pair_loss(
-    anchors: Samples,
-    positives: Samples,
-    negatives: Samples,
-    *,
-    temperature: float,
-    skip_self: bool = False,
-) -> Tensor:
+@dataclass(frozen=True)
+class Pairs:
+    """What a contrastive term compares; rows are classes.
+
+    Attributes:
+        anchors: (K, A, D).
+        positives: (K, M, D).
+        negatives: (K, M', D).
+        skip_self: the anchors are the first slots of `positives`; none is its own positive.
+    """
+
+    anchors: Samples
+    positives: Samples
+    negatives: Samples
+    skip_self: bool = False
+
+
+@dataclass(frozen=True)
+class Contrasted:
+    """A contrastive term and what it rests on; all 0-d.
+
+    Attributes:
+        loss: float32, at least 0; exactly 0, with a graph, where `anchors` is 0.
+        anchors: number of anchors that have a positive and a negative; no other counts.
+        classes: number of classes that have such anchors.
+        skipped: share of the drawn anchors that lack one of them; 0 where none is drawn.
+    """
+
+    loss: Tensor
+    anchors: Tensor
+    classes: Tensor
+    skipped: Tensor
+
+
+def contrasted(pairs: Pairs, *, temperature: float) -> Contrasted:
     """Supervised InfoNCE, one positive per denominator (ContrastiveSeg, arXiv:2101.11939).
 
     `l(a) = (1/|P_a|) sum_{k in P_a} [ln(e^{s_ak} + sum_{n in N_a} e^{s_an}) - s_ak]` with
@@ -203,16 +207,10 @@ def pair_loss(
     anchors by their emphasis.
 
     Args:
-        anchors: (K, A, D).
-        positives: (K, M, D).
-        negatives: (K, M', D).
+        pairs: anchors, positives, negatives.
         temperature: above 0.
-        skip_self: the anchors are the first slots of `positives`; none is its own positive.
-
-    Returns:
-        0-d float32, at least 0; exactly 0, with a graph, if no anchor has both a positive and a
-        negative.
     """
+    anchors, positives, negatives = pairs.anchors, pairs.positives, pairs.negatives
     classes, count, _ = anchors.vectors.shape
     a = anchors.vectors / temperature
     # Similarities are divided by a small temperature, so half precision would lose them.
@@ -224,7 +222,7 @@ def pair_loss(
     usable = (other & negatives.valid & (negatives.known.second != own))[:, None]
     log_negative = far.masked_fill(~usable, _NEVER).flatten(2).logsumexp(2)
     weight = (positives.known.trust * positives.valid)[:, None].expand(-1, count, -1)
-    if skip_self:
+    if pairs.skip_self:
         slots = torch.arange(weight.shape[2], device=a.device)
         weight = weight * (slots[:count, None] != slots)
     total = weight.sum(2)
@@ -233,29 +231,22 @@ def pair_loss(
     active = anchors.valid & (total > 0) & usable.flatten(2).any(2)
     share = anchors.known.emphasis * active
     per_class = (loss * share).sum(1) / share.sum(1).clamp(min=_EPS)
-    return per_class.sum() / active.any(1).sum().clamp(min=1)
+    used, present, drawn = active.sum(), active.any(1).sum(), anchors.valid.sum()
+    mean = per_class.sum() / present.clamp(min=1)
+    return Contrasted(mean, used, present, (drawn - used) / drawn.clamp(min=1))
 
 
-@torch.no_grad()
-def mean_similarities(samples: Samples) -> tuple[Tensor, Tensor]:
-    """Mean cosine similarity of pairs of one class, self-pairs included, and of two classes.
-
-    Args:
-        samples: (K, M, D).
-
-    Returns:
-        Two 0-d tensors in [-1, 1], averaged over classes and pairs of classes; 0 where none is.
-    """
-    count = samples.valid.sum(1)
-    centre = (samples.vectors * samples.valid[..., None]).sum(1) / count.clamp(min=1)[:, None]
-    # The mean over all pairs of two sets is the product of their means.
-    product, present = centre @ centre.T, count > 0
-    both = present[:, None] & present
-    same = torch.eye(len(count), dtype=torch.bool, device=both.device)
-    positive, negative = (
-        (product * pairs).sum() / pairs.sum().clamp(min=1) for pairs in (both & same, both & ~same)
-    )
-    return positive, negative
+def pair_loss(
+    anchors: Samples,
+    positives: Samples,
+    negatives: Samples,
+    *,
+    temperature: float,
+    skip_self: bool = False,
+) -> Tensor:
+    """The loss of `contrasted`, 0-d float32; arguments as those of `Pairs`."""
+    pairs = Pairs(anchors, positives, negatives, skip_self)
+    return contrasted(pairs, temperature=temperature).loss
 
 
 class Memory(nn.Module):
@@ -269,18 +260,26 @@ class Memory(nn.Module):
     """
 
     vectors: Tensor
+    trust: Tensor
+    second: Tensor
     written: Tensor
 
     def __init__(self, *, groups: int, classes: int, size: int, dim: int) -> None:
         super().__init__()
         self.size = size
         self.register_buffer("vectors", torch.zeros(groups, classes, size, dim))
+        self.register_buffer("trust", torch.ones(groups, classes, size))
+        self.register_buffer("second", torch.full((groups, classes, size), -1))
         self.register_buffer("written", torch.zeros(groups, classes, dtype=torch.int64))
 
     def read(self, group: int) -> Samples:
-        """All slots of a group, those not yet written marked invalid."""
+        """All slots of a group with their traits, those not yet written marked invalid."""
         slots = torch.arange(self.size, device=self.written.device)
-        return Samples(self.vectors[group].clone(), slots < self.written[group, :, None])
+        vectors, trust, second = (
+            kept[group].clone() for kept in (self.vectors, self.trust, self.second)
+        )
+        traits = Traits(torch.ones_like(trust), trust, second)  # what is read is never an anchor
+        return Samples(vectors, slots < self.written[group, :, None], traits)
 
     @torch.no_grad()
     def write(self, group: int, samples: Samples) -> None:
@@ -288,13 +287,12 @@ class Memory(nn.Module):
         if self.size == 0:
             return
         keep = samples.first(self.size)
-        for row, vectors, valid in zip(
-            range(len(keep.valid)), keep.vectors.detach(), keep.valid, strict=True
-        ):
-            # Valid slots come first, so slot i goes to the position i after the last written one.
-            slot = (
-                self.written[group, row] + torch.arange(len(valid), device=valid.device)
-            ) % self.size
-            old = self.vectors[group, row, slot]
-            self.vectors[group, row, slot] = torch.where(valid[:, None], vectors, old)
+        # Valid slots come first, so slot i goes to the position i after the last written one.
+        offset = torch.arange(keep.valid.shape[1], device=self.written.device)
+        slot = (self.written[group, :, None] + offset) % self.size
+        row = torch.arange(len(slot), device=slot.device)[:, None]
+        stored, known = (self.vectors, self.trust, self.second), keep.known
+        for kept, new in zip(stored, (keep.vectors, known.trust, known.second), strict=True):
+            valid = keep.valid.view(*slot.shape, *[1] * (new.ndim - 2))
+            kept[group, row, slot] = torch.where(valid, new.to(kept.dtype), kept[group, row, slot])
         self.written[group] += keep.valid.sum(1)

@@ -1,10 +1,11 @@
-"""Training on labelled images alone."""
+"""Training on the loss of labelled images alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal, TypeVar
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from methods.blocks.perturb import strong_view
 
 
 class LabeledParams(MethodParams):
-    """Parameters of methods that see labelled images alone."""
+    """Parameters of methods that learn from labelled images alone."""
 
     batch: Literal["labeled", "both"] = Field(
         "labeled",
@@ -23,6 +24,11 @@ class LabeledParams(MethodParams):
         " labelled and unlabelled together (12 and 24 in the SSL4MIS protocol)",
     )
     strong: bool = Field(False, description="strong intensity views, the control of weak/strong")
+    unlabeled_bn: bool = Field(
+        False,
+        description="unlabelled images pass with the labelled ones at weight 0, so that only batch"
+        " norm sees them: the control of every method with an unlabelled term",
+    )
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "sup12": {"batch": "labeled"},
@@ -40,10 +46,13 @@ class LabeledOnly(OneNet[L]):
 
     @classmethod
     def batch_sizes(cls, params: L, labeled: int, unlabeled: int) -> tuple[int, int]:
-        """`labeled`, or both numbers together, and none unlabelled."""
-        return labeled + (unlabeled if params.batch == "both" else 0), 0
+        """`labeled`, or both numbers together; unlabelled ones only where batch norm sees them."""
+        first = labeled + (unlabeled if params.batch == "both" else 0)
+        return first, unlabeled if params.unlabeled_bn else 0
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:  # noqa: ARG002
         """`L_sup`."""
         image = strong_view(batch.image) if self.params.strong else batch.image
-        return {"supervised": supervised_loss(self.student(image), batch.label)}
+        seen = torch.cat([image, batch.unlabeled]) if self.params.unlabeled_bn else image
+        logits = self.student(seen)[: len(image)]
+        return {"supervised": supervised_loss(logits, batch.label)}

@@ -9,17 +9,24 @@ from torch import Tensor
 _SHARE, _ASPECT = (0.02, 0.4), (0.3, 1 / 0.3)
 
 
-def _boxes(sides: Tensor, size: torch.Size) -> Tensor:
-    """Masks (N, 1, *S) of boxes with given sides (N, ndim, voxels) at uniform places."""
-    n, ndim = sides.shape
-    inside = torch.ones(n, 1, *size, dtype=torch.bool, device=sides.device)
+def _within(first: Tensor, past: Tensor, size: torch.Size) -> Tensor:
+    """Masks (N, 1, *S) of boxes from `first` up to, but not with, `past`, both (N, ndim)."""
+    n, ndim = first.shape
+    inside = torch.ones(n, 1, *size, dtype=torch.bool, device=first.device)
     for axis, extent in enumerate(size):
-        side = sides[:, axis].round().clamp(1, extent)
-        first = (torch.rand(n, device=sides.device) * (extent - side + 1)).floor()
-        place = torch.arange(extent, device=sides.device)
-        within = (place >= first[:, None]) & (place < (first + side)[:, None])
+        place = torch.arange(extent, device=first.device)
+        within = (place >= first[:, axis, None]) & (place < past[:, axis, None])
         inside &= within.view(n, 1, *[extent if a == axis else 1 for a in range(ndim)])
     return inside
+
+
+def _boxes(sides: Tensor, size: torch.Size) -> Tensor:
+    """Masks (N, 1, *S) of boxes with given sides (N, ndim, voxels) at uniform places."""
+    extent = torch.tensor(size, device=sides.device)
+    side = sides.round().clamp(min=1).minimum(extent)
+    place = torch.stack([torch.rand(len(sides), device=sides.device) for _ in size], 1)
+    first = (place * (extent - side + 1)).floor()
+    return _within(first, first + side, size)
 
 
 def cutmix_boxes(image: Tensor, *, probability: float = 0.5) -> Tensor:
@@ -40,6 +47,28 @@ def cutmix_boxes(image: Tensor, *, probability: float = 0.5) -> Tensor:
     sides = extent * share ** (1 / len(size)) * stretch
     mixed = torch.rand(n, device=image.device) < probability
     return _boxes(sides, size) & mixed.view(n, 1, *[1] * len(size))
+
+
+def beta_boxes(image: Tensor) -> Tensor:
+    """Boxes of one size per batch whose sides are `sqrt(1 - lam)` of the image's, lam ~ Beta(4, 4).
+
+    Their centres are uniform in the last seven eighths of every axis, and the border may cut them
+    (CutMix of AD-MT, github.com/ZhenZHAO/AD-MT, `dataloaders/mixaugs.py`).
+
+    Args:
+        image: (N, C, *S).
+
+    Returns:
+        (N, 1, *S) bool.
+    """
+    size = image.shape[2:]
+    four = torch.full((), 4.0, device=image.device)
+    share = (1 - torch.distributions.Beta(four, four).sample()).sqrt()
+    half = [(share * extent).floor().div(2).floor() for extent in size]
+    centre = [torch.randint(s // 8, s, (len(image),), device=image.device) for s in size]
+    first = torch.stack([c - h for c, h in zip(centre, half, strict=True)], 1)
+    past = torch.stack([c + h for c, h in zip(centre, half, strict=True)], 1)
+    return _within(first, past, size)
 
 
 def paste_boxes(image: Tensor, *, side: float) -> Tensor:

@@ -167,6 +167,26 @@ def test_rotation_is_rigid_on_non_square_images(shape: tuple[int, int]) -> None:
     assert ((augmented[:, 0] - disk).abs() > 0.5).float().mean().item() < 0.01
 
 
+@pytest.mark.parametrize("shape", [(16, 16), (12, 20), (6, 16, 16)])
+def test_without_quarter_turns_up_stays_up(shape: tuple[int, ...]) -> None:
+    """All else is drawn as with them; up is the direction in which rows grow darker."""
+    count = 200
+    up = torch.linspace(1, -1, shape[-2])[:, None].expand(count, 1, *shape)
+    image = up + 0.01 * random_images(*shape, count=count)
+    label = (image[:, 0] > 0).long()
+    moved, labels = weak(image, label, policy="ssl4mis", generator=draw(0), quarter_turns=False)
+    assert labels is not None
+    for value in (moved[:, 0], labels.float()):
+        half = value.flatten(1, -3) if value.ndim == 4 else value[:, None]
+        above, below = half[..., : shape[-2] // 2, :], half[..., shape[-2] // 2 :, :]
+        assert (above.flatten(1).mean(1) > below.flatten(1).mean(1)).all()
+    usual = without_label(image, policy="ssl4mis")
+    unturned = (torch.rand(count, 4, generator=draw(0))[:, 0] >= 0.5) & (len(shape) == 2)
+    assert torch.equal(moved[unturned], usual[unturned])
+    mirrored = [m for m, i in zip(moved, image, strict=True) if torch.equal(m, i.flip(-1))]
+    assert len(mirrored) > count / 3
+
+
 def test_none_is_identity() -> None:
     image, label = random_images(16, 16), torch.randint(3, (8, 16, 16))
     images, labels = weak(image, label, policy="none", generator=draw(0))

@@ -115,6 +115,23 @@ def test_data_order_is_the_same_for_all_methods(flat: Path, tmp_path: Path) -> N
         loader.close()
 
 
+def test_a_method_without_quarter_turns_reads_the_same_samples(flat: Path, tmp_path: Path) -> None:
+    """They differ in their geometry alone: without augmentation not at all."""
+    for augment in ("suite", "none"):
+        config = make_config(augment=augment)
+        usual, upright = (
+            make_loader(job_of(flat, tmp_path / augment / m, m, config), torch.device("cpu"))
+            for m in ("mean_teacher", "ugpcl")
+        )
+        pairs = [(usual.batch(step), upright.batch(step)) for step in range(8)]
+        assert all(usual.ids(step) == upright.ids(step) for step in range(8))
+        for part in ("image", "label", "unlabeled"):
+            same = all(torch.equal(getattr(a, part), getattr(b, part)) for a, b in pairs)
+            assert same == (augment == "none")
+        usual.close()
+        upright.close()
+
+
 def test_stream_visits_every_sample_once_per_pass(flat: Path, tmp_path: Path) -> None:
     job = job_of(flat, tmp_path, "supervised")
     cases = job.data.of_patients(job.fold.labeled(2))

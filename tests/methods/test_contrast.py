@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.blocks.contrast import Samples, mean_similarities, pair_loss
+from methods.blocks.contrast import Samples, pair_loss
 
 EMPTY = Samples(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.bool))
 
@@ -282,12 +282,3 @@ def test_trust_weighs_positives_and_emphasis_weighs_anchors() -> None:
     assert loss == pytest.approx((3 * near + far) / 4, rel=1e-5)
     silent = with_traits(two, emphasis=torch.zeros(2, 2))
     assert pair_loss(silent, own, negatives, temperature=1.0).item() == 0
-
-
-def test_mean_similarities_by_hand() -> None:
-    # Class 0 holds e1 and e2, class 1 holds e1: means (e1 + e2)/2 and e1.
-    vectors = torch.stack([torch.eye(4)[[0, 1]], torch.eye(4)[[0, 3]]])
-    samples = Samples(vectors, torch.tensor([[True, True], [True, False]]))
-    positive, negative = mean_similarities(samples)
-    assert positive.item() == pytest.approx((0.5 + 1) / 2)
-    assert negative.item() == pytest.approx(0.5)

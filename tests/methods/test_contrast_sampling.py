@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from methods.blocks.contrast import Memory, Samples, nearest_at, sample_group
+from methods.blocks.traits import Traits
 
 
 def numbered(count: int) -> Tensor:
@@ -141,6 +144,23 @@ def test_memory_takes_no_more_than_its_size() -> None:
     memory = Memory(groups=1, classes=1, size=2, dim=1)
     memory.write(0, batch_of([1.0, 2.0, 3.0]))
     assert drawn(memory.read(0), 0) == [1, 2]
+
+
+def test_memory_keeps_the_traits_of_what_it_holds() -> None:
+    """What is remembered stays a doubtful positive, or no negative of its second class."""
+    memory = Memory(groups=2, classes=2, size=3, dim=1)
+    traits = Traits(
+        torch.full((2, 3), 5.0),
+        torch.tensor([[0.5, 0.6, 0.0], [0.7, 0.0, 0.0]]),
+        torch.tensor([[1, -1, 9], [0, 9, 9]]),
+    )
+    memory.write(1, replace(batch_of([1.0, 2.0], [3.0]), traits=traits))
+    memory.write(1, batch_of([4.0], []))
+    s = memory.read(1)
+    assert s.valid.tolist() == [[True] * 3, [True, False, False]]
+    torch.testing.assert_close(s.known.trust[s.valid], torch.tensor([0.5, 0.6, 1.0, 0.7]))
+    assert s.known.second[s.valid].tolist() == [1, -1, -1, 0]
+    assert memory.read(0).known.second.tolist() == [[-1] * 3] * 2
 
 
 def test_memory_holds_no_graph_and_reading_it_is_a_copy() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import benchmarks.report.facts as facts_module
-from benchmarks.common.workspace import CASES, SHOWCASE, STEPS, scores_folder
+from benchmarks.common.workspace import CASES, RUNS, SHOWCASE, STEPS, scores_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import DatasetFacts
 from benchmarks.scoring.cases import COLUMNS
@@ -22,7 +22,7 @@ SKILL = {"supervised": 0.6, "mean_teacher": 0.7, "egcl_net-a5": 0.75, "full_supe
 LOGGED = {
     "high_share": 0.123456, "high_foreground": 0.5, "low_known": 0.8, "high_known": 0.2,
     "low_correct": 0.8, "high_correct": 0.1, "positive_similarity": 0.9,
-    "negative_similarity": 0.1, "empty_group": 0.0,
+    "negative_similarity": 0.1, "inert_low": 0.25, "inert_high": 0.0, "inert_cross": 0.5,
 }  # fmt: skip
 
 
@@ -86,6 +86,7 @@ def write_scores(root: Path, config: BenchmarkConfig, **options: Any) -> Path:
         frame.to_csv(folder / CASES, index=False)
         runs = frame[["labels", "fold", "seed"]].drop_duplicates()
         steps = runs.merge(pd.DataFrame({"step": [50, 100], "loss": 1.0}), how="cross")
+        runs.assign(code="c0de", digest="1d").to_csv(folder / RUNS, index=False)
         split = LOGGED if key.startswith("egcl_net") else {}
         steps.assign(**split).to_csv(folder / STEPS, index=False)
     return root / "data/scores" / config.name

@@ -39,9 +39,11 @@ def test_files_columns_and_metrics(tmp_path: Path) -> None:
     folder = tmp_path / "reports/tiny"
     assert {p.name for p in written} == {p.name for p in folder.iterdir()} == {
         "README.md", "cases.csv", "table.csv", "table.tex", "differences.csv", "ranks.csv",
-        "classes.csv", "components.csv", "groups.csv", "metrics.json", "overlay-heart.png",
+        "classes.csv", "components.csv", "runs.csv", "groups.csv", "metrics.json",
+        "overlay-heart.png",
         *(f"{n}.{kind}" for n in ("dice", "forest", "ranks", "groups") for kind in ("pdf", "png")),
     }  # fmt: skip
+    assert "| 25 / 0 / 50 |" in page_of(tmp_path)
     lines = (folder / "table.csv").read_text().splitlines()
     assert lines[0] == TABLE
     assert [line.split(",")[1:6] for line in lines[1:4]] == [

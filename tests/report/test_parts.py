@@ -19,6 +19,7 @@ from benchmarks.report.checklist import PITFALLS, open_pitfalls, pitfalls_page
 from benchmarks.report.facts import Facts, collect_facts, method_facts, split_variant
 from benchmarks.report.groups import late_means, read_groups
 from benchmarks.report.load import Source
+from benchmarks.report.provenance import code_words
 from benchmarks.report.style import method_looks
 from methods import method_ids
 from tests.report.made import LOGGED, make_config, use_made_datasets, write_scores
@@ -181,3 +182,13 @@ def test_committed_benchmarks_have_facts() -> None:
         assert config.question
         assert len({m.title for m in facts.methods}) == len(facts.methods)
         assert all(replace(d, tolerance=0) != d for d in facts.datasets)
+
+
+def test_rows_of_different_code_say_so() -> None:
+    facts = facts_of(make_config())
+    rows = [(m.key, f"c0de{n}") for n, m in enumerate(facts.methods)]
+    runs = pd.DataFrame([*rows, (facts.methods[0].key, "01d")], columns=["method", "code"])
+    first, second = code_words(facts, runs).split("; ")[:2]
+    assert first.endswith("`01d`, `c0de0` (of different versions)")
+    assert second == f"{facts.methods[1].title} `c0de1`"
+    assert "not recorded" in code_words(facts, None)

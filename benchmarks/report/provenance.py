@@ -1,0 +1,51 @@
+"""Which code and configuration the runs behind a table are of."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from benchmarks.common.workspace import RUNS, report_folder, scores_folder
+from benchmarks.config import BenchmarkConfig
+from benchmarks.report.facts import Facts
+from benchmarks.report.load import Source
+
+
+def read_provenance(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFrame | None:
+    """Identity and code digest of every run of the grid.
+
+    Args:
+        config: the benchmark.
+        facts: its methods and data sets.
+        source: of the scores, or of the kept `runs.csv`.
+
+    Returns:
+        Columns `dataset`, `method`, `labels`, `fold`, `seed`, `code`, `digest`; None where it was
+        not recorded.
+    """
+    if source.kept:
+        path = report_folder(source.root, config.name) / RUNS
+        return pd.read_csv(path, dtype={"code": str, "digest": str}) if path.is_file() else None
+    frames = []
+    for dataset in config.grid.datasets:
+        for method in facts.methods:
+            path = scores_folder(source.root, config.name, dataset, method.key) / RUNS
+            frame = pd.read_csv(path, dtype={"code": str, "digest": str})
+            frame.insert(0, "dataset", dataset)
+            frame.insert(1, "method", method.key)
+            frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def code_words(facts: Facts, runs: pd.DataFrame | None) -> str:
+    """The digests of the code that trained each row, for the notes of a page.
+
+    A row with more than one was trained by different versions, and says so.
+    """
+    if runs is None:
+        return "Code of the runs: not recorded with these scores."
+    words = []
+    for method in facts.methods:
+        digests = sorted(set(runs.loc[runs["method"] == method.key, "code"]))
+        mixed = " (of different versions)" if len(digests) > 1 else ""
+        words.append(f"{method.title} {', '.join(f'`{d}`' for d in digests)}{mixed}")
+    return f"Code that trained the runs, by digest: {'; '.join(words)}."
