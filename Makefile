@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test lint types format readme speed kill faults errors lock
+.PHONY: help setup repro test contract lint types format readme speed kill faults errors lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -27,7 +27,10 @@ repro: setup ## run the quick benchmark and make its tables and figures
 	@echo "open reports/quick/README.md, and reports/quick_ablation/README.md for the ablation"
 
 test: setup lint types ## lint, types and the whole test suite
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+contract: setup ## check every method in further dimensions and numbers of classes
+	$(BIN)/python -m pytest tests/contract -m "wide or not wide" -n auto --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check

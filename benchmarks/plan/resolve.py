@@ -94,9 +94,9 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
         DataError: data not prepared or not split.
     """
     check_names(config, dataset, method)
+    params = method_params(config, method, dimension(config, dataset))
     train = train_config(config, dataset, method)
     data = open_prepared(prepared_folder(root, config.name, dataset))
-    params = method_params(config, method, data.ndim)
     split = load_split(split_file(root, config.name, dataset))
     code = code_digest(root, base_of(method))
     known = {"train": train.model_dump(mode="json"), "params": params.model_dump(mode="json")}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common.console import Board
 from benchmarks.common.errors import DataError
-from benchmarks.common.files import atomic_open, fill_folder, write_text
+from benchmarks.common.files import atomic_open, file_digest, fill_folder, write_text
 from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workspace import (
     CASES,
@@ -33,7 +33,7 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.metrics import score_labels
 from benchmarks.plan.resolve import Run, require_finished, resolve
 from benchmarks.scoring.cases import COLUMNS, MEASURED
-from benchmarks.scoring.trained import CHECKPOINTS, Trained, open_trained
+from benchmarks.scoring.trained import CHECKPOINTS, Trained, open_trained, weights
 from benchmarks.training.one import Place
 from datasets import load_dataset
 from datasets.preparing.store import Case, open_prepared
@@ -98,14 +98,22 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
     name = f"evaluate {runs[0].key.dataset} {runs[0].key.method}"
     with Board() as board:
         for number, run in enumerate(runs, 1):
+            own: list[Row] = []
             for checkpoint in CHECKPOINTS:
                 refuse_stopped()
                 trained = open_trained(run, place, checkpoint=checkpoint)
                 cases = _test_cases(trained)
+                if (
+                    own
+                    and len({file_digest(trained.folder / weights(c)) for c in CHECKPOINTS}) == 1
+                ):
+                    own += [_of_checkpoint(row, checkpoint) for row in own]
+                    continue
                 for case in cases:
-                    rows += _score(trained, case)
+                    own += _score(trained, case)
                 if number == 1 and checkpoint == CHECKPOINTS[0]:
                     _write_showcase(trained, cases, folder / SHOWCASE)
+            rows += own
             board.update(name, number, len(runs))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -169,6 +177,14 @@ def _score(trained: Trained, case: Case) -> list[Row]:
         values = (_number(getattr(s, name)) for name in MEASURED)
         rows.append((*run, *what, *values, s.ref_voxels, s.pred_voxels, s.empty))
     return rows
+
+
+def _of_checkpoint(row: Row, checkpoint: str) -> Row:
+    """The same scores of another checkpoint, whose weights are equal."""
+    return tuple(
+        checkpoint if name == "checkpoint" else value
+        for name, value in zip(COLUMNS, row, strict=True)
+    )
 
 
 def _number(value: float) -> str:

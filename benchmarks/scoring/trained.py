@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 CHECKPOINTS = ("last", "best")
 
 
+def weights(checkpoint: str) -> str:
+    """Name of the file with a checkpoint's weights."""
+    return f"{checkpoint}.safetensors"
+
+
 @dataclass(frozen=True)
 class Trained:
     """The method of a finished run with the weights of one checkpoint, in eval mode.
@@ -81,5 +86,5 @@ def open_trained(run: Run, place: Place, *, checkpoint: str = "last") -> Trained
     folder = run.key.folder(place.root)
     job, device = open_job(run, place.root, folder), pick_device(place.device)
     method = build_method(job, device)
-    load_weights(folder / f"{checkpoint}.safetensors", method)
+    load_weights(folder / weights(checkpoint), method)
     return Trained(run, checkpoint, folder, job, method.eval(), device)

@@ -72,7 +72,7 @@ def test_tutorial(checkout: Path, tmp_path: Path) -> None:
             shown = yaml.safe_load(done.stdout[done.stdout.index("data:") :])
             assert shown["data"]["heart"]["split"]["test"] >= 1
     assert (checkout / "reports/datasets/local/heart.png").is_file()
-    assert "| Supervised |" in (checkout / "reports/heart/README.md").read_text()
+    assert "| Supervised" in (checkout / "reports/heart/README.md").read_text()
     assert "choose another --name" in refused(
         checkout, "datasets", "add", "--nnunet", str(folder), "--name", "heart"
     )
