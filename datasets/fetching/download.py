@@ -131,7 +131,7 @@ def _checksum(path: Path, algorithm: str) -> str:
 
 
 def _attempt(url: str, part: Path, name: str, progress: Progress, patience: Patience) -> bool:
-    """One request that goes on where the part ends; True if all bytes are there."""
+    """One request that continues where the part ends; True if all bytes are there."""
     have = part.stat().st_size if part.is_file() else 0
     headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
     timeout = (patience.connect, patience.stall)

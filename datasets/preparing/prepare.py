@@ -1,4 +1,4 @@
-"""Raw files to prepared arrays: one folder, complete or absent; a stopped call is gone on with."""
+"""Raw files to prepared arrays: one folder, complete or absent; a stopped call can be continued."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def prepare(
     """Read, normalise, crop and resize every case of a data set.
 
     Writes `<out>/<case>/{image,label,reference}.npy` (see `Prepared`), `meta.json` beside them and
-    `<out>/dataset.json`. Equal raw data and parameters give equal bytes, whatever `jobs` is. A call
-    that was stopped or killed is gone on with: its cases are kept while raw files, parameters and
-    code stay as they were.
+    `<out>/dataset.json`. Equal raw data and parameters give equal bytes, whatever `jobs` is. The
+    next call continues one that was stopped or killed: its cases are kept while raw files,
+    parameters and code stay as they were.
 
     Args:
         adapter: the data set.

@@ -25,16 +25,16 @@ README = Path(__file__).parents[2] / "methods" / "README.md"
     ],
 )
 def test_cost_is_that_of_the_passes(name: str, networks: int, cost: float) -> None:
-    census = method_cost(name)
-    assert census.networks == networks
-    assert census.cost == pytest.approx(cost, rel=2e-3)  # the first layer has no input gradient
-    assert census.parameters == 1
+    found = method_cost(name)
+    assert found.networks == networks
+    assert found.cost == pytest.approx(cost, rel=2e-3)  # the first layer has no input gradient
+    assert found.parameters == 1
 
 
 def test_projection_head_and_second_decoder_are_counted() -> None:
-    census = method_cost("egcl_net")
-    assert (census.networks, census.decoders, census.dimensions) == (1, 2, "2D, 3D")
-    assert 1.2 < census.parameters < 1.6 and 1.4 < census.cost < 2.5
+    found = method_cost("egcl_net")
+    assert (found.networks, found.decoders, found.dimensions) == (1, 2, "2D, 3D")
+    assert 1.2 < found.parameters < 1.6 and 1.4 < found.cost < 2.5
 
 
 def test_table_has_a_row_per_method() -> None:
