@@ -19,7 +19,17 @@ from benchmarks.common.signals import catching_stops, default_sigint, stop_asked
 from benchmarks.common.workers import Report, run_tasks
 from datasets.base import RawCase
 from datasets.preparing.checks import map_cases
-from tests.common.crew import AT_ONCE, FAILED, INTERRUPTED, Work, command, named, set_sigint
+from tests.common.crew import (
+    AT_ONCE,
+    FAILED,
+    HELD,
+    INTERRUPTED,
+    Work,
+    command,
+    held,
+    named,
+    set_sigint,
+)  # fmt: skip
 
 ROOT = Path(__file__).parents[2]
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
@@ -304,7 +314,7 @@ def test_cases_come_in_order_and_with_the_error_of_the_first(jobs: int) -> None:
     taken: list[str] = []
 
     def counted() -> Iterator[RawCase]:
-        for case in cases(1, 5, 6, *[7] * 20):
+        for case in cases(1, 5, 6, *[0] * 40):  # slow ones, should a worker begin late
             taken.append(case.case)
             yield case
 
@@ -312,7 +322,7 @@ def test_cases_come_in_order_and_with_the_error_of_the_first(jobs: int) -> None:
     assert next(mapped) == "1"
     with pytest.raises(DataError, match="case 5"):
         next(mapped)
-    assert len(taken) < 10
+    assert len(taken) < 30
 
 
 def test_a_killed_worker_of_cases_is_an_error() -> None:
@@ -325,12 +335,12 @@ def test_cases_stop_within_one(jobs: int) -> None:
     taken: list[str] = []
 
     def counted() -> Iterator[RawCase]:
-        for case in cases(*[7] * 30):
+        for case in cases(7, *[HELD] * 29):
             taken.append(case.case)
             yield case
 
-    mapped = map_cases(named, counted(), jobs)
-    next(mapped)
+    mapped = map_cases(held, counted(), jobs)
+    assert next(mapped) == "7"
     os.kill(os.getpid(), INT)
     before = len(taken)
     with pytest.raises(Interrupted, match="run the same command again"):
