@@ -14,9 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_runs_and_steps_are_those_of_the_grid() -> None:
     config = load_config(ROOT / "benchmarks/presets/acdc_cpu/params.yaml")
-    grid = config.grid.model_copy(
-        update={"methods": ("supervised", "full_supervised", "mean_teacher")}
-    )
+    methods = ("supervised", "full_supervised", "mean_teacher")
+    grid = config.grid.model_copy(update={"methods": methods})
     seen: list[int] = []
     found = estimate(
         config.model_copy(update={"grid": grid}), lambda done, _total: seen.append(done)
