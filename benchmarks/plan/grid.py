@@ -13,9 +13,15 @@ from datasets.preparing.split import Fold, Split
 from methods import load_method
 
 
+def split_key(method: str) -> tuple[str, str]:
+    """Method id and variant, or "", of `<id>` or `<id>-<variant>`."""
+    name, _, variant = method.partition("-")
+    return name, variant
+
+
 def base_of(method: str) -> str:
     """Method id of `<id>` or `<id>-<variant>`."""
-    return method.partition("-")[0]
+    return split_key(method)[0]
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class RunKey:
     @property
     def variant(self) -> str:
         """Suffix of the method, or ""."""
-        return self.method.partition("-")[2]
+        return split_key(self.method)[1]
 
     @property
     def title(self) -> str:

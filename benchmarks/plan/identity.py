@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.common.files import digest, file_digest, read_json, write_json, write_text
 from benchmarks.common.workspace import PRESETS
+from benchmarks.plan.grid import RunKey, base_of
 from benchmarks.plan.syntax import Code
 
 if TYPE_CHECKING:
     from benchmarks.config import BenchmarkConfig
-    from benchmarks.plan.grid import RunKey
 
 # Decide what is done, when, and what is said of it, but no number.
 _BESIDE = (
@@ -85,7 +85,7 @@ def stage_digests(root: Path) -> dict[str, Any]:
         "fetch": by_dataset(_MAKING_RAW),
         "prepare": by_dataset(_READING_RAW, "datasets.preparing.prepare"),
         "split": {d: _with_public_splits(root, d, value) for d, value in split.items()},
-        "run": {m: _run_digest(code, engine, _base(m)) for m in methods},
+        "run": {m: _run_digest(code, engine, base_of(m)) for m in methods},
         "evaluate": by_dataset(_READING_PREPARED, "benchmarks.scoring.evaluate"),
         "report": {config.name: _report_digest(code, config) for config in configs},
         "index": code.digest(["benchmarks.report.index"], beside=_READING_PREPARED),
@@ -128,7 +128,7 @@ def _run_digest(code: Code, engine: list[str], method: str) -> str:
 
 def _report_digest(code: Code, config: BenchmarkConfig) -> str:
     """Names, notes and citations are in the files of methods and data sets."""
-    starts = {"benchmarks.report", *(f"methods.{_base(m)}" for m in config.grid.methods)}
+    starts = {"benchmarks.report", *(f"methods.{base_of(m)}" for m in config.grid.methods)}
     starts |= {f"datasets.{d}" for d in config.grid.datasets}
     return code.digest(starts, beside=_READING_PREPARED)
 
@@ -145,16 +145,12 @@ def _cells(config: BenchmarkConfig) -> dict[str, Any]:
 
 def _implied(config: BenchmarkConfig) -> dict[str, Any]:
     """A variant takes the block of its base method."""
-    bases = {m: config.methods.get(_base(m), {}) for m in config.grid.methods if _base(m) != m}
+    bases = {m: config.methods.get(base_of(m), {}) for m in config.grid.methods if base_of(m) != m}
     return {m: {"base": bases.get(m, {}), "equal": config.grid.equal} for m in config.grid.methods}
 
 
 def _names(blocks: Iterable[Iterable[str]]) -> list[str]:
     return sorted({name for block in blocks for name in block})
-
-
-def _base(method: str) -> str:
-    return method.partition("-")[0]
 
 
 def run_digest(

@@ -65,7 +65,7 @@ class Code:
                 path = name.replace(".", "/")
                 raise ConfigError(
                     f"no file '{path}.py' in '{self._root}'; `python -m benchmarks methods` and"
-                    " `python -m benchmarks datasets list` name all methods and data sets"
+                    " `python -m benchmarks datasets` name all methods and data sets"
                 )
         while waiting:
             name = waiting.pop()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.common.schema import check
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.grid import split_key
 from datasets import load_dataset
 from methods import load_method
 
@@ -116,10 +117,10 @@ def method_facts(config: BenchmarkConfig, key: str) -> MethodFacts:
     Raises:
         ConfigError: there is no such method.
     """
-    name, _, variant = key.partition("-")
+    name, variant = split_key(key)
     method = load_method(name)
     row, values = split_variant(variant)
-    own = [k.partition("-")[2] for k in config.methods if k.partition("-")[0] == name]
+    own = [v for base, v in map(split_key, config.methods) if base == name]
     blocks = [split_variant(v) for v in own]
     swept = [v for r, v in blocks if r == row and v]
     return MethodFacts(
@@ -136,7 +137,7 @@ def _title(config: BenchmarkConfig, key: str, method: str) -> str:
     """The name given in the file, else the method's with the variant; swept values in words."""
     if key in config.titles:
         return config.titles[key]
-    name, _, variant = key.partition("-")
+    name, variant = split_key(key)
     row, values = split_variant(variant)
     default = f"{method}, {row}" if row else method
     words = [config.titles.get(f"{name}-{row}" if row else name, default)]
