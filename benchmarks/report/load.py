@@ -16,8 +16,8 @@ from benchmarks.common.workspace import CASES, RUNS, STEPS, report_folder, score
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.report.facts import Facts, MethodFacts
 from benchmarks.scoring.cases import COLUMNS, IDENTITY, MEASURED
-from benchmarks.scoring.trained import CHECKPOINTS
 
+CHECKPOINTS = ("last", "best")
 RUN = ["method", "variant", "labels", "fold", "seed", "checkpoint"]
 # Columns that tables of older runs lack.
 _YOUNG = ("assd_mm", "nsd")
