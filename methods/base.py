@@ -143,6 +143,8 @@ class Method(nn.Module, ABC, Generic[P]):
         footnote: caveat printed under every table and figure, or "".
         all_labels: the method is given the labels of every training patient.
         uses_unlabeled: whether unlabelled images take part.
+        auxiliary: names of loss terms that train other modules than the tested network only, such
+            as a discriminator's; every other term has to move the tested network.
         quarter_turns: whether the weak augmentation may turn images by multiples of 90 degrees;
             False for a method that turns them itself and has to tell by how much.
     """
@@ -153,6 +155,7 @@ class Method(nn.Module, ABC, Generic[P]):
     footnote: ClassVar[str] = ""
     all_labels: ClassVar[bool] = False
     uses_unlabeled: ClassVar[bool] = True
+    auxiliary: ClassVar[frozenset[str]] = frozenset()
     quarter_turns: ClassVar[bool] = True
 
     def __init__(self, build_net: NetBuilder, params: P, *, classes: int, ndim: int) -> None:
@@ -161,6 +164,7 @@ class Method(nn.Module, ABC, Generic[P]):
         self.classes = classes
         self.ndim = ndim
         self._observed: dict[str, Tensor] = {}
+        self._acted: dict[str, Tensor] = {}
         self.setup(build_net)
 
     @classmethod
@@ -204,3 +208,17 @@ class Method(nn.Module, ABC, Generic[P]):
         """Hand over and clear the diagnostics of the last step."""
         observed, self._observed = self._observed, {}
         return observed
+
+    def acted(self, **elements: Tensor) -> None:
+        """Tell on how many elements loss terms acted in this step, without waiting for the device.
+
+        Args:
+            elements: by name of the term, a 0-d count of pixels, anchors or images; 0 where the
+                term had nothing to act on. Terms that are not named acted on all they were given.
+        """
+        self._acted.update({name: count.detach() for name, count in elements.items()})
+
+    def take_acted(self) -> dict[str, Tensor]:
+        """Hand over and clear the counts of the last step."""
+        acted, self._acted = self._acted, {}
+        return acted
