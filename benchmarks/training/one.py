@@ -124,6 +124,7 @@ def _write_record(run: Run, job: Job, position: Position, machine: dict[str, obj
     """Write what the run is, and apart from it what differs between machines and days."""
     reached = asdict(position)
     seconds = reached.pop("seconds")
+    del reached["metrics_bytes"]  # of the last resumable state; slow machines write more of them
     write_json(
         job.folder / MACHINE,
         {
