@@ -26,8 +26,9 @@ from datasets import load_dataset
 from datasets.base import PrepareParams
 from datasets.fetching.sources import make_available
 from datasets.preparing.checks import refuse_leaks
+from datasets.preparing.divide import make_split, patients_of
 from datasets.preparing.prepare import prepare
-from datasets.preparing.split import make_split, patients_of, save_split
+from datasets.preparing.split import save_split
 from datasets.preparing.store import FINGERPRINT, FORMAT, Prepared, open_prepared
 
 

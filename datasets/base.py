@@ -36,6 +36,7 @@ class RawCase:
         label: mask file, or None for an unlabelled case.
         group: stratum such as a diagnosis, or "".
         source: origin within the data set, or "".
+        sealed: in the test part that the data set's publisher set apart.
     """
 
     case: str
@@ -44,6 +45,7 @@ class RawCase:
     label: Path | None
     group: str = ""
     source: str = ""
+    sealed: bool = False
 
 
 @dataclass(frozen=True)

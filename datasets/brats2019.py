@@ -22,6 +22,7 @@ from pydantic import Field, field_validator
 
 from benchmarks.common.errors import DataError
 from datasets.base import Access, Adapter, Box, DatasetInfo, RawCase, Volume, VolumeParams
+from datasets.reading.hdf5 import read_hdf5
 from datasets.reading.images import check_same_shape, map_labels, read_nifti
 
 Modality = Literal["flair", "t1", "t1ce", "t2"]
@@ -90,7 +91,8 @@ class BraTS2019(Adapter[BraTSParams]):
     tree = """
 DIR/{HGG,LGG}/<case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz    BraTS19_* ids, or
 DIR/<case>/<case>_{flair,t1,t1ce,t2,seg}.nii.gz              BraTS20_*, BraTS2021_* ids, or
-DIR/<case>/<case>-{t2f,t1n,t1c,t2w,seg}.nii.gz               BraTS-GLI-* ids
+DIR/<case>/<case>-{t2f,t1n,t1c,t2w,seg}.nii.gz               BraTS-GLI-* ids, or
+DIR/[data/]<case>.h5                                         SSL4MIS: whole tumour in FLAIR
 """
     steps = "register at https://www.med.upenn.edu/cbica/brats2019/ and unpack the training set"
 
@@ -112,10 +114,18 @@ DIR/<case>/<case>-{t2f,t1n,t1c,t2w,seg}.nii.gz               BraTS-GLI-* ids
             for folder in (root / grade).glob("*")
             if any(_file(folder, kind) for kind in (*MODALITIES, "seg"))
         ]
+        cases = cases or self._volumes(raw, params)
         if not cases:
             found = "it holds no case folders" if raw.is_dir() else "there is no such folder"
             raise self.missing(raw, found)
         return sorted(cases, key=lambda case: case.case)
+
+    def _volumes(self, raw: Path, params: BraTSParams) -> list[RawCase]:
+        """Cases of SSL4MIS's layout: FLAIR after its preprocessing, whole tumour, no voxel size."""
+        paths = sorted([*raw.glob("BraTS*.h5"), *raw.glob("data/BraTS*.h5")])
+        if paths and (params.task, params.channels) != ("whole_tumour", ("flair",)):
+            raise self.missing(raw, "HDF5 volumes hold FLAIR and the whole tumour only")
+        return [RawCase(path.stem, path.stem, (path,), path) for path in paths]
 
     def _case(self, raw: Path, folder: Path, grade: str, params: BraTSParams) -> RawCase:
         images = [_file(folder, modality) for modality in params.channels]
@@ -139,6 +149,12 @@ DIR/<case>/<case>-{t2f,t1n,t1c,t2w,seg}.nii.gz               BraTS-GLI-* ids
             DataError: a file is damaged or empty, shapes differ, or a label is none of its year.
         """
         first = case.images[0]
+        if first.suffix == ".h5":  # preprocessed by SSL4MIS
+            image, mask = read_hdf5(first, "image"), read_hdf5(first, "label")
+            check_same_shape(first, first, (image.shape, mask.shape))
+            label = map_labels(mask, {0: 0, 1: 1}, first)
+            values = image.astype(np.float32)[None]
+            return Volume(values, label, (1.0, 1.0, 1.0), spacing_known=False)
         arrays, spacings = zip(*(read_nifti(path) for path in case.images), strict=True)
         for path, array in zip(case.images, arrays, strict=True):
             check_same_shape(first, path, (arrays[0].shape, array.shape))

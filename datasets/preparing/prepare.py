@@ -197,6 +197,7 @@ def _prepare_case(
         patient=raw.patient,
         group=raw.group,
         source=raw.source,
+        sealed=raw.sealed,
         labeled=volume.label is not None,
         native_shape=(depth, rows, columns),
         spacing=volume.spacing,

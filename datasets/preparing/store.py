@@ -36,6 +36,7 @@ class Case:
         box: [low, high) per native axis that the grid covers.
         grid_shape: (D, H, W) of the prepared arrays.
         spacing_known: False where distances are in pixels, not mm.
+        sealed: in the test part that the data set's publisher set apart.
     """
 
     case: str
@@ -48,6 +49,7 @@ class Case:
     box: Box
     grid_shape: Shape
     spacing_known: bool = True
+    sealed: bool = False
 
 
 @dataclass(frozen=True)

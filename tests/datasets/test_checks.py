@@ -16,8 +16,9 @@ from benchmarks.common.errors import DataError
 from datasets import load_dataset
 from datasets.base import SliceParams
 from datasets.preparing.checks import Finding, check_raw, refuse_leaks
+from datasets.preparing.divide import make_split, patients_of
 from datasets.preparing.prepare import prepare
-from datasets.preparing.split import SplitConfig, make_split, patients_of
+from datasets.preparing.split import SplitConfig
 from datasets.preparing.store import open_prepared
 
 Array = np.ndarray[Any, Any]

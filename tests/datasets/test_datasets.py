@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from datasets import dataset_ids, load_dataset
 from datasets.brats2019 import BraTSParams
 from datasets.phantoms.fields import save_nifti
 from datasets.preparing.prepare import prepare
+from datasets.reading.hdf5 import read_hdf5
 from datasets.reading.images import read_nifti
 
 SPACING = (8.0, 1.5, 1.25)
@@ -288,3 +290,80 @@ def test_phantom_leaves_foreign_files_alone(tmp_path: Path) -> None:
         real = load_dataset("acdc")
         prepare(real, tmp_path / "raw", tmp_path, real.Params())
     assert (tmp_path / "mine.txt").exists()
+
+
+def hdf5_volume(path: Path, labels: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """A volume as SSL4MIS stores it."""
+    image = RNG.random((4, 20, 22)).astype(np.float32)
+    label = RNG.integers(0, labels, image.shape).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as stored:
+        stored["image"], stored["label"] = image, label
+    return image, label
+
+
+def test_hdf5_volumes_of_ssl4mis_are_read_without_voxel_size(tmp_path: Path) -> None:
+    image, label = hdf5_volume(tmp_path / "data/patient003_frame02.h5", 4)
+    adapter = load_dataset("acdc")
+    (case,) = adapter.scan(tmp_path, adapter.Params())
+    assert (case.case, case.patient) == ("patient003_frame02", "patient003")
+    volume = adapter.read(case, adapter.Params())
+    assert not volume.spacing_known and volume.label is not None
+    np.testing.assert_array_equal(volume.label, label)
+    np.testing.assert_allclose(volume.image[0] * np.ptp(image) + image.min(), image, atol=1e-6)
+    brats = load_dataset("brats2019")
+    image, label = hdf5_volume(tmp_path / "brats/data/BraTS19_CBICA_AAB_1.h5", 2)
+    (case,) = brats.scan(tmp_path / "brats", brats.Params())
+    volume = brats.read(case, brats.Params())
+    np.testing.assert_array_equal(volume.image[0], image)
+    assert not volume.spacing_known
+    with pytest.raises(DataError, match="FLAIR and the whole tumour only"):
+        brats.scan(tmp_path / "brats", BraTSParams(task="regions"))
+    case.images[0].write_bytes(case.images[0].read_bytes()[:600])
+    with pytest.raises(DataError, match="no readable HDF5 file"):
+        brats.read(case, brats.Params())
+    with h5py.File(tmp_path / "slice.h5", "w") as stored:
+        stored["image"] = image[0]
+    with pytest.raises(
+        DataError, match=r"no array 'image' of three axes; it holds image \(20, 22\)"
+    ):
+        read_hdf5(tmp_path / "slice.h5", "image")
+
+
+def test_the_official_test_part_of_acdc_is_read_only_where_asked_for(tmp_path: Path) -> None:
+    acdc_folder(tmp_path / "database/training")
+    adapter = load_dataset("acdc")
+    asked = check(adapter.Params, {"testing": True})
+    with pytest.raises(DataError, match="patients 101 to 150; none is there"):
+        adapter.scan(tmp_path, asked)
+    test = acdc_folder(tmp_path / "database/testing")
+    sealed = test.with_name("patient120")
+    test.rename(sealed)
+    for path in sorted(sealed.iterdir()):
+        path.rename(path.with_name(path.name.replace("patient007", "patient120")))
+    assert {c.patient for c in adapter.scan(tmp_path, adapter.Params())} == {"patient007"}
+    parts = {c.patient: c.sealed for c in adapter.scan(tmp_path, asked)}
+    assert parts == {"patient007": False, "patient120": True}
+
+
+def test_slices_of_one_known_patient_count_as_one_where_asked_for(tmp_path: Path) -> None:
+    for part, numbers in (("Doctor-label", (4, 10, 12)), ("test", (91,))):
+        folder = tmp_path / "TrainingSet/LungInfection-Train/Doctor-label"
+        if part == "test":
+            folder = tmp_path / "TestingSet/LungInfection-Test"
+        for number in numbers:
+            for kind, suffix in (("Imgs", "jpg"), ("GT", "png")):
+                path = folder / kind / f"{number}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(RNG.integers(0, 255, (20, 20)).astype(np.uint8)).save(path)
+    adapter = load_dataset("covid19")
+    asked = adapter.scan(tmp_path, check(adapter.Params, {"together": True}))
+    assert {c.case: c.patient for c in asked} == {
+        "slice_004": "slice_004",
+        "slice_010": "slice_010",
+        "slice_012": "slice_012",
+        "slice_091": "slice_004",
+    }
+    alone = adapter.scan(tmp_path, adapter.Params())
+    assert [c.patient for c in alone] == [c.case for c in alone]
+    assert [c.case for c in alone if c.sealed] == ["slice_091"]

@@ -14,8 +14,8 @@ import pytest
 from benchmarks.common.errors import DataError
 from datasets import load_dataset
 from datasets.base import PrepareParams
+from datasets.preparing.divide import patients_of
 from datasets.preparing.prepare import prepare
-from datasets.preparing.split import patients_of
 from datasets.preparing.store import Prepared
 
 DATA_ENV = "EGCL_DATA"

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from benchmarks.common.errors import ConfigError, DataError
 from datasets import load_dataset
+from datasets.preparing.divide import make_split
 from datasets.preparing.split import (
     Fold,
     Patient,
     Split,
     SplitConfig,
     load_split,
-    make_split,
     save_split,
 )
 
@@ -154,3 +154,19 @@ def test_patient_in_two_parts_is_refused(tmp_path: Path) -> None:
     save_split(split, path)
     with pytest.raises(DataError, match="patients twice: b"):
         load_split(path)
+
+
+def test_official_tests_exactly_the_sealed_part() -> None:
+    patients = [Patient(p.id, True, p.group, sealed=i >= 8) for i, p in enumerate(cohort(12, 2))]
+    config = SplitConfig(scheme="official", val=2, folds=3)
+    split = make_split(patients, "d", config, {})
+    assert {fold.test for fold in split.folds} == {("p008", "p009", "p010", "p011")}
+    assert len({fold.val for fold in split.folds}) == 1 and len(split.folds[0].val) == 2
+    assert {frozenset(fold.train) for fold in split.folds} == {
+        frozenset(p.id for p in patients[:8]) - set(split.folds[0].val)
+    }
+    assert len({fold.train for fold in split.folds}) == 3
+    with pytest.raises(DataError, match="no patient is of the publisher's test part"):
+        make_split(cohort(5), "d", config, {})
+    with pytest.raises(ConfigError, match="remove `test`"):
+        make_split(patients, "d", SplitConfig(scheme="official", test=1), {})

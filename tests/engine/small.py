@@ -14,7 +14,8 @@ from benchmarks.engine.trainer import Hooks
 from benchmarks.plan.resolve import open_job, resolve
 from datasets import load_dataset
 from datasets.preparing.prepare import prepare
-from datasets.preparing.split import make_split, patients_of, save_split
+from datasets.preparing.divide import make_split, patients_of
+from datasets.preparing.split import save_split
 from methods import method_ids
 
 QUIET = Hooks(report=lambda _done, _note: None, stop=lambda: False)
