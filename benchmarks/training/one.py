@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.common.device import environment, pick_device
 from benchmarks.common.errors import BenchError, RunError
-from benchmarks.common.files import claimed, storing, write_json, write_text
+from benchmarks.common.files import storing, write_json, write_text
+from benchmarks.common.lease import leased
 from benchmarks.common.signals import catching_stops, stop_asked
 from benchmarks.common.workers import Report
 from benchmarks.common.workspace import MACHINE, RECORD, ROOT
@@ -50,7 +51,8 @@ def train_run(run: Run, report: Report, place: Place) -> None:
 
     Raises:
         Interrupted: stopped by a signal; the state is kept.
-        RunError: another process trains this run, a loss is not finite, or memory ran out.
+        RunError: another process trains this run or took it over, a loss is not finite, or memory
+            ran out.
         DataError: data or split changed since the run was resolved.
         StorageError: the disk is full or `runs/` cannot be written; the last state is kept.
     """
@@ -62,9 +64,10 @@ def train_run(run: Run, report: Report, place: Place) -> None:
     if place.threads:
         torch.set_num_threads(place.threads)
     device = pick_device(place.device)
-    with catching_stops(), _partial_folder(run, place.root) as partial:
-        if partial is None:
+    with catching_stops(), _partial_folder(run, place.root) as claim:
+        if claim is None:
             return
+        partial, held = claim
         if complete(run, partial):  # killed just before the folder got its name
             _move(partial, run.key.folder(place.root))
             return
@@ -76,25 +79,33 @@ def train_run(run: Run, report: Report, place: Place) -> None:
         )
         with _naming_code(run, partial), memory_advice(job, device):
             position = Trainer(job, device, hooks).train()
+        if not held():
+            raise RunError(
+                f"another process took '{run.key.folder(place.root)}' over, since this one stood"
+                " still for minutes; nothing of it was changed. Run the same command again"
+            )
         _write_record(run, job, position, environment(str(device)))
         _move(partial, run.key.folder(place.root))
 
 
 @contextmanager
-def _partial_folder(run: Run, root: Path) -> Iterator[Path | None]:
-    """Hold the run and yield the folder in which it is made; None if somebody finished it."""
+def _partial_folder(run: Run, root: Path) -> Iterator[tuple[Path, Callable[[], bool]] | None]:
+    """Hold the run and yield the folder in which it is made; None if somebody finished it.
+
+    The second value says whether the run is still held.
+    """
     target = run.key.folder(root)
     try:
-        with claimed(target.with_name(f".{target.name}.lock")), storing(target):
+        with leased(target.with_name(f".{target.name}.lock")) as held, storing(target):
             if finished(run, root):
                 yield None
                 return
             partial = target.with_name(f".{target.name}.partial")
             partial.mkdir(parents=True, exist_ok=True)
-            yield partial
-    except BlockingIOError:
+            yield partial, held
+    except BlockingIOError as error:
         raise RunError(
-            f"another process is training '{target}'; wait for it, or stop it first"
+            f"another process is training '{target}' ({error}); wait for it, or stop it first"
         ) from None
 
 

@@ -13,8 +13,8 @@ from benchmarks.engine.job import Job
 from benchmarks.engine.trainer import Hooks
 from benchmarks.plan.resolve import open_job, resolve
 from datasets import load_dataset
-from datasets.preparing.prepare import prepare
 from datasets.preparing.divide import make_split, patients_of
+from datasets.preparing.prepare import prepare
 from datasets.preparing.split import save_split
 from methods import method_ids
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from benchmarks.common.errors import ConfigError, Interrupted, RunError
-from benchmarks.common.files import claimed
+from benchmarks.common.lease import leased
 from benchmarks.common.workspace import scores_folder
 from benchmarks.engine.loader import Stream, StreamConfig, make_loader
 from benchmarks.engine.optim import learning_rate
@@ -221,7 +221,7 @@ def test_run_of_another_process_is_left_alone(flat: Path, tmp_path: Path) -> Non
     config, place = make_config(), Place(tmp_path, "cpu")
     wanted = resolve(config, "phantom_acdc", "supervised", tmp_path)
     folder = wanted[0].key.folder(tmp_path)
-    lock = claimed(folder.with_name(f".{folder.name}.lock"))
+    lock = leased(folder.with_name(f".{folder.name}.lock"))
     with lock, pytest.raises(RunError, match="another process is training") as seen:
         train_runs(wanted, place)
     noted("run: two processes on one run", seen.value)

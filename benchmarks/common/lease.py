@@ -1,0 +1,194 @@
+"""A claim on a folder that holds among processes of many machines which share a disk.
+
+Locks of the kernel (`flock`) are not there on every network disk, and a job that a scheduler
+killed must not hold its run for ever. So a lease is a file that one process alone can create
+(`O_CREAT | O_EXCL`, atomic on NFS since version 3), that its holder touches while it works, and
+that others take over once it was not touched for long, or at once where they can see that its
+holder is dead: on the same machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.common.files import storing
+
+# Without a sign of life for so long a holder is dead. NFS shows changes after 60 s at the latest
+# (`acregmax`), so that a lease which is touched every 20 s never looks older than 80 s.
+STALE_SECONDS = 180.0
+BEAT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease.
+
+    Attributes:
+        host: for people.
+        machine: boot and process namespace, in which process numbers mean something.
+        pid: process number.
+        born: start of the process in ticks since the boot, since numbers are used again.
+        token: of this one claim.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    born: str
+    token: str
+
+    @classmethod
+    def me(cls) -> Holder:
+        """This process."""
+        pid = os.getpid()
+        return cls(socket.gethostname(), _machine(), pid, _born(pid), uuid.uuid4().hex)
+
+    def dead(self) -> bool:
+        """Whether the holder is known to be gone; False where that cannot be seen from here."""
+        return self.machine == _machine() != "" and _born(self.pid) != self.born
+
+
+@contextmanager
+def leased(
+    path: Path, *, stale: float = STALE_SECONDS, beat: float = BEAT_SECONDS
+) -> Iterator[Callable[[], bool]]:
+    """Hold a lease while the block runs.
+
+    Args:
+        path: of the lease file; removed afterwards.
+        stale: seconds without a sign of life after which another's lease is taken over.
+        beat: seconds between signs of life.
+
+    Yields:
+        A function that says whether the lease is still held: False once another process took it
+        over because this one stood still for too long. To be asked before a result gets its name.
+
+    Raises:
+        BlockingIOError: another process holds it; its text says which.
+        StorageError: the folder cannot be written.
+    """
+    me = Holder.me()
+    while not _create(path, me):
+        _clear_dead(path, stale)
+    done = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(path, me, beat, done), daemon=True)
+    keeper.start()
+    try:
+        yield lambda: _holder(path) == me
+    finally:
+        done.set()
+        keeper.join()
+        if _holder(path) == me:
+            path.unlink(missing_ok=True)
+
+
+def _create(path: Path, me: Holder) -> bool:
+    """Create the lease with its content; False if there is one.
+
+    The content is written beside it and linked, so that nobody reads half of it.
+    """
+    draft = path.with_name(f"{path.name}.{me.token}")
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(asdict(me)), encoding="utf-8")
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink()
+    return True
+
+
+def _clear_dead(path: Path, stale: float) -> None:
+    """Remove a lease whose holder is gone.
+
+    One process alone removes it, the one that creates the file beside it; so no fresh lease of a
+    third process is ever removed in its place.
+
+    Raises:
+        BlockingIOError: the holder is alive, or another process is removing the lease.
+    """
+    gate = path.with_name(f"{path.name}.takeover")
+    _refuse_alive(path, stale)
+    try:
+        os.close(os.open(gate, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        if (
+            _age(gate) > stale
+        ):  # its creator died inside; nobody stays here for longer than a moment
+            gate.unlink(missing_ok=True)
+        raise BlockingIOError("another process is taking it over") from None
+    try:
+        _refuse_alive(path, stale)
+        path.unlink(missing_ok=True)
+    finally:
+        gate.unlink(missing_ok=True)
+
+
+def _refuse_alive(path: Path, stale: float) -> None:
+    """Raise a BlockingIOError unless the lease is gone or its holder dead."""
+    holder = _holder(path)
+    if holder is None or holder.dead():
+        return
+    age = _age(path)
+    if age <= stale:
+        raise BlockingIOError(f"held by process {holder.pid} on {holder.host}")
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was touched, by the clock of the disk's server."""
+    probe = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    probe.touch()
+    try:
+        return probe.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+    finally:
+        probe.unlink()
+
+
+def _holder(path: Path) -> Holder | None:
+    """Who holds a lease; None where nobody does."""
+    try:
+        return Holder(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):  # cut by a power failure: only its age tells
+        return Holder("an unknown machine", "", 0, "", "")
+
+
+def _keep(path: Path, me: Holder, beat: float, done: threading.Event) -> None:
+    """Give signs of life until told to end, or until the lease is another's."""
+    while not done.wait(beat):
+        with suppress(OSError):
+            if _holder(path) != me:
+                return
+            os.utime(path)
+
+
+def _machine() -> str:
+    """Name of this boot and process namespace; "" where the system does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _born(pid: int) -> str:
+    """Start time of a process in ticks since the boot (proc(5), stat 22); "" if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]
