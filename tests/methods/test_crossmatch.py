@@ -101,7 +101,7 @@ def test_channels_are_dropped_with_a_quarter_and_three_quarters() -> None:
     method.student.decode = decode
     parts = method.decoded(torch.ones(5, 1, 2, 2), 3)
     assert [len(v) for v in parts] == [5, 3, 3]
-    clean, weak, strong_ = seen[0].split([5, 3, 3])
+    clean, weak, strong_ = torch.split(seen[0], [5, 3, 3])
     assert (clean == 1).all()
     for dropped, share in ((weak, 0.25), (strong_, 0.75)):
         assert (dropped == 0).float().mean().item() == pytest.approx(share, abs=0.05)
