@@ -133,10 +133,10 @@ DIR/[data/]patient001_frame01.h5                         arrays image and label
         del params
         path = case.images[0]
         if path.suffix == ".h5":
-            mask = map_labels(read_hdf5(path, "label"), _LABELS, path)
-            array = read_hdf5(path, "image")
-            check_same_shape(path, path, (array.shape, mask.shape))
-            return Volume(rescale(array, path)[None], mask, (1.0, 1.0, 1.0), spacing_known=False)
+            stored, known = read_hdf5(path, "image"), read_hdf5(path, "label")
+            check_same_shape(path, path, (stored.shape, known.shape))
+            image, label = rescale(stored, path)[None], map_labels(known, _LABELS, path)
+            return Volume(image, label, (1.0, 1.0, 1.0), spacing_known=False)
         array, spacing = read_nifti(path)
         label = None
         if case.label is not None:

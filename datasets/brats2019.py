@@ -150,11 +150,11 @@ DIR/[data/]<case>.h5                                         SSL4MIS: whole tumo
         """
         first = case.images[0]
         if first.suffix == ".h5":  # preprocessed by SSL4MIS
-            image, mask = read_hdf5(first, "image"), read_hdf5(first, "label")
-            check_same_shape(first, first, (image.shape, mask.shape))
-            label = map_labels(mask, {0: 0, 1: 1}, first)
-            values = image.astype(np.float32)[None]
-            return Volume(values, label, (1.0, 1.0, 1.0), spacing_known=False)
+            stored, mask = read_hdf5(first, "image"), read_hdf5(first, "label")
+            check_same_shape(first, first, (stored.shape, mask.shape))
+            known = map_labels(mask, {0: 0, 1: 1}, first)
+            values = stored.astype(np.float32)[None]
+            return Volume(values, known, (1.0, 1.0, 1.0), spacing_known=False)
         arrays, spacings = zip(*(read_nifti(path) for path in case.images), strict=True)
         for path, array in zip(case.images, arrays, strict=True):
             check_same_shape(first, path, (arrays[0].shape, array.shape))
