@@ -135,8 +135,8 @@ DIR/[data/]patient001_frame01.h5                         arrays image and label
         if path.suffix == ".h5":
             stored, known = read_hdf5(path, "image"), read_hdf5(path, "label")
             check_same_shape(path, path, (stored.shape, known.shape))
-            image, label = rescale(stored, path)[None], map_labels(known, _LABELS, path)
-            return Volume(image, label, (1.0, 1.0, 1.0), spacing_known=False)
+            image, classes = rescale(stored, path)[None], map_labels(known, _LABELS, path)
+            return Volume(image, classes, (1.0, 1.0, 1.0), spacing_known=False)
         array, spacing = read_nifti(path)
         label = None
         if case.label is not None:
