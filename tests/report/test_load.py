@@ -103,7 +103,7 @@ def test_scores_that_were_changed_or_are_of_other_runs_are_refused(
     folder = write_scores(tmp_path, config) / "heart-supervised"
     text = (folder / name).read_text()
     (folder / name).write_text(text.replace("1", "2", 1))
-    with pytest.raises(RunError, match=rf"{name} was changed after it was written(.|\n)*evaluate"):
+    with pytest.raises(RunError, match=rf"{name} was changed after it was written"):
         build_report(config, root=tmp_path)
     (folder / name).write_text(text)
     build_report(config, root=tmp_path)
