@@ -19,6 +19,8 @@ RESERVED = frozenset(
     }
 )  # fmt: skip
 
+PREPARED = "dataset.json"  # what is known of prepared data, with their digest
+
 # Files of a finished run; the record is written last, so a folder with it is complete.
 RECORD = "run.json"
 MACHINE = "machine.json"

@@ -7,11 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.common.files import read_json
-from benchmarks.common.workspace import RUNS, prepared_folder, scores_folder, split_file
+from benchmarks.common.workspace import PREPARED, RUNS, prepared_folder, scores_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import dimension, method_params, settings_digest, train_config
 from benchmarks.scoring.cases import MADE_WITH
-from datasets.preparing.store import FINGERPRINT
 
 _WORDS = {"settings": "parameters of training or method", "split": "split", "data": "data"}
 
@@ -28,7 +27,7 @@ def stale_words(root: Path, config: BenchmarkConfig, dataset: str, method: str) 
     now = {
         "settings": _settings(config, dataset, method),
         "split": _digest(split_file(root, config.name, dataset)),
-        "data": _digest(prepared_folder(root, config.name, dataset) / FINGERPRINT),
+        "data": _digest(prepared_folder(root, config.name, dataset) / PREPARED),
     }
     other = [_WORDS[name] for name, code in now.items() if code and {code} != {*runs[name]}]
     return f"scored runs were made with other {', '.join(other)} than now" if other else ""

@@ -14,10 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from benchmarks.common.errors import DataError
 from benchmarks.common.files import digest, known_digest, read_json
+from benchmarks.common.workspace import PREPARED
 from datasets.base import Box, Shape
 from datasets.preparing.resample import resize_nearest
 
-FINGERPRINT = "dataset.json"
+FINGERPRINT = PREPARED
 FORMAT = 2
 
 

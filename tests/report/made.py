@@ -97,6 +97,12 @@ def write_scores(root: Path, config: BenchmarkConfig, **options: Any) -> Path:
     return root / "data/scores" / config.name
 
 
+def put(frame: pd.DataFrame, source: Path) -> None:
+    """Write scores as if they had been made so."""
+    frame.to_csv(source, index=False)
+    seal(source.parent)
+
+
 def write_showcase(root: Path, config: BenchmarkConfig, dataset: str, key: str) -> None:
     """A slice with two rings, predicted a little too low."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j]

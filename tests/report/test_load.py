@@ -19,7 +19,7 @@ from benchmarks.report import build_report
 from benchmarks.report.facts import Facts, method_facts
 from benchmarks.report.load import with_cell_labels
 from benchmarks.scoring.cases import seal
-from tests.report.made import make_config, use_made_datasets, write_scores, write_showcase
+from tests.report.made import make_config, put, use_made_datasets, write_scores, write_showcase
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +54,6 @@ def test_a_sweep_is_made_by_one_command(tmp_path: Path) -> None:
         build_report(swept(config, "tau"), root=tmp_path, params=params)
     assert f"python -m benchmarks repro --params {params} --sweep tau" in str(error.value)
     assert "benchmarks evaluate" not in str(error.value)
-
-
-def put(frame: pd.DataFrame, source: Path) -> None:
-    """Write scores as if they had been made so."""
-    frame.to_csv(source, index=False)
-    seal(source.parent)
 
 
 DAMAGES = [
