@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from benchmarks.common.errors import ConfigError, nearest
 from benchmarks.common.schema import Strict, check, merge
+from benchmarks.common.strict_yaml import load_yaml
+from benchmarks.common.workspace import RESERVED
 from datasets.preparing.split import SplitConfig
 
-# The same in C where libyaml is there: half of the time of a command that reads every preset.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Names become parts of paths: no separator, no leading dot, no more than a folder's name may have.
+_NAMES = {
+    "data": (r"[a-z][a-z0-9_]{0,63}", "lower-case letters, digits and _"),
+    "methods": (
+        r"[a-z][a-z0-9_]{0,63}(-[A-Za-z0-9][A-Za-z0-9_.=+-]{0,119})?",
+        "<method> or <method>-<variant>, a variant of letters, digits and _ . = + -",
+    ),
+    "sweeps": (r"[a-z0-9_]{1,64}", "lower-case letters, digits and _"),
+}
+# More would not fit into any memory; a typing error is refused before something is allocated.
+_Width = Annotated[int, Field(ge=1, le=65_536)]
+_Edge = Annotated[int, Field(ge=1, le=65_536)]
+_Count = Annotated[int, Field(ge=1)]
+_Natural = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class UNetConfig(Strict):
     """The U-Net of the SSL4MIS protocol (methods share it), 2D or 3D."""
 
     kind: Literal["unet"] = "unet"
-    channels: tuple[int, ...] = Field(
+    channels: tuple[_Width, ...] = Field(
         (16, 32, 64, 128, 256), min_length=4, max_length=6, description="channels per level"
     )
 
@@ -38,7 +52,7 @@ class MonaiConfig(Strict):
     """BasicUNet of MONAI, 2D or 3D."""
 
     kind: Literal["monai"]
-    features: tuple[int, int, int, int, int, int] = (16, 32, 64, 128, 256, 16)
+    features: tuple[_Width, _Width, _Width, _Width, _Width, _Width] = (16, 32, 64, 128, 256, 16)
     dropout: float = Field(0.1, ge=0, lt=1)
 
 
@@ -62,7 +76,7 @@ class TrainConfig(Strict):
     iterations: int = Field(ge=1)
     labeled_batch: int = Field(ge=1, description="labelled images per step")
     unlabeled_batch: int = Field(ge=1, description="unlabelled images per step")
-    patch: tuple[int, ...] | None = Field(
+    patch: tuple[_Edge, ...] | None = Field(
         None, min_length=2, max_length=3, description="random crop (*S, voxels); null: whole grid"
     )
     inference: Literal["windows", "whole"] = Field(
@@ -89,7 +103,7 @@ class TrainConfig(Strict):
 class DataConfig(Strict):
     """One data set of the benchmark."""
 
-    labels: tuple[int, ...] = Field(min_length=1, description="labelled patients, per cell")
+    labels: tuple[_Count, ...] = Field(min_length=1, description="labelled patients, per cell")
     fetch: dict[str, Any] = Field(default_factory=dict, description="see the data set's file")
     prepare: dict[str, Any] = Field(default_factory=dict, description="see the data set's file")
     split: SplitConfig
@@ -106,8 +120,8 @@ class GridConfig(Strict):
 
     datasets: tuple[str, ...] = Field(min_length=1)
     methods: tuple[str, ...] = Field(min_length=1, description="<method> or <method>-<variant>")
-    seeds: tuple[int, ...] = Field(min_length=1)
-    folds: tuple[int, ...] = (0,)
+    seeds: tuple[_Natural, ...] = Field(min_length=1)
+    folds: tuple[_Natural, ...] = Field((0,), min_length=1)
     bound: bool = Field(
         False,
         description="each fold has a seed of its own, the first the first one, and so on; else"
@@ -168,9 +182,7 @@ class SweepConfig(Strict):
     values: dict[str, tuple[Any, ...]] = Field(
         default_factory=dict, description="parameter: values; none: the methods as they are"
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None, description="in place of those of the grid"
-    )
+    seeds: tuple[_Natural, ...] | None = Field(None, description="in place of those of the grid")
     equal: Literal["steps", "operations"] = Field("steps", description="as in the grid")
 
 
@@ -191,7 +203,7 @@ class RuntimeConfig(Strict):
 class BenchmarkConfig(Strict):
     """A whole params.yaml."""
 
-    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=128)
     question: str = Field("", description="what the benchmark is to answer, for its report")
     grid: GridConfig
     data: dict[str, DataConfig]
@@ -204,6 +216,23 @@ class BenchmarkConfig(Strict):
     contrasts: tuple[ContrastConfig, ...] = ()
     claim: ClaimConfig | None = None
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name in RESERVED:
+            raise ValueError(f"the folder 'reports/{name}' has another use; choose another name")
+        return name
+
+    @model_validator(mode="after")
+    def _names_allowed(self) -> BenchmarkConfig:
+        for block, (pattern, words) in _NAMES.items():
+            for name in getattr(self, block):
+                if not re.fullmatch(pattern, name):
+                    raise ValueError(
+                        f"{block}.{name!r}: this name is not allowed; allowed: {words}"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _blocks_present(self) -> BenchmarkConfig:
@@ -255,19 +284,17 @@ def load_config(path: Path) -> BenchmarkConfig:
         path: YAML file such as params.yaml.
 
     Raises:
-        ConfigError: the file is missing, no YAML, or has a wrong key, type or value.
+        ConfigError: the file is missing, no YAML, ambiguous (`load_yaml`), or has a wrong key, type
+            or value.
     """
     if not path.is_file():
         raise ConfigError(f"no parameter file '{path}'; the default is params.yaml in the checkout")
-    try:
-        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' is no readable YAML: {error}") from None
+    value, lines = load_yaml(path)
     if not isinstance(value, dict):
         raise ConfigError(
             f"'{path}' must hold a mapping with the keys name, grid, data, train, methods"
         )
     try:
-        return check(BenchmarkConfig, value)
+        return check(BenchmarkConfig, value, lines=lines)
     except ConfigError as error:
         raise ConfigError(f"in '{path}':\n{error}") from None

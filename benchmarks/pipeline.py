@@ -12,24 +12,23 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.common.console import Board
-from benchmarks.common.errors import Interrupted
-from benchmarks.common.files import read_json
+from benchmarks.common.errors import DataError, Interrupted
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
-from benchmarks.plan.resolve import resolve
+from benchmarks.plan.resolve import prepare_params, resolve
 from benchmarks.report import build_report
 from benchmarks.scoring.evaluate import evaluate
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
 from datasets import load_dataset
-from datasets.base import PrepareParams
 from datasets.fetching.sources import make_available
-from datasets.preparing.checks import refuse_leaks
 from datasets.preparing.divide import make_split, patients_of
+from datasets.preparing.parts import refuse_bare_tests, refuse_leaks
 from datasets.preparing.prepare import prepare
+from datasets.preparing.raw import refuse_changed
 from datasets.preparing.split import save_split
-from datasets.preparing.store import FINGERPRINT, FORMAT, Prepared, open_prepared
+from datasets.preparing.store import Prepared, open_prepared
 
 
 def fetch_stage(
@@ -60,13 +59,20 @@ def fetch_stage(
     given = block.fetch if block else {}
     options = check(adapter.FetchParams, given, where=f"data.{dataset}.fetch")
     target = raw or raw_folder(root, dataset)
-    with _stoppable("the bytes that have come"):
+    kept = "nothing was changed" if adapter.synthetic else "the bytes that have come stay"
+    with _stoppable(kept):
         make_available(adapter, target, options, mirror=mirror)
     return target
 
 
 def prepare_stage(
-    config: BenchmarkConfig, dataset: str, root: Path, *, raw: Path | None = None, jobs: int = 2
+    config: BenchmarkConfig,
+    dataset: str,
+    root: Path,
+    *,
+    raw: Path | None = None,
+    jobs: int = 2,
+    trust_header: bool = False,
 ) -> Prepared:
     """Read raw data, check every case and write memory-mapped arrays.
 
@@ -76,17 +82,21 @@ def prepare_stage(
         root: the checkout.
         raw: raw data; None takes data/raw/<dataset>.
         jobs: cases at once.
+        trust_header: as `data.<dataset>.prepare.trust_header`.
 
     Raises:
         ConfigError: wrong parameters of the data set.
         DataError: raw data missing or not usable.
     """
-    with Board() as board, _stoppable("the cases that are done"):
+    options = prepare_params(config, dataset)
+    if trust_header:
+        options = options.model_copy(update={"trust_header": True})
+    with Board() as board, _stoppable("the cases that are done stay"):
         return prepare(
             load_dataset(dataset),
             raw or raw_folder(root, dataset),
             prepared_folder(root, config.name, dataset),
-            _prepare_params(config, dataset),
+            options,
             jobs=jobs,
             progress=partial(board.update, f"prepare {dataset}"),
         )
@@ -102,7 +112,9 @@ def split_stage(config: BenchmarkConfig, dataset: str, root: Path) -> Path:
     data = open_prepared(prepared_folder(root, config.name, dataset))
     public = load_dataset(dataset).public_splits()
     made = make_split(patients_of(data), dataset, config.data[dataset].split, public)
+    refuse_changed(load_dataset(dataset), data, prepare_params(config, dataset))
     refuse_leaks(data, made)
+    refuse_bare_tests(data, made)
     target = split_file(root, config.name, dataset)
     save_split(made, target)
     return target
@@ -143,22 +155,15 @@ def whole_benchmark(
     return build_report(config, root=root, params=params)
 
 
-def _prepare_params(config: BenchmarkConfig, dataset: str) -> PrepareParams:
-    where = f"data.{dataset}.prepare"
-    params: PrepareParams = check(
-        load_dataset(dataset).Params, config.data[dataset].prepare, where=where
-    )
-    return params
-
-
 def _is_prepared(config: BenchmarkConfig, dataset: str, root: Path) -> bool:
-    """Whether the data set was prepared with the present parameters."""
-    options = _prepare_params(config, dataset)
+    """Whether the data set was prepared with the present parameters, of the present raw files."""
+    options = prepare_params(config, dataset)
+    folder = prepared_folder(root, config.name, dataset)
     try:
-        record = read_json(prepared_folder(root, config.name, dataset) / FINGERPRINT)
-    except (OSError, ValueError):
+        refuse_changed(load_dataset(dataset), open_prepared(folder), options)
+    except DataError:
         return False
-    return bool(record["format"] == FORMAT and record["params"] == options.model_dump(mode="json"))
+    return True
 
 
 @contextmanager
@@ -167,4 +172,4 @@ def _stoppable(kept: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Interrupted):
-        raise Interrupted(f"stopped; {kept} stay, run the same command again to go on") from None
+        raise Interrupted(f"stopped; {kept}, run the same command again to go on") from None

@@ -89,6 +89,13 @@ class PrepareParams(Strict):
         "linear", description="of images; nearest is the SSL4MIS habit. Masks are always nearest"
     )
 
+    # Left out where it is not set, so that it does not change the digest of other data.
+    trust_header: bool = Field(
+        False,
+        exclude_if=lambda given: not given,
+        description="headers that contradict each other are warnings: array and pixdim are right",
+    )
+
     def crop(self, box: Box) -> Box:
         """Part of the native box that is kept, [low, high) per axis."""
         return box

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.cli.options import TrustHeader, read_config
 from benchmarks.common.errors import DataError
 from benchmarks.common.workspace import ROOT, contact_sheet_file, raw_folder
 
@@ -52,12 +53,20 @@ def datasets(
 
 
 @app.command(epilog="Example: python -m benchmarks datasets check acdc")
-def check(dataset: Name, params: Params = None, raw: Raw = None, jobs: Jobs = 2) -> None:
+def check(
+    dataset: Name,
+    params: Params = None,
+    raw: Raw = None,
+    jobs: Jobs = 2,
+    trust_header: TrustHeader = False,
+) -> None:
     """Read every case and print what is wrong or suspicious; exit code 2 if anything is wrong."""
     from benchmarks.common.console import Board
     from datasets.preparing.checks import check_raw
 
     adapter, options, folder = _opened(dataset, params, raw)
+    if trust_header:
+        options = options.model_copy(update={"trust_header": True})
     with Board() as board:
         found = check_raw(
             adapter,
@@ -121,11 +130,10 @@ def _opened(
 ) -> tuple[Adapter[Any], PrepareParams, Path]:
     """The adapter, its `prepare` block and the raw folder."""
     from benchmarks.common.schema import check as checked
-    from benchmarks.config import load_config
     from datasets import load_dataset
 
     adapter = load_dataset(dataset)
-    block = load_config(params).data[dataset].prepare if params else {}
+    block = read_config(params, dataset).data[dataset].prepare if params else {}
     options: PrepareParams = checked(adapter.Params, block, where=f"data.{dataset}.prepare")
     return adapter, options, raw or raw_folder(ROOT, dataset)
 

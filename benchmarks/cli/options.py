@@ -28,6 +28,10 @@ Params = Annotated[
 Dataset = Annotated[str, typer.Argument(help="Data set id; see `datasets`.")]
 MethodId = Annotated[str, typer.Argument(help="Method id; see `methods`.")]
 Raw = Annotated[Path | None, typer.Option(help="Raw data; default data/raw/<dataset>.")]
+TrustHeader = Annotated[
+    bool,
+    typer.Option("--trust-header", help="Headers that contradict each other are only warnings."),
+]
 Sweep = Annotated[str | None, typer.Option(help="A sweep of the file, in place of its rows.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at once.")]

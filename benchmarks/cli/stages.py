@@ -17,6 +17,7 @@ from benchmarks.cli.options import (
     Params,
     Raw,
     Sweep,
+    TrustHeader,
     example,
     params_file,
     pick_runs,
@@ -49,12 +50,13 @@ def prepare(
     params: Params = PARAMS,
     raw: Raw = None,
     jobs: Annotated[int, typer.Option(min=1, help="Cases at once.")] = 2,
+    trust_header: TrustHeader = False,
 ) -> None:
     """Read raw data, check every case and write memory-mapped arrays."""
     from benchmarks.pipeline import prepare_stage
 
     config = read_config(params, dataset)
-    data = prepare_stage(config, dataset, ROOT, raw=raw, jobs=jobs)
+    data = prepare_stage(config, dataset, ROOT, raw=raw, jobs=jobs, trust_header=trust_header)
     say(f"{len(data.cases)} cases: {prepared_folder(ROOT, config.name, dataset)}")
 
 

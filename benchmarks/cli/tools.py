@@ -24,7 +24,7 @@ from benchmarks.cli.options import (
     show,
 )  # fmt: skip
 from benchmarks.common.errors import ConfigError
-from benchmarks.common.workspace import PRESETS, ROOT, raw_folder
+from benchmarks.common.workspace import CHECKPOINTS, PRESETS, ROOT, raw_folder
 
 _SHOWN = ("id", "year", "networks", "decoders", "parameters", "cost", "dimensions")
 
@@ -65,7 +65,6 @@ def predict(
 ) -> None:
     """Write the masks that a finished run gives a folder of images."""
     from benchmarks.scoring.predict import predict as segment
-    from benchmarks.scoring.trained import CHECKPOINTS
 
     if checkpoint not in CHECKPOINTS:
         raise ConfigError(f"--checkpoint '{checkpoint}'; allowed: {', '.join(CHECKPOINTS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -9,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 # After these the next call continues what was begun; any other error makes it anew.
 _RESUMES = (Interrupted, StorageError, OSError)
+# What mends a failed write, where it is neither space nor permission.
+_CLEAR = "remove the file or the broken link that stands where a folder belongs"
+_REMEDIES = dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.ELOOP), _CLEAR)
 
 
 @contextmanager
@@ -34,9 +39,10 @@ def storing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "free the disk or give write permission")
         raise StorageError(
-            f"'{error.filename or path}': {error.strerror or error}; free the disk or give write"
-            " permission, then run the same command again. What was finished before is kept"
+            f"'{error.filename or path}': {error.strerror or error}; {remedy}, then run the same"
+            " command again. What was finished before is kept"
         ) from None
 
 
@@ -98,20 +104,57 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        OSError: it is missing, or no regular file, such as a pipe, which could be read for ever.
+        ValueError: it is no JSON, nested too deeply, or has a key twice in one object.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("objects are nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of a key that stands twice, a reader would keep the last without a word."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise ValueError(f"the key '{twice[0]}' stands twice in one object")
+    return made
 
 
 def digest(value: object) -> str:
     """First 16 hex digits of SHA-256 over canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return bytes_digest(text.encode())
+
+
+def bytes_digest(data: bytes) -> str:
+    """First 16 hex digits of SHA-256 over bytes."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def file_digest(path: Path) -> str:
     """First 16 hex digits of SHA-256 over the bytes of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+def known_digest(path: Path) -> str:
+    """`file_digest`, taken once in a process while place, size and time of change stay the same."""
+    stat = path.stat()
+    return _digest_of_state(path.absolute(), (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
+
+@lru_cache(maxsize=65_536)
+def _digest_of_state(path: Path, state: tuple[int, int, int]) -> str:
+    del state  # names the content that the digest is of
+    return file_digest(path)
 
 
 @contextmanager
@@ -156,7 +199,7 @@ def fill_folder(target: Path, fill: Callable[[Path], None], *, key: str | None =
     An older `target` is replaced only after the new one is complete.
 
     Args:
-        target: folder to make.
+        target: folder to make, or a link to one.
         fill: writes into the folder it is given.
         key: identity of what is written. With it, a call that is stopped, killed or out of disk
             leaves its sibling, and the next call with the same key is given it to continue.
@@ -164,6 +207,7 @@ def fill_folder(target: Path, fill: Callable[[Path], None], *, key: str | None =
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
+    target = Path(os.path.realpath(target))
     partial = target.with_name(f".{target.name}.{key or os.getpid()}.partial")
     with storing(target):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,22 +33,72 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def check(model: type[M], value: object, *, where: str = "") -> M:
+def check(
+    model: type[M],
+    value: object,
+    *,
+    where: str = "",
+    lines: Mapping[tuple[str | int, ...], int] | None = None,
+) -> M:
     """Validate a block and turn every problem into one readable error.
 
     Args:
         model: pydantic model of the block.
         value: what the file holds.
         where: path of the block, for the message.
+        lines: where each key stands in the file, for the message.
 
     Raises:
         ConfigError: one line per problem with the key's path, what was given and what is allowed.
     """
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        lines = [_describe(model, problem, where) for problem in error.errors()]
-        raise ConfigError("\n".join(lines)) from None
+    problems: list[Any] = list(_no_numbers(model, value, ()))
+    if not problems:
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            problems = error.errors()
+    texts = [_describe(model, p, where) + _line(p["loc"], lines or {}) for p in problems]
+    raise ConfigError("\n".join(texts))
+
+
+def _line(path: Sequence[str | int], lines: Mapping[tuple[str | int, ...], int]) -> str:
+    """Where the key or its nearest block stands, or ""."""
+    ways = (tuple(path[:length]) for length in range(len(path), 0, -1))
+    return next((f" (line {lines[way]})" for way in ways if way in lines), "")
+
+
+def _no_numbers(
+    annotation: Any, value: object, way: tuple[str | int, ...]
+) -> Iterator[dict[str, object]]:
+    """Where a number is wanted and `true`, NaN or infinity stands, which pydantic would take."""
+    if annotation is Any:
+        return
+    if isinstance(value, Mapping):
+        models = _models_in(annotation)
+        for key, item in value.items():
+            fields = [m.model_fields[key] for m in models if key in m.model_fields]
+            inner = fields[0].annotation if fields else annotation if not models else Any
+            yield from _no_numbers(inner, item, (*way, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _no_numbers(annotation, item, (*way, index))
+    else:
+        kinds = set(_kinds(annotation))
+        truth = isinstance(value, bool) and kinds & {int, float} and not kinds & {bool, Any}
+        endless = isinstance(value, float) and not math.isfinite(value)
+        if truth or endless:
+            words = "a number is needed" if truth else "a finite number is needed"
+            yield {"loc": way, "type": "number", "msg": words, "input": value}
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of."""
+    inner = getattr(annotation, "__args__", ())
+    if not inner:
+        yield annotation
+    for part in inner:
+        if isinstance(part, type) or hasattr(part, "__args__") or part is Any:
+            yield from _kinds(part)
 
 
 def _describe(model: type[BaseModel], problem: Any, where: str) -> str:

@@ -11,16 +11,32 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = Path("benchmarks/presets")
 
+# Folders of `reports` and `data` that belong to no benchmark, so none may have such a name.
+RESERVED = frozenset(
+    {
+        "convergence", "datasets", "local", "profile", "reliability", "speed", "statistics",
+        "tuning",
+    }
+)  # fmt: skip
+
+PREPARED = "dataset.json"  # what is known of prepared data, with their digest
+
 # Files of a finished run; the record is written last, so a folder with it is complete.
 RECORD = "run.json"
 MACHINE = "machine.json"
 METRICS = "metrics.jsonl"
+CHECKPOINTS = ("last", "best")
 
 # Files of the scores of one method on one data set.
 CASES = "cases.csv"
 STEPS = "steps.csv"
 RUNS = "runs.csv"
 SHOWCASE = "showcase.npz"
+
+
+def weights_file(checkpoint: str) -> str:
+    """Name of the file with the weights of one of `CHECKPOINTS`."""
+    return f"{checkpoint}.safetensors"
 
 
 def raw_folder(root: Path, dataset: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -32,6 +33,7 @@ class Position:
         best_score: its mean foreground Dice in [0, 1].
         seconds: wall time spent so far, validation and saving included.
         metrics_bytes: length of metrics.jsonl that belongs to this state.
+        metrics_digest: of these bytes.
         validations: mean foreground Dice of every validation, by iteration count.
         skipped: iterations left out because their loss was not finite.
     """
@@ -41,6 +43,7 @@ class Position:
     best_score: float = -1.0
     seconds: float = 0.0
     metrics_bytes: int = 0
+    metrics_digest: str = ""
     validations: dict[int, float] = field(default_factory=dict)
     skipped: int = 0
 
@@ -79,6 +82,7 @@ def load_state(path: Path, digest: str) -> tuple[Position, dict[str, Any]] | Non
         if not candidate.is_file():
             continue
         try:
+            _refuse_flipped(candidate)
             state = torch.load(candidate, map_location="cpu", weights_only=True)
             if state.pop("digest") != digest:
                 return None
@@ -91,6 +95,14 @@ def load_state(path: Path, digest: str) -> tuple[Position, dict[str, Any]] | Non
                 stacklevel=2,
             )
     return None
+
+
+def _refuse_flipped(path: Path) -> None:
+    """Look at the checksums of the archive, which PyTorch writes but does not read."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"'{damaged}' has another checksum")
 
 
 def save_weights(path: Path, module: nn.Module) -> None:

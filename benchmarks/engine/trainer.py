@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.autograd.profiler import record_function
 
 from benchmarks.common.errors import Interrupted, RunError
+from benchmarks.common.files import bytes_digest
 from benchmarks.engine.job import Job, autocast_dtype, build_method, check_grid
 from benchmarks.engine.loader import make_loader
 from benchmarks.engine.nets import compile_networks
@@ -194,7 +196,9 @@ class Trainer:
 
     def _save(self, row: Mapping[str, Tensor]) -> None:
         self._finite(self.position.step, row)
-        self.position.metrics_bytes = self._metrics.stat().st_size if self._metrics.exists() else 0
+        logged = self._metrics.read_bytes() if self._metrics.exists() else b""
+        self.position.metrics_bytes = len(logged)
+        self.position.metrics_digest = bytes_digest(logged)
         parts = {
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -206,7 +210,7 @@ class Trainer:
             rest.unlink()  # of a process that was killed while it wrote
         found = load_state(self._state, self.job.digest)
         kept = 0
-        if found is not None:
+        if found is not None and self._logged_as(found[0]):
             self.position, parts = found
             kept = self.position.metrics_bytes
             self.method.load_state_dict(parts["method"])
@@ -214,6 +218,14 @@ class Trainer:
         if self._metrics.exists():
             with self._metrics.open("r+b") as stream:
                 stream.truncate(kept)
+
+    def _logged_as(self, position: Position) -> bool:
+        """Whether the log holds what it held at that position; else the run starts anew."""
+        logged = self._metrics.read_bytes() if self._metrics.exists() else b""
+        if bytes_digest(logged[: position.metrics_bytes]) == position.metrics_digest:
+            return True
+        warnings.warn(f"'{self._metrics}' was changed; the run starts anew", stacklevel=2)
+        return False
 
     def _finish(self) -> Position:
         save_weights(self.job.folder / "last.safetensors", self.method)

@@ -79,7 +79,7 @@ def stage_digests(root: Path) -> dict[str, Any]:
         names = _names(config.data for config in configs)
         return {d: code.digest([*starts, f"datasets.{d}"], beside=beside) for d in names}
 
-    split = by_dataset(_READING_PREPARED, "datasets.preparing.split", "datasets.preparing.checks")
+    split = by_dataset(_READING_PREPARED, "datasets.preparing.split", "datasets.preparing.parts")
     methods = _names(config.methods for config in configs)
     return {
         "fetch": by_dataset(_MAKING_RAW),

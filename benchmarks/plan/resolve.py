@@ -7,20 +7,23 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.common.errors import ConfigError, DataError, RunError
-from benchmarks.common.files import read_json
+from benchmarks.common.errors import ConfigError, DataError
+from benchmarks.common.files import digest
 from benchmarks.common.schema import check
-from benchmarks.common.workspace import RECORD, prepared_folder, split_file
+from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig, TrainConfig
 from benchmarks.plan.grid import RunKey, base_of, check_names, expand, fold_of
 from benchmarks.plan.identity import code_digest, run_digest
 from datasets import load_dataset
+from datasets.preparing.parts import refuse_other_split
+from datasets.preparing.raw import refuse_changed
 from datasets.preparing.split import Split, load_split
 from datasets.preparing.store import Prepared, open_prepared
 from methods import load_method
 
 if TYPE_CHECKING:
     from benchmarks.engine.job import Job
+    from datasets.base import PrepareParams
     from methods.base import MethodParams
 
 
@@ -64,10 +67,26 @@ def method_params(config: BenchmarkConfig, method: str, ndim: int) -> MethodPara
     return check(kind, block, where=f"methods.{method}")
 
 
+def settings_digest(train: TrainConfig, params: MethodParams) -> str:
+    """Digest of the parameters of training and method."""
+    return digest(
+        {"train": train.model_dump(mode="json"), "params": params.model_dump(mode="json")}
+    )
+
+
+def prepare_params(config: BenchmarkConfig, dataset: str) -> PrepareParams:
+    """Checked parameters of preparing a data set.
+
+    Raises:
+        ConfigError: unknown data set, wrong key or value.
+    """
+    kind: type[PrepareParams] = load_dataset(dataset).Params
+    return check(kind, config.data[dataset].prepare, where=f"data.{dataset}.prepare")
+
+
 def dimension(config: BenchmarkConfig, dataset: str) -> int:
     """Whether a data set's samples are slices (2) or volumes (3) as this benchmark prepares it."""
-    adapter, where = load_dataset(dataset), f"data.{dataset}.prepare"
-    return int(adapter.info(check(adapter.Params, config.data[dataset].prepare, where=where)).ndim)
+    return int(load_dataset(dataset).info(prepare_params(config, dataset)).ndim)
 
 
 def train_config(config: BenchmarkConfig, dataset: str, method: str) -> TrainConfig:
@@ -91,13 +110,21 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
 
     Raises:
         ConfigError: names outside the grid, or wrong parameters.
-        DataError: data not prepared or not split.
+        DataError: data not prepared, of other raw files than are there now, or not split.
     """
     check_names(config, dataset, method)
     params = method_params(config, method, dimension(config, dataset))
     train = train_config(config, dataset, method)
     data = open_prepared(prepared_folder(root, config.name, dataset))
+    refuse_changed(load_dataset(dataset), data, prepare_params(config, dataset))
     split = load_split(split_file(root, config.name, dataset))
+    for found, path in ((data, data.root), (split, split_file(root, config.name, dataset))):
+        if found.dataset != dataset:
+            raise DataError(
+                f"'{path}' is of {found.dataset}, not of {dataset}; make it anew with"
+                f" `python -m benchmarks prepare {dataset}` and `split` (same --params)"
+            )
+    refuse_other_split(split, config.data[dataset].split)
     code = code_digest(root, base_of(method))
     known = {"train": train.model_dump(mode="json"), "params": params.model_dump(mode="json")}
     return [
@@ -192,26 +219,3 @@ def chosen_runs(
             f" folds {list(config.grid.folds)}, seeds {list(config.grid.seeds)}"
         )
     return kept
-
-
-def complete(run: Run, folder: Path) -> bool:
-    """Whether a folder holds the record of exactly this run, which is written last."""
-    try:
-        return bool(read_json(folder / RECORD)["digest"] == run.digest)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False  # no record, or one that cannot be trusted
-
-
-def finished(run: Run, root: Path) -> bool:
-    """Whether the run is complete and made from the present configuration, data and code."""
-    return complete(run, run.key.folder(root))
-
-
-def require_finished(run: Run, root: Path) -> None:
-    """Raise a RunError unless the run is complete and made from the present configuration."""
-    key = run.key
-    if not finished(run, root):
-        raise RunError(
-            f"no finished run '{key.folder(root)}' for the present parameters and code;"
-            f" run `python -m benchmarks run {key.dataset} {key.method}` first (same --params)"
-        )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report.style import figure_style, new_figure, save
 from datasets.base import Adapter, PrepareParams, RawCase
-from datasets.preparing.checks import map_cases
+from datasets.preparing.at_once import map_cases
 
 _PICTURES, _COLUMNS = 12, 6
 # Cases that the statistics are made of, evenly spread over the data set.

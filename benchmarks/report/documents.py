@@ -73,12 +73,18 @@ def embed_text(document: Path, text: str, *, name: str) -> None:
         name: of the markers.
 
     Raises:
-        RunError: the file or a marker is missing, or a marker stands twice or in the wrong order.
+        RunError: the file is missing or no UTF-8, or a marker is missing, stands twice or in the
+            wrong order.
     """
     if not document.is_file():
         raise RunError(f"no file '{document}'")
     target = document.resolve()
-    old = target.read_bytes().decode()
+    try:
+        old = target.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise RunError(
+            f"'{document}' is no UTF-8 text ({error.reason} at byte {error.start}); save it so"
+        ) from None
     windows = "\r\n" in old
     new = embedded(old.replace("\r\n", "\n"), text, name=name, where=str(document))
     write_bytes(target, (new.replace("\n", "\r\n") if windows else new).encode())

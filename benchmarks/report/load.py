@@ -12,12 +12,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.common.errors import ConfigError, RunError
-from benchmarks.common.workspace import CASES, RUNS, STEPS, report_folder, scores_folder
+from benchmarks.common.workspace import (
+    CASES,
+    CHECKPOINTS,
+    RUNS,
+    STEPS,
+    report_folder,
+    scores_folder,
+)
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.report.facts import Facts, MethodFacts
-from benchmarks.scoring.cases import COLUMNS, IDENTITY, MEASURED
+from benchmarks.report.stale import stale_words
+from benchmarks.scoring.cases import COLUMNS, IDENTITY, MEASURED, broken_seal, value_problems
 
-CHECKPOINTS = ("last", "best")
 RUN = ["method", "variant", "labels", "fold", "seed", "checkpoint"]
 # Columns that tables of older runs lack.
 _YOUNG = ("assd_mm", "nsd")
@@ -94,7 +101,12 @@ def load_cases(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Data
                 absent = ", ".join(
                     f"no file {(folder / n).relative_to(source.root)}" for n in lacking
                 )
-                frame = None if lacking else _read(folder / CASES)
+                absent = (
+                    absent
+                    or broken_seal(folder)
+                    or stale_words(source.root, config, dataset, method.key)
+                )
+                frame = None if absent else _read(folder / CASES)
             if frame is None:
                 problems.append((dataset, method.key, absent))
                 continue
@@ -149,6 +161,9 @@ def _read(path: Path, *, older: bool = False) -> pd.DataFrame:
     if not np.isfinite(frame[["dice", "jaccard"]].to_numpy(dtype=float)).all():
         raise RunError(f"'{path}' holds a Dice or Jaccard value that is no number; evaluate again")
     frame = frame.reindex(columns=list(COLUMNS))
+    wrong = next(value_problems(frame), "")
+    if wrong:
+        raise RunError(f"'{path}' holds {wrong}; evaluate again")
     order = frame.assign(
         checkpoint=frame["checkpoint"].map({c: i for i, c in enumerate(CHECKPOINTS)})
     )

@@ -18,22 +18,25 @@ from numpy.typing import NDArray
 
 from benchmarks.common.console import Board
 from benchmarks.common.errors import DataError
-from benchmarks.common.files import atomic_open, file_digest, fill_folder, write_text
+from benchmarks.common.files import atomic_open, fill_folder, known_digest, write_text
 from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workspace import (
     CASES,
+    CHECKPOINTS,
     METRICS,
     RUNS,
     SHOWCASE,
     STEPS,
     prepared_folder,
     scores_folder,
+    weights_file,
 )  # fmt: skip
 from benchmarks.config import BenchmarkConfig
 from benchmarks.metrics import score_labels
-from benchmarks.plan.resolve import Run, require_finished, resolve
-from benchmarks.scoring.cases import COLUMNS, MEASURED
-from benchmarks.scoring.trained import CHECKPOINTS, Trained, open_trained, weights
+from benchmarks.plan.record import require_finished
+from benchmarks.plan.resolve import Run, resolve, settings_digest
+from benchmarks.scoring.cases import COLUMNS, MADE_WITH, MEASURED, seal
+from benchmarks.scoring.trained import Trained, open_trained
 from benchmarks.training.one import Place
 from datasets import load_dataset
 from datasets.preparing.store import Case, open_prepared
@@ -103,10 +106,8 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
                 refuse_stopped()
                 trained = open_trained(run, place, checkpoint=checkpoint)
                 cases = _test_cases(trained)
-                if (
-                    own
-                    and len({file_digest(trained.folder / weights(c)) for c in CHECKPOINTS}) == 1
-                ):
+                files = (trained.folder / weights_file(c) for c in CHECKPOINTS)
+                if own and len({known_digest(file) for file in files}) == 1:
                     own += [_of_checkpoint(row, checkpoint) for row in own]
                     continue
                 for case in cases:
@@ -123,13 +124,20 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
     write_text(folder / RUNS, _identities(runs))
     steps = pd.concat([_logged(run, place.root) for run in runs], ignore_index=True)
     write_text(folder / STEPS, steps.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    seal(folder)
 
 
 def _identities(runs: Sequence[Run]) -> str:
-    """Digests of the runs and of the code that trained them, as CSV."""
-    rows = [(r.key.labels, r.key.fold, r.key.seed, r.code, r.digest) for r in runs]
-    frame = pd.DataFrame(rows, columns=["labels", "fold", "seed", "code", "digest"])
-    text: str = frame.to_csv(index=False, lineterminator="\n")
+    """Digests of the runs and of what they were made with, as CSV."""
+    rows = [
+        (
+            *(run.key.labels, run.key.fold, run.key.seed, run.code, run.digest),
+            *(settings_digest(run.train, run.params), run.split, run.data),
+        )
+        for run in runs
+    ]
+    columns = ["labels", "fold", "seed", "code", "digest", *MADE_WITH]
+    text: str = pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
     return text
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common.device import pick_device
-from benchmarks.plan.resolve import Run, open_job, require_finished
+from benchmarks.common.workspace import weights_file
+from benchmarks.plan.record import require_finished
+from benchmarks.plan.resolve import Run, open_job
 from benchmarks.training.one import Place
 
 if TYPE_CHECKING:
@@ -19,13 +21,6 @@ if TYPE_CHECKING:
 
     from benchmarks.engine.job import Job
     from methods.base import Method
-
-CHECKPOINTS = ("last", "best")
-
-
-def weights(checkpoint: str) -> str:
-    """Name of the file with a checkpoint's weights."""
-    return f"{checkpoint}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -86,5 +81,5 @@ def open_trained(run: Run, place: Place, *, checkpoint: str = "last") -> Trained
     folder = run.key.folder(place.root)
     job, device = open_job(run, place.root, folder), pick_device(place.device)
     method = build_method(job, device)
-    load_weights(folder / weights(checkpoint), method)
+    load_weights(folder / weights_file(checkpoint), method)
     return Trained(run, checkpoint, folder, job, method.eval(), device)

@@ -12,7 +12,8 @@ from benchmarks.common.device import default_jobs, pick_device
 from benchmarks.common.errors import RunError
 from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workers import run_tasks
-from benchmarks.plan.resolve import Run, finished
+from benchmarks.plan.record import mismatch
+from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place, train_run
 
 
@@ -31,12 +32,15 @@ def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) 
         Interrupted: stopped by a signal.
         RunError: runs failed; the others are finished.
     """
-    todo = [run for run in wanted if not finished(run, place.root)]
+    why = {run.key: mismatch(run, run.key.folder(place.root)) for run in wanted}
+    todo = [run for run in wanted if why[run.key]]
     count = min(jobs or default_jobs(place.device), len(todo))
     with Board() as board, catching_stops():
         for run in wanted:
-            if run not in todo:
+            if not why[run.key]:
                 board.say(f"{run.key.title}: finished before, kept")
+            elif run.key.folder(place.root).exists():
+                board.say(f"{run.key.title}: trained again, since {why[run.key]}")
         errors: list[BaseException] = []
         if count > 1:
             errors = _train_at_once(todo, place, count, board)

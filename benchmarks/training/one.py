@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.common.device import environment, pick_device
-from benchmarks.common.errors import BenchError, RunError
+from benchmarks.common.errors import BenchError, RunError, StorageError
 from benchmarks.common.files import storing, write_json, write_text
 from benchmarks.common.lease import leased
 from benchmarks.common.signals import catching_stops, stop_asked
 from benchmarks.common.workers import Report
-from benchmarks.common.workspace import MACHINE, RECORD, ROOT
-from benchmarks.plan.resolve import Run, complete, finished, open_job
+from benchmarks.common.workspace import CHECKPOINTS, MACHINE, METRICS, ROOT, weights_file
+from benchmarks.plan.record import finished, mismatch, write_record
+from benchmarks.plan.resolve import Run, open_job
 
 if TYPE_CHECKING:
     from benchmarks.engine.job import Job
@@ -68,7 +69,7 @@ def train_run(run: Run, report: Report, place: Place) -> None:
         if claim is None:
             return
         partial, held = claim
-        if complete(run, partial):  # killed just before the folder got its name
+        if not mismatch(run, partial):  # killed just before the folder got its name
             _move(partial, run.key.folder(place.root))
             return
         job = open_job(run, place.root, partial)
@@ -95,6 +96,8 @@ def _partial_folder(run: Run, root: Path) -> Iterator[tuple[Path, Callable[[], b
     The second value says whether the run is still held.
     """
     target = run.key.folder(root)
+    if target.is_symlink() or target.is_file():
+        raise StorageError(f"'{target}' is a link or file in place of a run's folder; remove it")
     try:
         with leased(target.with_name(f".{target.name}.lock")) as held, storing(target):
             if finished(run, root):
@@ -135,7 +138,8 @@ def _write_record(run: Run, job: Job, position: Position, machine: dict[str, obj
     """Write what the run is, and apart from it what differs between machines and days."""
     reached = asdict(position)
     seconds = reached.pop("seconds")
-    del reached["metrics_bytes"]  # of the last resumable state; slow machines write more of them
+    for name in ("metrics_bytes", "metrics_digest"):
+        del reached[name]  # of the last resumable state; slow machines write more of them
     write_json(
         job.folder / MACHINE,
         {
@@ -144,20 +148,8 @@ def _write_record(run: Run, job: Job, position: Position, machine: dict[str, obj
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )
-    write_json(
-        job.folder / RECORD,
-        {
-            "digest": run.digest,
-            "code": run.code,
-            "data": run.data,
-            "split": run.split,
-            "key": asdict(run.key),
-            "train": run.train.model_dump(mode="json"),
-            "params": run.params.model_dump(mode="json"),
-            "position": reached,
-            "images_seen": position.step * sum(job.batch_sizes),
-        },
-    )
+    counts = {"position": reached, "images_seen": position.step * sum(job.batch_sizes)}
+    write_record(run, job.folder, (*map(weights_file, CHECKPOINTS), METRICS), counts)
 
 
 def _move(partial: Path, target: Path) -> None:

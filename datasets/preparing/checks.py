@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common.errors import DataError
-from benchmarks.common.signals import catching_stops, refuse_stopped
-from benchmarks.common.workers import Outcome, Report, run_tasks
-from datasets.base import Adapter, PrepareParams, RawCase, Volume
+from datasets.base import Adapter, DatasetInfo, PrepareParams, RawCase, Volume
+from datasets.preparing.at_once import map_cases
+from datasets.preparing.geometry import Level, check_headers
 from datasets.preparing.resample import resize_linear
-from datasets.preparing.split import Split
-from datasets.preparing.store import Prepared
+from datasets.preparing.store import FINGERPRINT
 
 # Voxels outside are possible but rare: microscopy, or a header in metres.
 _SPACING_MM = (0.1, 20.0)
@@ -31,9 +28,9 @@ _THUMBNAIL = 32
 _ALIKE = 0.97
 # Where images are single slices of unknown patients, a lower one points to slices of one patient.
 _SLICE_ALIKE = 0.93
-_AFFINE_MM = 0.01
-
-T = TypeVar("T")
+# Where fewer voxels lie outside a thousandth of the range, outliers have taken the contrast.
+_OUTLIERS = 0.001
+_NARROW = 0.001
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Finding:
         text: what was found.
     """
 
-    level: Literal["error", "warning"]
+    level: Level
     case: str
     text: str
 
@@ -101,32 +98,46 @@ def check_raw(
     """
     cases = adapter.scan(raw, params)
     check_ids(cases)
+    classes = adapter.info(params).classes
     facts = []
     for fact in map_cases(partial(inspect_case, adapter, params), cases, min(jobs, len(cases))):
         facts.append(fact)
         if progress is not None:
             progress(len(facts), len(cases))
     found = [f for fact in facts for f in fact.findings]
-    found += compare_cases(facts, adapter.info(params).classes)
+    found += compare_cases(facts, classes)
     return sorted(found, key=lambda f: f.level)
 
 
 def inspect_case(adapter: Adapter[Any], params: PrepareParams, raw: RawCase) -> CaseFacts:
     """`inspect_volume` of a case that may be unreadable."""
     try:
-        return inspect_volume(raw, adapter.read(raw, params))
+        volume = read_case(adapter, raw, params)
+        return inspect_volume(adapter, params, raw, volume)
     except DataError as error:
         return CaseFacts(raw.case, raw.patient, (Finding("error", raw.case, str(error)),))
 
 
-def inspect_volume(raw: RawCase, volume: Volume) -> CaseFacts:
+def read_case(adapter: Adapter[Any], raw: RawCase, params: PrepareParams) -> Volume:
+    """`adapter.read`; values that overflow are left to `inspect_volume`, which names the file."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return adapter.read(raw, params)
+
+
+def inspect_volume(
+    adapter: Adapter[Any], params: PrepareParams, raw: RawCase, volume: Volume
+) -> CaseFacts:
     """Findings of one case, and what others are compared with."""
-    geometry, orientation = _geometry(raw)
+    geometry, orientation = check_headers(raw, trust=params.trust_header)
     label = volume.label
+    found = [Finding(level, raw.case, text) for level, text in geometry]
+    found += _misfits(raw, volume, adapter.info(params))
+    if any(finding.level == "error" for finding in found):
+        return CaseFacts(raw.case, raw.patient, tuple(found))
     return CaseFacts(
         raw.case,
         raw.patient,
-        (*geometry, *_case_findings(raw, volume)),
+        (*found, *_case_findings(raw, volume)),
         hashlib.sha256(volume.image.tobytes()).hexdigest(),
         tuple(_thumbnail(volume).tolist()),
         frozenset(np.unique(label).tolist()) if label is not None else None,
@@ -135,32 +146,45 @@ def inspect_volume(raw: RawCase, volume: Volume) -> CaseFacts:
     )
 
 
+def _misfits(raw: RawCase, volume: Volume, info: DatasetInfo) -> Iterator[Finding]:
+    """What no adapter may return: other shapes, types and labels than promised, NaN, infinity."""
+    image, label = volume.image, volume.label
+    if image.dtype != np.float32 or image.ndim != 4 or len(image) != len(info.channels):
+        text = f"image {image.dtype} {image.shape}, float32 ({len(info.channels)}, D, H, W) needed"
+        yield Finding("error", raw.case, text)
+    bad = int(image.size - np.isfinite(image).sum())
+    if bad:
+        text = (
+            f"'{raw.images[0]}' has values too large to normalise: {bad} of {image.size} became NaN"
+            " or infinite; obtain the file again or leave the case out"
+        )
+        yield Finding("error", raw.case, text)
+    if label is None:
+        return
+    if label.dtype != np.uint8 or label.shape != image.shape[1:]:
+        text = f"mask {label.dtype} {label.shape}, uint8 {image.shape[1:]} needed"
+        yield Finding("error", raw.case, text)
+    elif int(label.max()) >= len(info.classes):
+        text = f"the mask holds class {int(label.max())}, there are {len(info.classes)} classes"
+        yield Finding("error", raw.case, text)
+
+
 def _case_findings(raw: RawCase, volume: Volume) -> Iterator[Finding]:
     if volume.label is not None and not volume.label.any():
         yield Finding("warning", raw.case, "the mask is empty")
+    for channel in volume.image:
+        low, width = float(channel.min()), float(np.ptp(channel))
+        inside = max(
+            (channel <= low + _NARROW * width).mean(),
+            (channel >= low + (1 - _NARROW) * width).mean(),
+        )
+        if inside > 1 - _OUTLIERS:
+            text = f"{inside:.2%} of the voxels are almost equal: a few outliers take the contrast"
+            yield Finding("warning", raw.case, text)
     low, high = _SPACING_MM
     if volume.spacing_known and not all(low <= size <= high for size in volume.spacing):
         sizes = " x ".join(f"{size:g}" for size in volume.spacing)
         yield Finding("warning", raw.case, f"voxels of {sizes} mm, expected {low:g} to {high:g}")
-
-
-def _geometry(raw: RawCase) -> tuple[list[Finding], str]:
-    """Affines of the files of a case must agree; and the orientation of the first."""
-    files = [*raw.images, *([raw.label] if raw.label else [])]
-    if not all(path.name.endswith((".nii", ".nii.gz")) for path in files):
-        return [], ""
-    import nibabel as nib
-
-    affines = [nib.nifti1.load(path).affine for path in files]
-    found = []
-    for path, affine in zip(files, affines, strict=True):
-        names = f"'{path}' and '{files[0].name}'"
-        if not np.allclose(affine[:3, :3], affines[0][:3, :3], atol=_AFFINE_MM):
-            text = f"{names} differ in direction or voxel size: obtain both from one source"
-            found.append(Finding("error", raw.case, text))
-        elif not np.allclose(affine, affines[0], atol=_AFFINE_MM):
-            found.append(Finding("warning", raw.case, f"{names} have different origins"))
-    return found, "".join(str(code) for code in nib.orientations.aff2axcodes(affines[0]))
 
 
 def _thumbnail(volume: Volume) -> NDArray[np.float32]:
@@ -192,10 +216,20 @@ def compare_cases(facts: Sequence[CaseFacts], classes: Sequence[str]) -> Iterato
             if fact.orientation not in {usual, ""}:
                 text = f"orientation {fact.orientation}, most have {usual}"
                 yield Finding("warning", fact.case, text)
+    yield from _partly_bare(read)
     present = frozenset[int]().union(*(fact.classes or () for fact in read))
     for value, name in enumerate(classes):
         if any(fact.classes is not None for fact in read) and value not in present:
             yield Finding("warning", "all", f"class {value} ({name}) occurs in no mask")
+
+
+def _partly_bare(facts: Sequence[CaseFacts]) -> Iterator[Finding]:
+    """Cases without mask of patients that have one elsewhere; such patients cannot be tested."""
+    known = {fact.patient for fact in facts if fact.classes is not None}
+    for fact in facts:
+        if fact.classes is None and fact.patient in known:
+            text = f"no mask, but other cases of '{fact.patient}' have one: it cannot be tested"
+            yield Finding("warning", fact.case, text)
 
 
 def _similar(facts: Sequence[CaseFacts]) -> Iterator[Finding]:
@@ -214,64 +248,11 @@ def _similar(facts: Sequence[CaseFacts]) -> Iterator[Finding]:
 
 
 def check_ids(cases: list[RawCase]) -> None:
-    """Raise a DataError that names case ids which occur twice."""
+    """Raise a DataError that names case ids which occur twice or could not name a folder."""
     counts = Counter(case.case for case in cases)
     twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:
         raise DataError(f"case ids occur twice: {', '.join(twice)}; keep one copy of each case")
-
-
-def map_cases(work: Callable[[RawCase], T], cases: Iterable[RawCase], jobs: int) -> Iterator[T]:
-    """Apply `work` to all cases in order, in this process or in several.
-
-    Raises:
-        Interrupted: a signal came; the cases begun before have ended.
-        Exception: of the first case, in order, that failed; no case is begun after a failure.
-    """
-    if jobs > 1:
-        yield from _map_at_once(work, cases, jobs)
-        return
-    with catching_stops():
-        for case in cases:
-            refuse_stopped()
-            yield work(case)
-        refuse_stopped()
-
-
-def _map_at_once(work: Callable[[RawCase], T], cases: Iterable[RawCase], jobs: int) -> Iterator[T]:
-    waiting: dict[int, Outcome[tuple[int, RawCase], T]] = {}
-    failed: list[int] = []
-    tasks = takewhile(lambda _: not failed, enumerate(cases))
-    # Forked children of a process with running threads can hang, so they are spawned.
-    with closing(run_tasks(partial(_numbered, work), tasks, jobs)) as outcomes:
-        number = 0
-        for outcome in outcomes:
-            waiting[outcome.task[0]] = outcome
-            if outcome.error is not None:
-                failed.append(outcome.task[0])
-            while number in waiting:
-                yield waiting.pop(number).value()
-                number += 1
-
-
-def _numbered(work: Callable[[RawCase], T], task: tuple[int, RawCase], report: Report) -> T:
-    del report
-    return work(task[1])
-
-
-def refuse_leaks(data: Prepared, split: Split) -> None:
-    """Raise a DataError if patients with equal images stand in different parts of a fold."""
-    twins = defaultdict[str, set[str]](set)
-    for case in data.cases:
-        twins[dict(case.files)["image.npy"]].add(case.patient)
-    for number, fold in enumerate(split.folds):
-        parts = {"train": fold.train, "val": fold.val, "test": fold.test}
-        where = {patient: name for name, ids in parts.items() for patient in ids}
-        for patients in twins.values():
-            found = {p: where[p] for p in sorted(patients) if p in where}
-            if len(set(found.values())) > 1:
-                names = ", ".join(f"{patient} ({part})" for patient, part in found.items())
-                raise DataError(
-                    f"{data.dataset}: equal images in different parts of fold {number}: {names};"
-                    f" change data.{data.dataset}.split.seed, or leave one of them out"
-                )
+    odd = sorted(name for name in counts if name.startswith(".") or "/" in name or not name)
+    if odd or FINGERPRINT in counts:
+        raise DataError(f"case ids {odd or [FINGERPRINT]} cannot name folders; rename the files")

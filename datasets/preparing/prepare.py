@@ -25,7 +25,15 @@ from benchmarks.common.files import (
     write_json,
 )
 from datasets.base import Adapter, Box, P, PrepareParams, RawCase, Volume
-from datasets.preparing.checks import CaseFacts, check_ids, compare_cases, inspect_volume, map_cases
+from datasets.preparing.at_once import map_cases
+from datasets.preparing.checks import (
+    CaseFacts,
+    check_ids,
+    compare_cases,
+    inspect_volume,
+    read_case,
+)
+from datasets.preparing.raw import RawFile, files_of, paths_of, write_note
 from datasets.preparing.resample import resize_linear, resize_nearest
 from datasets.preparing.store import (
     FINGERPRINT,
@@ -73,18 +81,17 @@ def prepare(
     raw_cases = adapter.scan(raw, params)
     check_ids(raw_cases)
     info = adapter.info(params)
+    made: list[_Done] = []
 
     def fill(folder: Path) -> None:
         (folder / _DONE).mkdir(exist_ok=True)
         _clear(folder, keep={_DONE, *(case.case for case in raw_cases)})
         work = partial(_kept_or_prepared, adapter, params, len(info.classes), folder)
-        records: list[CaseRecord] = []
-        facts: list[CaseFacts] = []
-        for record, fact in map_cases(work, raw_cases, min(jobs, len(raw_cases))):
-            records.append(record)
-            facts.append(fact)
+        made.clear()
+        for done in map_cases(work, raw_cases, min(jobs, len(raw_cases))):
+            made.append(done)
             if progress is not None:
-                progress(len(records), len(raw_cases))
+                progress(len(made), len(raw_cases))
         fingerprint = Fingerprint(
             format=FORMAT,
             dataset=adapter.id,
@@ -94,8 +101,8 @@ def prepare(
             channels=info.channels,
             classes=info.classes,
             params=params.model_dump(mode="json"),
-            cases=tuple(records),
-            warnings=_warnings(facts, info.classes),
+            cases=tuple(done.record for done in made),
+            warnings=_warnings([done.facts for done in made], info.classes),
         )
         write_json(folder / FINGERPRINT, fingerprint.to_json())
         shutil.rmtree(folder / _DONE)
@@ -104,7 +111,9 @@ def prepare(
     key = digest([adapter.id, params.model_dump(mode="json"), str(raw.resolve()), code])
     with _alone(out):
         fill_folder(out, fill, key=key)
-    return open_prepared(out)
+        data = open_prepared(out)
+        write_note(data, raw, ((done.record.case, done.files) for done in made))
+    return data
 
 
 @contextmanager
@@ -145,12 +154,12 @@ class _Done:
     """A prepared case of a call that may be stopped.
 
     Attributes:
-        files: path, bytes and time of change (ns) of every raw file.
+        files: raw files as they were read.
         record: for the fingerprint.
         facts: for the comparison of cases.
     """
 
-    files: tuple[tuple[str, int, int], ...]
+    files: tuple[RawFile, ...]
     record: CaseRecord
     facts: CaseFacts
 
@@ -160,27 +169,28 @@ _DONE_JSON = TypeAdapter(_Done)
 
 def _kept_or_prepared(
     adapter: Adapter[Any], params: PrepareParams, classes: int, out: Path, raw: RawCase
-) -> tuple[CaseRecord, CaseFacts]:
+) -> _Done:
     """A case that a stopped call has prepared, or else prepare it."""
     note = out / _DONE / f"{raw.case}.json"
-    paths = [*raw.images, *([raw.label] if raw.label else [])]
-    files = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.is_file())
     if note.is_file():
         done = _DONE_JSON.validate_json(note.read_bytes())
-        if done.files == files:
-            return done.record, done.facts
+        paths = [str(path.absolute()) for path in paths_of(raw)]
+        if [file.path for file in done.files] == paths and all(f.untouched() for f in done.files):
+            return done
     shutil.rmtree(out / raw.case, ignore_errors=True)
+    files = files_of(raw)
     record, facts = _prepare_case(adapter, params, classes, out, raw)
-    write_bytes(note, _DONE_JSON.dump_json(_Done(files, record, facts)))
-    return record, facts
+    done = _Done(files, record, facts)
+    write_bytes(note, _DONE_JSON.dump_json(done))
+    return done
 
 
 def _prepare_case(
     adapter: Adapter[Any], params: PrepareParams, classes: int, out: Path, raw: RawCase
 ) -> tuple[CaseRecord, CaseFacts]:
     """Write one case's folder; return what goes into the fingerprint, and what was checked."""
-    volume = adapter.read(raw, params)
-    facts = inspect_volume(raw, volume)
+    volume = read_case(adapter, raw, params)
+    facts = inspect_volume(adapter, params, raw, volume)
     wrong = [finding for finding in facts.findings if finding.level == "error"]
     if wrong:
         raise DataError(f"{adapter.title}, case {wrong[0].case}: {wrong[0].text}")

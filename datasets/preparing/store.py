@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from benchmarks.common.errors import DataError
-from benchmarks.common.files import digest, read_json
+from benchmarks.common.files import digest, known_digest, read_json
+from benchmarks.common.workspace import PREPARED
 from datasets.base import Box, Shape
 from datasets.preparing.resample import resize_nearest
 
-FINGERPRINT = "dataset.json"
+FINGERPRINT = PREPARED
 FORMAT = 2
 
 
@@ -105,6 +106,7 @@ class Prepared:
         classes: names of the classes, background first.
         digest: of all arrays and everything known about them.
         cases: in order of id.
+        params: that it was prepared with, JSON-ready.
     """
 
     root: Path
@@ -114,10 +116,15 @@ class Prepared:
     classes: tuple[str, ...]
     digest: str
     cases: tuple[CaseRecord, ...]
+    params: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def _by_id(self) -> dict[str, Case]:
         return {case.case: case for case in self.cases}
+
+    @cached_property
+    def _digests(self) -> dict[tuple[str, str], str]:
+        return {(case.case, name): code for case in self.cases for name, code in case.files}
 
     def case(self, case: str) -> Case:
         """What is known about a case; DataError for an unknown id."""
@@ -126,7 +133,13 @@ class Prepared:
         return self._by_id[case]
 
     def image(self, case: str) -> np.memmap[Any, np.dtype[np.float32]]:
-        """Image (C, D, H, W) float32 on the grid, read-only."""
+        """Image (C, D, H, W) float32 on the grid, read-only.
+
+        The bytes of every array are compared with its digest when a process first opens it.
+
+        Raises:
+            DataError: the file is missing or was changed.
+        """
         return self._load(case, "image", (len(self.channels), *self.case(case).grid_shape))
 
     def label(self, case: str) -> np.memmap[Any, np.dtype[np.uint8]]:
@@ -180,6 +193,9 @@ class Prepared:
             )
         path = self.root / case / f"{kind}.npy"
         try:
+            if known_digest(path) != self._digests[case, path.name]:
+                found = f"'{path}' was changed after it was written"
+                raise _damaged(self.root, self.dataset, found)
             array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise _damaged(self.root, self.dataset, f"'{path}' cannot be read ({error})") from None
@@ -232,4 +248,5 @@ def open_prepared(root: Path) -> Prepared:
         classes=fingerprint.classes,
         digest=fingerprint.digest,
         cases=fingerprint.cases,
+        params=fingerprint.params,
     )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib import invalidate_caches
+from keyword import iskeyword
 from pathlib import Path
 from typing import Literal
 
 from benchmarks.common.errors import ConfigError, DataError
-from benchmarks.common.files import write_text
+from benchmarks.common.files import storing
 from benchmarks.common.workspace import raw_folder
 from datasets import dataset_ids, load_dataset
-from datasets.reading.nnunet import Description, read_description
+from datasets.reading.description import Description, read_description
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _TEMPLATE = '''"""Own data in nnU-Net's layout, added by `python -m benchmarks datasets add`."""
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def add_nnunet(
     found = read_description(folder)
     dimensions = ndim or (2 if found.file_ending == ".png" else 3)
     file, raw = root / "datasets" / f"{name}.py", raw_folder(root, name)
-    write_text(file, _source(found, name, dimensions, patient, title))
+    source = _source(found, name, dimensions, patient, title)
+    with storing(file), file.open("x", encoding="utf-8") as stream:
+        stream.write(source)  # "x": never in place of a file that is there
     try:
         invalidate_caches()
         adapter = load_dataset(name)
@@ -102,10 +105,14 @@ def add_nnunet(
 
 
 def _check(name: str, patient: str, root: Path) -> None:
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"name '{name}' is not allowed; use lower-case letters, digits and _")
-    if name in dataset_ids() or (root / "datasets" / name).exists():
-        raise ConfigError(f"there is a data set or folder 'datasets/{name}'; choose another --name")
+    if not _NAME.fullmatch(name) or iskeyword(name):
+        raise ConfigError(
+            f"name '{name}' is not allowed; use lower-case letters, digits and _, at most 64, and"
+            " no word of Python"
+        )
+    places = (root / "datasets" / name, root / "datasets" / f"{name}.py")
+    if name in dataset_ids() or any(path.exists() or path.is_symlink() for path in places):
+        raise ConfigError(f"there is a file or folder 'datasets/{name}'; choose another --name")
     taken = raw_folder(root, name)
     if taken.exists() or taken.is_symlink():
         raise ConfigError(f"'{taken}' exists; remove it or choose another --name")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common.errors import DataError
-from datasets.reading.images import check_finite
+from datasets.reading.images import check_finite, refuse_irregular
 
 
 def read_hdf5(path: Path, name: str) -> NDArray[np.generic]:
@@ -26,6 +26,7 @@ def read_hdf5(path: Path, name: str) -> NDArray[np.generic]:
     """
     import h5py
 
+    refuse_irregular(path)
     try:
         with h5py.File(path, "r") as stored:
             item = stored.get(name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,56 @@ from numpy.typing import NDArray
 from benchmarks.common.errors import DataError
 
 Spacing = tuple[float, float, float]
+
+# Deflate makes its input at most so many times smaller (zlib's own documentation).
+_DEFLATE = 1032
+_FLOAT64 = 8  # bytes of a voxel that is scaled while it is read
+
+
+@dataclass(frozen=True)
+class Header:
+    """Geometry of a NIfTI file as it is stored, in the order (x, y, z).
+
+    Attributes:
+        shape: of the first three axes.
+        sizes: of a voxel in mm, by pixdim; nibabel would put 1 in place of 0.
+        affine: (4, 4), of sform or qform, else made from pixdim.
+        placed: sform or qform is set.
+    """
+
+    shape: tuple[int, int, int]
+    sizes: tuple[float, float, float]
+    affine: NDArray[np.float64]
+    placed: bool
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file is one by its name."""
+    return path.name.endswith((".nii", ".nii.gz"))
+
+
+def read_header(path: Path) -> Header:
+    """Geometry of a NIfTI file, without its values.
+
+    Raises:
+        DataError: the file is missing or damaged, or has fewer than three axes.
+    """
+    import nibabel as nib
+    from nibabel.openers import ImageOpener
+
+    image = _opened(path)
+    if len(image.shape) < 3:
+        raise DataError(f"'{path}' has shape {image.shape}; three axes are needed")
+    with ImageOpener(path) as stream:
+        stored = nib.nifti1.Nifti1Header.from_fileobj(stream, check=False)
+    rows, columns, depth = (int(n) for n in image.shape[:3])
+    x, y, z = (float(size) for size in stored["pixdim"][1:4])
+    return Header(
+        (rows, columns, depth),
+        (x, y, z),
+        np.asarray(image.affine, dtype=np.float64),
+        bool(stored["sform_code"] > 0 or stored["qform_code"] > 0),
+    )
 
 
 def read_nifti(path: Path) -> tuple[NDArray[np.generic], Spacing]:
@@ -75,9 +128,11 @@ def _opened(path: Path, *, whole: bool = False) -> Any:
     from nibabel.wrapstruct import WrapStructError
 
     damage: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, OverflowError, zlib.error)
-    damage += (ImageFileError, HeaderDataError, WrapStructError)
+    damage += (ImageFileError, HeaderDataError, WrapStructError, MemoryError)
+    refuse_irregular(path)
     try:
         image = nib.nifti1.load(path)
+        _refuse_size(path, image)
         if whole:
             return np.asanyarray(image.dataobj), image.header.get_zooms()[:3]
         return image
@@ -87,6 +142,30 @@ def _opened(path: Path, *, whole: bool = False) -> Any:
         raise DataError(
             f"'{path}' is no readable NIfTI file ({error}); it may be cut off: copy it again"
         ) from None
+
+
+def refuse_irregular(path: Path) -> None:
+    """Raise a DataError for what could be read for ever, such as a pipe."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"'{path}' is a folder, pipe or device; put the file itself there")
+
+
+def _refuse_size(path: Path, image: Any) -> None:
+    """Refuse more values than the file can hold, or than memory can."""
+    voxels = math.prod(int(n) for n in image.shape)
+    room = path.stat().st_size * (_DEFLATE if path.name.endswith(".gz") else 1)
+    if voxels * image.get_data_dtype().itemsize > room:
+        raise DataError(
+            f"'{path}' has shape {image.shape} by its header, more than a file of"
+            f" {path.stat().st_size} bytes can hold; it may be cut off: copy it again"
+        )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if voxels * _FLOAT64 > memory // 2:
+        raise DataError(
+            f"'{path}' has shape {image.shape}, {voxels * _FLOAT64 / 2**30:.0f} GB in memory, of"
+            f" which this machine has {memory / 2**30:.0f} GB; cut it into parts, or correct its"
+            " header"
+        )
 
 
 def _stored(path: Path) -> tuple[NDArray[np.generic], Spacing]:
@@ -109,11 +188,13 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
     """
     from PIL import Image
 
+    refuse_irregular(path)
+    damage = (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError)
     try:
         with Image.open(path) as image:
             mode = image.mode
             array = np.array(image.convert("L") if mode == "RGB" else image)
-    except (OSError, ValueError, SyntaxError) as error:
+    except damage as error:
         raise DataError(f"'{path}' is no readable image ({error}); copy it again") from None
     if mode not in {"L", "P", "RGB"}:
         raise DataError(f"'{path}' has mode {mode}; allowed: 8-bit grey (L), palette (P), RGB")

@@ -7,7 +7,6 @@ deviation 1 over the case.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -15,70 +14,18 @@ from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
 from benchmarks.common.errors import DataError
 from benchmarks.common.schema import Strict
 from datasets.base import Access, Adapter, DatasetInfo, RawCase, SliceParams, Volume, VolumeParams
+from datasets.reading.bounded import time_limit
 from datasets.reading.images import check_same_shape, map_labels, read_grey, read_nifti
 
-ENDINGS = (".nii.gz", ".nii", ".png")
 _QUANTILES = (0.005, 0.995)
 _CHANNEL = re.compile(r"(.+)_(\d{4})$")
-
-
-class Description(BaseModel):
-    """What is read of nnU-Net's `dataset.json`; other keys are left alone.
-
-    Attributes:
-        channel_names: name by channel number, "0" first.
-        labels: stored value by class name, background 0.
-        file_ending: of images and masks.
-    """
-
-    channel_names: dict[str, str] = Field(min_length=1)
-    labels: dict[str, int] = Field(min_length=2)
-    file_ending: Literal[".nii.gz", ".nii", ".png"]
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Names in the order of the channel numbers."""
-        return tuple(self.channel_names[key] for key in sorted(self.channel_names, key=int))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names in the order of the stored values."""
-        return tuple(sorted(self.labels, key=lambda name: self.labels[name]))
-
-
-def read_description(folder: Path) -> Description:
-    """`dataset.json` of a raw folder.
-
-    Raises:
-        DataError: it is missing or says what this suite does not read; names the key.
-    """
-    path = folder / "dataset.json"
-    try:
-        found = Description.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError(
-            f"no nnU-Net data in '{folder}': {error.strerror} '{path}'; expected dataset.json,"
-            " imagesTr/<case>_0000.nii.gz and labelsTr/<case>.nii.gz"
-        ) from None
-    except (ValueError, ValidationError) as error:
-        text = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
-        ) if isinstance(error, ValidationError) else str(error)  # fmt: skip
-        raise DataError(
-            f"'{path}' cannot be used ({text}); it needs channel_names, labels with one whole"
-            f" number per class (no regions) and file_ending, one of {', '.join(ENDINGS)}"
-        ) from None
-    if sorted(found.labels.values()) != list(range(len(found.labels))):
-        raise DataError(
-            f"'{path}' has the labels {found.labels}; they must be 0 (background), 1, 2, ..."
-            " without a gap"
-        )
-    return found
+# A search takes microseconds; some expressions need ages for some names.
+_SEARCH_SECONDS = 2.0
 
 
 class _Normalisation(Strict):
@@ -149,7 +96,13 @@ DIR/imagesUn/<case>_0000.nii.gz         optional, without masks
                 raw, f"no mask '{bare[0]}'; images without a mask belong into imagesUn"
             )
         if not cases:
-            raise self.missing(raw, f"'{raw / 'imagesTr'}' holds no <case>_0000{self.ending}")
+            found = f"'{raw / 'imagesTr'}' holds no <case>_0000{self.ending}"
+            if any((raw / "imagesTr").glob(f"[!.]*{self.ending}")):
+                found += (
+                    ", but files without a channel number, as the Medical Segmentation Decathlon"
+                    " has them: run `nnUNetv2_convert_MSD_dataset -i DIR`, or rename the files"
+                )
+            raise self.missing(raw, found)
         cases += [
             RawCase(case, self._patient(case), images, None)
             for case, images in self._images(raw, "imagesUn").items()
@@ -175,7 +128,8 @@ DIR/imagesUn/<case>_0000.nii.gz         optional, without masks
     def _patient(self, case: str) -> str:
         if not self.patient:
             return case
-        match = re.search(self.patient, case)
+        with time_limit(_SEARCH_SECONDS, f"the patient pattern '{self.patient}' on '{case}'"):
+            match = re.search(self.patient, case)
         if match is None:
             raise DataError(
                 f"case '{case}' of {self.id} does not match the patient pattern '{self.patient}' in"

@@ -18,7 +18,7 @@ from benchmarks.common.errors import BenchError, DataError, Interrupted, RunErro
 from benchmarks.common.signals import catching_stops, default_sigint, stop_asked
 from benchmarks.common.workers import Report, run_tasks
 from datasets.base import RawCase
-from datasets.preparing.checks import map_cases
+from datasets.preparing.at_once import map_cases
 from tests.common.crew import (
     AT_ONCE,
     FAILED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from benchmarks.common import files
 from benchmarks.common.errors import DataError
 from datasets import load_dataset
+from datasets.acdc import ACDCParams
 from datasets.base import RawCase, SliceParams, Volume, VolumeParams
 from datasets.brats2019 import BraTSParams
 from datasets.phantoms.fields import save_nifti
+from datasets.preparing.checks import check_ids
 from datasets.preparing.prepare import prepare
+from datasets.preparing.raw import refuse_changed
 from datasets.preparing.resample import resize_linear, resize_nearest
 from datasets.preparing.store import CaseRecord, Prepared, open_prepared
 
@@ -92,7 +97,7 @@ def raw(tmp_path: Path) -> Path:
 
 
 def test_same_input_gives_the_same_digest(raw: Path, tmp_path: Path) -> None:
-    adapter, params = load_dataset("acdc"), SliceParams(size=(32, 32))
+    adapter, params = load_dataset("acdc"), ACDCParams(size=(32, 32))
     seen: list[tuple[int, int]] = []
     first = prepare(adapter, raw, tmp_path / "a", params, progress=lambda *at: seen.append(at))
     second = prepare(adapter, raw, tmp_path / "b", params, jobs=2)
@@ -100,7 +105,7 @@ def test_same_input_gives_the_same_digest(raw: Path, tmp_path: Path) -> None:
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert first.digest == second.digest == again.digest
     assert open_prepared(tmp_path / "a") == again
-    other = prepare(adapter, raw, tmp_path / "a", SliceParams(size=(32, 48)))
+    other = prepare(adapter, raw, tmp_path / "a", ACDCParams(size=(32, 48)))
     assert other.digest != first.digest
     assert other.image("patient001_frame01").shape == (1, 3, 32, 48)
 
@@ -159,7 +164,7 @@ def test_a_stopped_call_is_gone_on_with(
 
 
 def test_arrays_match_what_is_declared(raw: Path, tmp_path: Path) -> None:
-    params = SliceParams(size=(40, 40), field=0.8)
+    params = ACDCParams(size=(40, 40), field=0.8)
     made = prepare(load_dataset("acdc"), raw, tmp_path / "out", params)
     case = made.case("patient001_frame01")
     assert case.box == ((0, 3), (2, 19), (2, 22))
@@ -181,15 +186,17 @@ def test_damage_is_named_with_a_remedy(raw: Path, tmp_path: Path) -> None:
     remedy = "python -m benchmarks prepare acdc"
     with pytest.raises(DataError, match=remedy):
         open_prepared(out)
-    made = prepare(adapter, raw, out, SliceParams(size=(32, 32)))
+    made = prepare(adapter, raw, out, ACDCParams(size=(32, 32)))
     image = out / "patient001_frame01/image.npy"
     image.write_bytes(image.read_bytes()[:-100])
-    with pytest.raises(DataError, match=rf"image\.npy' cannot be read(.|\n)*{remedy}"):
+    with pytest.raises(
+        DataError, match=rf"image\.npy' was changed after it was written(.|\n)*{remedy}"
+    ):
         made.image("patient001_frame01")
     image.unlink()
     with pytest.raises(DataError, match=r"there is no .*image\.npy"):
         open_prepared(out)
-    prepare(adapter, raw, out, SliceParams(size=(32, 32)))
+    prepare(adapter, raw, out, ACDCParams(size=(32, 32)))
     fingerprint = out / "dataset.json"
     value = json.loads(fingerprint.read_text())
     value["cases"][0]["patient"] = "patient002"
@@ -202,6 +209,102 @@ def test_damage_is_named_with_a_remedy(raw: Path, tmp_path: Path) -> None:
         fingerprint.write_text(text)
         with pytest.raises(DataError, match=message):
             open_prepared(out)
+
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("image", lambda a: a * np.float32(1 + 1e-6)),
+        ("image", np.zeros_like),
+        ("image", lambda a: np.where(a == a.max(), np.float32("nan"), a)),
+        ("label", np.zeros_like),
+        ("label", lambda a: np.full_like(a, 201)),
+        ("reference", lambda a: np.where(a == 1, np.uint8(2), a)),
+        ("reference", lambda a: a.astype(np.float64)),
+    ],
+)
+def test_an_array_that_was_changed_is_refused(
+    raw: Path, tmp_path: Path, kind: str, change: Change
+) -> None:
+    made = prepare(load_dataset("acdc"), raw, tmp_path / "acdc", ACDCParams(size=(32, 32)))
+    case, read = "patient001_frame01", getattr(made, kind)
+    before = read(case).copy()
+    path = made.root / case / f"{kind}.npy"
+    bytes_before = path.read_bytes()
+    np.save(path, change(before))
+    with pytest.raises(DataError, match=rf"{kind}\.npy' was changed after it was written"):
+        read(case)
+    other = made.root / "patient002_frame01" / f"{kind}.npy"
+    path.write_bytes(other.read_bytes())
+    with pytest.raises(DataError, match="was changed"):
+        read(case)
+    path.write_bytes(bytes_before)
+    assert np.array_equal(read(case), before)
+
+
+def test_an_array_is_hashed_once(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = prepare(load_dataset("acdc"), raw, tmp_path / "acdc", ACDCParams(size=(32, 32)))
+    hashed: list[Path] = []
+    original = files.file_digest
+
+    def counting(path: Path) -> str:
+        hashed.append(path)
+        return original(path)
+
+    monkeypatch.setattr(files, "file_digest", counting)
+    for _ in range(3):
+        made.image("patient001_frame01")
+        made.label("patient001_frame01")
+    assert sorted(path.name for path in hashed) == ["image.npy", "label.npy"]
+
+
+def test_changed_raw_files_are_noticed(raw: Path, tmp_path: Path) -> None:
+    adapter, params = load_dataset("acdc"), ACDCParams(size=(32, 32))
+    data = prepare(adapter, raw, tmp_path / "acdc", params)
+    image = raw / "patient001/patient001_frame01.nii.gz"
+    before = image.read_bytes()
+    refuse_changed(adapter, data, params)
+    os.utime(image, ns=(0, 0))
+    refuse_changed(adapter, data, params)  # touched, but the bytes are the same
+    image.write_bytes(bytes([*before[:-1], before[-1] ^ 1]))
+    with pytest.raises(DataError, match=r"1 changed \(patient001_frame01\)"):
+        refuse_changed(adapter, data, params)
+    image.write_bytes(before)
+    shutil.copytree(raw / "patient002", raw / "patient009")
+    for path in (raw / "patient009").iterdir():
+        path.rename(path.with_name(path.name.replace("002", "009")))
+    shutil.move(raw / "patient003", tmp_path / "away")
+    with pytest.raises(DataError, match=r"1 added \(patient009.*1 removed \(patient003") as seen:
+        refuse_changed(adapter, data, params)
+    assert "prepare acdc" in str(seen.value) and "acdc.raw.json" in str(seen.value)
+    again = prepare(adapter, raw, tmp_path / "acdc", params)
+    refuse_changed(adapter, again, params)
+    shutil.rmtree(raw)
+    refuse_changed(adapter, again, params)  # cleared away: nothing to compare with
+
+
+def test_links_as_targets(raw: Path, tmp_path: Path) -> None:
+    adapter, params, out = load_dataset("acdc"), ACDCParams(size=(32, 32)), tmp_path / "acdc"
+    out.symlink_to(tmp_path / "disk")  # what it leads to is made
+    first = prepare(adapter, raw, out, params)
+    assert out.is_symlink() and (tmp_path / "disk/dataset.json").is_file()
+    assert prepare(adapter, raw, out, params).digest == first.digest
+    assert out.is_symlink() and open_prepared(out).digest == first.digest
+    out.unlink()
+    out.write_text("a file")
+    with pytest.raises(DataError, match="acdc' is not empty"):
+        prepare(adapter, raw, out, params)
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "dataset.json"])
+def test_case_ids_that_cannot_name_a_folder_are_refused(name: str) -> None:
+    with pytest.raises(DataError, match="cannot name folders"):
+        check_ids([RawCase(name, "p", (Path("x"),), None)])
 
 
 def test_volumes_are_shrunk_on_every_axis(tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import shutil
+import struct
 import tarfile
 import warnings
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -64,6 +67,39 @@ def test_corrupted_nifti_headers(tmp_path: Path) -> None:
         assert np.isfinite(array).all()
         outcome["read"] += 1
     assert outcome["refused"] > ROUNDS / 10 and outcome["read"] > 0
+
+
+def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    sound, path = bytearray(sound_nifti()), tmp_path / "huge.nii.gz"
+    sound[40:56] = struct.pack("<8h", 3, 32_000, 32_000, 32_000, 1, 1, 1, 1)
+    path.write_bytes(gzip.compress(bytes(sound)))
+    with pytest.raises(BenchError, match=rf"{path}' has shape .*32000.* bytes can hold"):
+        read_nifti(path)
+    # A bomb: the bytes are there, packed a thousandfold.
+    monstrous = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
+    side = round(monstrous ** (1 / 3)) + 1
+    sound[40:56] = struct.pack("<8h", 3, side, side, side, 1, 1, 1, 1)
+    path.write_bytes(gzip.compress(bytes(sound)))
+    with path.open("ab") as stream:
+        stream.truncate(2 * side**3 // 1000)
+    with pytest.raises(BenchError, match=rf"{path}' has shape .* GB in memory, of which"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize("read", [read_nifti, read_grey])
+def test_pipes_are_not_read(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "image.nii"
+    os.mkfifo(path)
+    with pytest.raises(BenchError, match=rf"{path}' is a folder, pipe or device"):
+        read(path)
+
+
+def test_a_bomb_of_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "slice.png"
+    Image.fromarray(np.zeros((20, 24), np.uint8)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(BenchError, match=rf"{path}' is no readable image"):
+        read_grey(path)
 
 
 def test_corrupted_slices(tmp_path: Path) -> None:

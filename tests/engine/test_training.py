@@ -21,7 +21,8 @@ from benchmarks.common.workspace import scores_folder
 from benchmarks.engine.loader import Stream, StreamConfig, make_loader
 from benchmarks.engine.optim import learning_rate
 from benchmarks.engine.trainer import SECTIONS, Trainer
-from benchmarks.plan.resolve import finished, resolve
+from benchmarks.plan.record import finished
+from benchmarks.plan.resolve import resolve
 from benchmarks.scoring.evaluate import evaluate
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +14,9 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmarks.common.errors import ConfigError, DataError
+from datasets.reading.description import read_description
+from datasets.reading.nnunet import NnUNet, NnUNetVolumeParams
 from tests.pipeline.test_cli import ROOT, call, checkout, refused
 
 __all__ = ["checkout"]
@@ -95,6 +100,9 @@ def test_patients_of_several_cases(checkout: Path, tmp_path: Path) -> None:
         ({"labels": {"background": 0, "whole": [1, 2]}}, "labels.whole"),
         ({"file_ending": ".mha"}, "file_ending"),
         ({"channel_names": {"0": "T1", "1": "T2"}}, "needs 2 channels; look at _0001"),
+        ({"labels": {"background": 0, "ball": 1, "ignore": 2}}, "has the label 'ignore' (2)"),
+        ({"labels": {"ball": 0, "background": 1}}, "gives the value 0 to 'ball'"),
+        ({"labels": {"background": 0, "ball": True}}, "labels.ball"),
     ],
 )
 def test_descriptions_that_cannot_be_used(
@@ -106,6 +114,91 @@ def test_descriptions_that_cannot_be_used(
     assert words in message
     assert not (checkout / "datasets/mine.py").exists()
     assert not (checkout / "data/raw/mine").is_symlink()
+
+
+def test_descriptions_of_odd_shape(tmp_path: Path) -> None:
+    folder = write_nnunet(tmp_path / "raw")
+    for changes, words in (
+        ({"channel_names": {"a": "MRI"}}, "channel_names 'a'; their keys must be '0', '1'"),
+        ({"channel_names": {"0": "MRI", "2": "CT"}}, "without a gap"),
+        ({"channel_names": {"0": "MRI", "1": "MRI"}}, "two channels one name"),
+        ({"channel_names": {"0": ""}}, "channel_names.0"),
+        ({"channel_names": {"0": "a\nb"}}, "channel_names.0"),
+        ({"channel_names": ["MRI"]}, "channel_names"),
+        ({"labels": {"background": 0, "ball": 10**9}}, "labels.ball"),
+    ):
+        describe(folder, **changes)
+        with pytest.raises(DataError, match=re.escape(words)):
+            read_description(folder)
+    whole = (folder / "dataset.json").read_text()
+    for text, words in (
+        ("[]", "cannot be used"),
+        ("3", "cannot be used"),
+        ("[" * 100_000, "nested too deeply"),
+        (whole.replace('"0": "a', '"0": "MRI", "0": "a'), "cannot be used"),
+        ('{"labels": {"background": 0, "a": 1, "a": 2}}', "'a' stands twice"),
+    ):
+        (folder / "dataset.json").write_text(text)
+        with pytest.raises(DataError, match=words):
+            read_description(folder)
+    (folder / "dataset.json").unlink()
+    os.mkfifo(folder / "dataset.json")
+    with pytest.raises(DataError, match="no regular file"):
+        read_description(folder)
+
+
+def test_descriptions_of_version_1_are_converted_as_nnunet_2_does(tmp_path: Path) -> None:
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    labels = {"0": "background", "2": "edge", "1": "ball"}
+    old = {"modality": {"0": "MRI"}, "labels": labels, "numTraining": 6, "training": []}
+    (folder / "dataset.json").write_text(json.dumps(old))
+    found = read_description(folder)
+    assert (found.channels, found.classes) == (("MRI",), ("background", "ball", "edge"))
+    assert found.file_ending == ".nii.gz"
+    for wrong, words in (
+        ({"0": "background", "1": "a", "2": "a"}, "two values have one name"),
+        ({"0": "a", "1": "background"}, "gives the value 0 to 'a'"),
+        ({"0": "background", "x": "a"}, "labels.a"),
+        (["background"], "cannot be used"),
+    ):
+        (folder / "dataset.json").write_text(json.dumps(old | {"labels": wrong}))
+        with pytest.raises(DataError, match=words):
+            read_description(folder)
+
+
+def test_files_of_the_decathlon_are_refused_with_the_remedy(checkout: Path, tmp_path: Path) -> None:
+    folder = write_nnunet(tmp_path / "raw")
+    for path in folder.glob("images*/*_0000.nii.gz"):
+        path.rename(path.with_name(path.name.replace("_0000", "")))
+    args = ("datasets", "add", "--nnunet", str(folder), "--name", "mine")
+    assert "nnUNetv2_convert_MSD_dataset" in refused(checkout, *args)
+    assert not (checkout / "datasets/mine.py").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["base", "acdc", "splits", "preparing", "class", "__init__", "a/b"]
+)
+def test_no_file_of_the_checkout_is_touched(checkout: Path, tmp_path: Path, name: str) -> None:
+    folder, kept = write_nnunet(tmp_path / "raw"), checkout / "datasets"
+    before = {p: p.read_bytes() for p in kept.rglob("*.py")}
+    message = refused(checkout, "datasets", "add", "--nnunet", str(folder), "--name", name)
+    assert "choose another --name" in message or "is not allowed" in message
+    assert {p: p.read_bytes() for p in kept.rglob("*.py")} == before
+
+
+def test_a_patient_pattern_that_takes_ages_is_ended(tmp_path: Path) -> None:
+    class Slow(NnUNet[NnUNetVolumeParams]):
+        ndim, channels, classes, ending = 3, ("x",), ("background", "a"), ".nii.gz"
+        id, title, Params, patient = "slow", "slow", NnUNetVolumeParams, r"(a+)+$"
+
+    folder = tmp_path / "imagesTr"
+    folder.mkdir()
+    (folder / f"{'a' * 60}!_0000.nii.gz").touch()
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match=r"pattern '\(a\+\)\+\$' .* takes longer than"):
+        Slow().scan(tmp_path, NnUNetVolumeParams())
+    assert time.monotonic() - started < 10
 
 
 def test_missing_mask_and_description(checkout: Path, tmp_path: Path) -> None:

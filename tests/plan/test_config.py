@@ -12,9 +12,11 @@ import yaml
 
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.schema import check
+from benchmarks.common.workspace import RESERVED
 from benchmarks.config import BenchmarkConfig, TrainConfig, load_config
 from benchmarks.plan.resolve import method_params
 from benchmarks.plan.sweeps import swept
+from benchmarks.report.index import _OTHERS
 from methods.base import MethodParams
 
 ROOT = Path(__file__).parents[2]
@@ -55,11 +57,67 @@ def put(path: str, value: object) -> dict[str, Any]:
         ("grid.datasets", ["nowhere"], r"no block `data\.nowhere`"),
         ("data.phantom_acdc.lables", [2], r"'data\.phantom_acdc\.lables': did you mean 'labels'"),
         ("name", "Quick Run", r"'name'.*given 'Quick Run'"),
+        ("name", "statistics", r"'reports/statistics' has another use"),
+        ("train.iterations", True, r"'train\.iterations': a number is needed, given True"),
+        ("grid.seeds", [False], r"'grid\.seeds\.0': a number is needed, given False"),
+        ("train.network.channels", [8, 8, True, 8], r"channels\.2': a number is needed"),
+        ("train.optimizer.lr", float("nan"), r"lr': a finite number is needed, given nan"),
+        ("runtime", {"checkpoint_seconds": float("inf")}, r"seconds': a finite number"),
+        ("train.network.channels", [0, 8, 8, 8], r"channels\.0': .*greater than or equal to 1"),
+        ("train.network.channels", [8, 8, -4, 8], r"channels\.2': .*given -4"),
+        ("train.network.channels", [8, 8, 8, 10**9], r"channels\.3': .*less than or equal to"),
+        ("train.patch", [0, 16], r"'train\.patch\.0': .*greater than or equal to 1"),
+        ("train.patch", [16, -16], r"'train\.patch\.1': .*given -16"),
+        ("data.phantom_acdc.labels", [0], r"labels\.0': .*greater than or equal to 1"),
+        ("grid.folds", [-1], r"'grid\.folds\.0'"),
     ],
 )
 def test_wrong_values_are_named(path: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check(BenchmarkConfig, put(path, value))
+
+
+@pytest.mark.parametrize(
+    ("block", "name"),
+    [
+        ("methods", "supervised-/../mean_teacher"),
+        ("methods", "supervised-/../../.."),
+        ("methods", "../supervised"),
+        ("methods", "supervised-.."),
+        ("methods", "supervised-"),
+        ("methods", "supervised-a b"),
+        ("methods", "supervised-a\n"),
+        ("methods", "supervised-" + "a" * 200),
+        ("methods", ""),
+        ("data", "../raw"),
+        ("data", "acdc/x"),
+        ("data", ".hidden"),
+        ("sweeps", "../x"),
+    ],
+)
+def test_names_that_would_lead_elsewhere_are_refused(block: str, name: str) -> None:
+    value = deepcopy(VALUE)
+    old = value[block]["supervised"] if block == "methods" else {"methods": ["supervised"]}
+    value.setdefault(block, {})[name] = value["data"]["phantom_acdc"] if block == "data" else old
+    with pytest.raises(ConfigError, match=rf"{block}\..*this name is not allowed"):
+        check(BenchmarkConfig, value)
+
+
+def test_reserved_names_are_those_of_other_folders_of_the_reports() -> None:
+    folders = {name for name in _OTHERS if "." not in name}
+    assert folders | {"local", "profile"} == RESERVED
+
+
+def test_a_wrong_value_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text()
+    path.write_text(text.replace("iterations: 400", "iterations: true"))
+    line = next(n for n, t in enumerate(path.read_text().splitlines(), 1) if "true" in t)
+    with pytest.raises(ConfigError, match=rf"'train\.iterations': a number .*\(line {line}\)"):
+        load_config(path)
+    path.write_text(text.replace("anchors: 32", "anchors: true"))
+    with pytest.raises(ConfigError, match=r"methods\.egcl_net\.anchors': a number is needed"):
+        method_params(load_config(path), "egcl_net", 2)
 
 
 def test_missing_key_is_named() -> None:

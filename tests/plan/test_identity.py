@@ -159,7 +159,8 @@ def test_the_engine_touches_all_runs(checkout: Path, before: dict[str, Any], fil
         ("benchmarks/metrics.py", {"evaluate", "run"}),
         ("methods/base.py", {"evaluate", "report", "run"}),
         ("datasets/preparing/prepare.py", {"prepare"}),
-        ("datasets/preparing/checks.py", {"prepare", "split"}),
+        ("datasets/preparing/checks.py", {"prepare"}),
+        ("datasets/preparing/parts.py", {"split"}),
         ("datasets/preparing/store.py", {"prepare", "split", "run", "evaluate"}),
     ],
 )

@@ -12,13 +12,15 @@ import pandas as pd
 import pytest
 
 import benchmarks.report.facts as facts_module
+import benchmarks.report.stale as stale_module
 from benchmarks.common.workspace import CASES, RUNS, SHOWCASE, STEPS, scores_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import DatasetFacts
-from benchmarks.scoring.cases import COLUMNS
+from benchmarks.scoring.cases import COLUMNS, seal
 
 # Mean Dice of each method; the last one has all labels.
 SKILL = {"supervised": 0.6, "mean_teacher": 0.7, "egcl_net-a5": 0.75, "full_supervised": 0.9}
+SETTINGS = "5e77"
 LOGGED = {
     "high_share": 0.123456, "high_foreground": 0.5, "low_known": 0.8, "high_known": 0.2,
     "low_correct": 0.8, "high_correct": 0.1, "positive_similarity": 0.9,
@@ -50,6 +52,7 @@ def use_made_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
         return DatasetFacts(dataset, title, dataset == "heart", unit, ("LV", "RV"), 2.0)
 
     monkeypatch.setattr(facts_module, "dataset_facts", fake)
+    monkeypatch.setattr(stale_module, "_settings", lambda *_: SETTINGS)
 
 
 def case_rows(
@@ -86,18 +89,27 @@ def write_scores(root: Path, config: BenchmarkConfig, **options: Any) -> Path:
         frame.to_csv(folder / CASES, index=False)
         runs = frame[["labels", "fold", "seed"]].drop_duplicates()
         steps = runs.merge(pd.DataFrame({"step": [50, 100], "loss": 1.0}), how="cross")
-        runs.assign(code="c0de", digest="1d").to_csv(folder / RUNS, index=False)
+        made = {"code": "c0de", "digest": "1d", "settings": SETTINGS, "split": "", "data": ""}
+        runs.assign(**made).to_csv(folder / RUNS, index=False)
         split = LOGGED if key.startswith("egcl_net") else {}
         steps.assign(**split).to_csv(folder / STEPS, index=False)
+        seal(folder)
     return root / "data/scores" / config.name
+
+
+def put(frame: pd.DataFrame, source: Path) -> None:
+    """Write scores as if they had been made so."""
+    frame.to_csv(source, index=False)
+    seal(source.parent)
 
 
 def write_showcase(root: Path, config: BenchmarkConfig, dataset: str, key: str) -> None:
     """A slice with two rings, predicted a little too low."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     truth = np.where(np.hypot(y, x) < 0.3, 1, np.where(np.hypot(y, x) < 0.5, 2, 0))
+    folder = scores_folder(root, config.name, dataset, key)
     np.savez(
-        scores_folder(root, config.name, dataset, key) / SHOWCASE,
+        folder / SHOWCASE,
         image=np.exp(-(y**2) - x**2).astype(np.float32),
         truth=truth.astype(np.uint8),
         prediction=np.roll(truth, 3, axis=0).astype(np.uint8),
@@ -107,3 +119,4 @@ def write_showcase(root: Path, config: BenchmarkConfig, dataset: str, key: str) 
         labels=2,
         seed=0,
     )
+    seal(folder)

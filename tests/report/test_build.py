@@ -12,7 +12,14 @@ import pytest
 
 from benchmarks.report import build_report
 from benchmarks.scoring.cases import COLUMNS
-from tests.report.made import SKILL, make_config, use_made_datasets, write_scores, write_showcase
+from tests.report.made import (
+    SKILL,
+    make_config,
+    put,
+    use_made_datasets,
+    write_scores,
+    write_showcase,
+)
 
 # Section 4 of the decisions: on these columns other tools rely.
 TABLE = (
@@ -89,7 +96,7 @@ def test_same_scores_give_same_bytes_in_any_order_and_from_the_kept_tables(tmp_p
     first = {path: path.read_bytes() for path in build_report(config, root=tmp_path)}
     source = folder / "heart-supervised/cases.csv"
     frame = pd.read_csv(source).sort_values(["seed", "case"], ascending=False, kind="stable")
-    frame.to_csv(source, index=False)
+    put(frame, source)
     assert {p: p.read_bytes() for p in build_report(config, root=tmp_path)} == first
     folder.rename(tmp_path / "elsewhere")
     kept = {p: p.read_bytes() for p in build_report(config, root=tmp_path, kept=True)}
@@ -104,9 +111,10 @@ def test_page_of_a_pilot(tmp_path: Path) -> None:
     source = folder / "heart-mean_teacher/cases.csv"
     frame = pd.read_csv(source)
     chosen = frame.index[(frame["checkpoint"] == "last") & (frame["labels"] == 2)][0]
-    frame.loc[chosen, "dice"] = 0.0
+    frame.loc[chosen, ["dice", "jaccard"]] = 0.0
+    frame.loc[chosen, "pred_voxels"] = 0
     frame.loc[chosen, "empty"] = "prediction"
-    frame.to_csv(source, index=False)
+    put(frame, source)
     build_report(config, root=tmp_path)
     page = page_of(tmp_path)
     assert page.startswith("# Benchmark `tiny`\n\nWhich is best?\n\n**Synthetic phantoms")
@@ -146,9 +154,7 @@ def test_what_predicts_nothing_is_told_first_and_not_tested(tmp_path: Path) -> N
     config = make_config(seeds=[0, 1, 2, 3, 4])
     source = write_scores(tmp_path, config) / "heart-mean_teacher/cases.csv"
     frame = pd.read_csv(source)
-    frame.assign(dice=0.0, jaccard=0.0, pred_voxels=0, empty="prediction").to_csv(
-        source, index=False
-    )
+    put(frame.assign(dice=0.0, jaccard=0.0, pred_voxels=0, empty="prediction"), source)
     build_report(config, root=tmp_path)
     page = page_of(tmp_path)
     top, _, rest = page.partition("**What came out.**")
@@ -188,7 +194,8 @@ def test_one_method_one_patient_no_distance(tmp_path: Path, methods: list[str]) 
     source = write_scores(tmp_path, config, patients=1) / f"heart-{methods[0]}/cases.csv"
     frame = pd.read_csv(source, keep_default_na=False)
     gone = dict.fromkeys(("hd95_mm", "asd_mm", "assd_mm", "nsd"), "")
-    frame.assign(**gone, dice=1.0, empty="both").to_csv(source, index=False)
+    none = {"ref_voxels": 0, "pred_voxels": 0, "empty": "both"}
+    put(frame.assign(**gone, dice=1.0, jaccard=1.0, **none), source)
     build_report(config, root=tmp_path)
     page = page_of(tmp_path)
     assert "| 100.0 |" in page and "n/a" in page and "Outcome" not in page

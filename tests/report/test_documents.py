@@ -139,3 +139,12 @@ def test_commands_of_the_readme_exist() -> None:
     known = set(get_command(app).commands)  # type: ignore[attr-defined]
     named = set(re.findall(r"python -m benchmarks (\w+)", README))
     assert named and named <= known
+
+
+def test_a_document_that_is_no_utf_8_is_refused_and_kept(tmp_path: Path) -> None:
+    document = tmp_path / "README.md"
+    before = "Zürich\n<!-- begin: t -->\n<!-- end: t -->\n".encode("latin-1")
+    document.write_bytes(before)
+    with pytest.raises(RunError, match="is no UTF-8 text"):
+        embed_text(document, "new", name="t")
+    assert document.read_bytes() == before

@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import benchmarks.report.stale as stale_module
 from benchmarks.common.errors import RunError
+from benchmarks.common.files import write_json
+from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.plan.sweeps import swept
 from benchmarks.report import build_report
 from benchmarks.report.facts import Facts, method_facts
 from benchmarks.report.load import with_cell_labels
-from tests.report.made import make_config, use_made_datasets, write_scores, write_showcase
+from benchmarks.scoring.cases import seal
+from tests.report.made import make_config, put, use_made_datasets, write_scores, write_showcase
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +35,7 @@ def test_missing_file_and_run_name_the_cells_and_the_commands(tmp_path: Path, na
     source = folder / "heart-supervised/cases.csv"
     frame = pd.read_csv(source)
     gone = (frame["labels"] == 4) & (frame["seed"] == 1) & (frame["checkpoint"] == "best")
-    frame[~gone].to_csv(source, index=False)
+    put(frame[~gone], source)
     with pytest.raises(RunError) as error:
         build_report(config, root=tmp_path, params=Path("my/params.yaml"))
     text = str(error.value)
@@ -62,6 +66,15 @@ DAMAGES = [
     (lambda f: f.assign(dice=np.nan), "no number"),
     (lambda f: f.iloc[:0], "no rows"),
     (lambda f: f.assign(checkpoint="middle"), "not of the grid: .*checkpoint middle"),
+    (lambda f: f.assign(dice=1.7, jaccard=1.7 / 0.3), r"'dice' outside of \[0, 1\]"),
+    (lambda f: f.assign(dice=-3.0), r"'dice' outside of \[0, 1\]"),
+    (lambda f: f.assign(dice=np.inf), "no number"),
+    (lambda f: f.assign(dice=0.99), "'dice' and 'jaccard' that contradict each other"),
+    (lambda f: f.assign(nsd=1.01), r"'nsd' outside of \[0, 1\]"),
+    (lambda f: f.assign(hd95_mm=-5), "'hd95_mm' negative or infinite"),
+    (lambda f: f.assign(assd_mm=np.inf), "'assd_mm' negative or infinite"),
+    (lambda f: f.assign(ref_voxels=0), "numbers of voxels that contradict 'empty'"),
+    (lambda f: f.assign(empty="nothing"), "numbers of voxels that contradict 'empty'"),
 ]
 
 
@@ -71,9 +84,40 @@ def test_wrong_case_table_is_refused(
 ) -> None:
     config = make_config()
     source = write_scores(tmp_path, config) / "heart-supervised/cases.csv"
-    damage(pd.read_csv(source, keep_default_na=False)).to_csv(source, index=False)
+    put(damage(pd.read_csv(source, keep_default_na=False)), source)
     with pytest.raises(RunError, match=message):
         build_report(config, root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cases.csv", "steps.csv", "runs.csv"])
+def test_scores_that_were_changed_or_are_of_other_runs_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    config = make_config()
+    folder = write_scores(tmp_path, config) / "heart-supervised"
+    text = (folder / name).read_text()
+    (folder / name).write_text(text.replace("1", "2", 1))
+    with pytest.raises(RunError, match=rf"{name} was changed after it was written"):
+        build_report(config, root=tmp_path)
+    (folder / name).write_text(text)
+    build_report(config, root=tmp_path)
+    monkeypatch.setattr(stale_module, "_settings", lambda *_: "other")
+    with pytest.raises(RunError, match="made with other parameters of training or method than now"):
+        build_report(config, root=tmp_path)
+
+
+def test_scores_of_another_split_or_of_other_data_are_refused(tmp_path: Path) -> None:
+    config = make_config()
+    write_scores(tmp_path, config)
+    for path, words in (
+        (split_file(tmp_path, "tiny", "heart"), "other split"),
+        (prepared_folder(tmp_path, "tiny", "heart") / "dataset.json", "other data"),
+    ):
+        write_json(path, {"digest": "0ld"})
+        with pytest.raises(RunError, match=f"made with {words} than now"):
+            build_report(config, root=tmp_path)
+        path.unlink()
+    build_report(config, root=tmp_path)
 
 
 def test_bound_folds_need_their_own_seed_alone(tmp_path: Path) -> None:
@@ -83,7 +127,7 @@ def test_bound_folds_need_their_own_seed_alone(tmp_path: Path) -> None:
     pairs = set(frame[["fold", "seed"]].itertuples(index=False, name=None))
     assert pairs == {(0, 0), (1, 1)}
     build_report(config, root=tmp_path)
-    pd.concat([frame, frame[frame["fold"] == 0].assign(seed=1)]).to_csv(source, index=False)
+    put(pd.concat([frame, frame[frame["fold"] == 0].assign(seed=1)]), source)
     with pytest.raises(RunError, match="not of the grid: 2 labelled, fold 0, seed 1"):
         build_report(config, root=tmp_path)
 
@@ -119,9 +163,11 @@ def test_damaged_or_unequal_showcase_is_refused(tmp_path: Path) -> None:
     path = folder / "heart-mean_teacher/showcase.npz"
     arrays = dict(np.load(path))
     np.savez(path, **(arrays | {"slice": np.asarray(4)}))
+    seal(path.parent)
     with pytest.raises(RunError, match="slice 4 of p0_a"):
         build_report(config, root=tmp_path)
     path.write_bytes(path.read_bytes()[:200])
+    seal(path.parent)
     with pytest.raises(RunError, match="no readable showcase"):
         build_report(config, root=tmp_path)
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from benchmarks.common.errors import Interrupted, RunError
 from benchmarks.engine.state import PREVIOUS, STATE
 from benchmarks.engine.trainer import Trainer
-from benchmarks.plan.resolve import finished, resolve
+from benchmarks.plan.record import finished
+from benchmarks.plan.resolve import resolve
 from benchmarks.scoring.evaluate import evaluate
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
@@ -171,7 +172,7 @@ def test_weights_that_cannot_be_trusted_are_refused(
     train_runs([wanted], place, jobs=1)
     path = wanted.key.folder(tmp_path) / f"{name}.safetensors"
     damage(path, tmp_path / "owned")
-    with pytest.raises(RunError, match=rf"{name}\.safetensors' holds no usable weights") as seen:
+    with pytest.raises(RunError, match=rf"its {name}\.safetensors is not the file") as seen:
         evaluate(config, "phantom_acdc", "supervised", place)
     noted(f"evaluate: weights, {damage.__name__.strip('_').replace('_', ' ')}", seen.value)
     assert not (tmp_path / "owned").exists()

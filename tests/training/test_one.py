@@ -14,7 +14,8 @@ from benchmarks.common.files import read_json
 from benchmarks.common.workspace import MACHINE, RECORD, split_file
 from benchmarks.engine.job import build_method
 from benchmarks.plan.identity import code_digest
-from benchmarks.plan.resolve import finished, resolve
+from benchmarks.plan.record import finished
+from benchmarks.plan.resolve import resolve
 from benchmarks.training import memory
 from benchmarks.training.many import train_runs
 from benchmarks.training.memory import estimate, kept_bytes

@@ -1,0 +1,46 @@
+"""Whether scores are of runs made with the present parameters, split and data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.common.files import read_json
+from benchmarks.common.workspace import PREPARED, RUNS, prepared_folder, scores_folder, split_file
+from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.resolve import dimension, method_params, settings_digest, train_config
+from benchmarks.scoring.cases import MADE_WITH
+
+_WORDS = {"settings": "parameters of training or method", "split": "split", "data": "data"}
+
+
+def stale_words(root: Path, config: BenchmarkConfig, dataset: str, method: str) -> str:
+    """What the scored runs were made with that is different now; "" if nothing is.
+
+    Split and prepared data that are not here are not compared.
+    """
+    path = scores_folder(root, config.name, dataset, method) / RUNS
+    runs = pd.read_csv(path, dtype=str)
+    if not {*MADE_WITH} <= {*runs.columns}:
+        return f"{path.relative_to(root)} does not tell what the runs were made with"
+    now = {
+        "settings": _settings(config, dataset, method),
+        "split": _digest(split_file(root, config.name, dataset)),
+        "data": _digest(prepared_folder(root, config.name, dataset) / PREPARED),
+    }
+    other = [_WORDS[name] for name, code in now.items() if code and {code} != {*runs[name]}]
+    return f"scored runs were made with other {', '.join(other)} than now" if other else ""
+
+
+def _settings(config: BenchmarkConfig, dataset: str, method: str) -> str:
+    params = method_params(config, method, dimension(config, dataset))
+    return settings_digest(train_config(config, dataset, method), params)
+
+
+def _digest(path: Path) -> str:
+    """Digest that a file tells of itself; "" where there is none."""
+    try:
+        return str(read_json(path)["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

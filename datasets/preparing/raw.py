@@ -1,0 +1,157 @@
+"""A note beside prepared data on the raw files they were made of, so that a change is noticed.
+
+It stands outside of the prepared folder, whose bytes are the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from benchmarks.common.errors import DataError
+from benchmarks.common.files import known_digest, read_json, write_json
+from datasets.base import Adapter, PrepareParams, RawCase
+from datasets.preparing.store import Prepared
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A raw file as it was read.
+
+    Attributes:
+        path: absolute.
+        size: in bytes.
+        changed: time of change, in ns.
+        digest: of its bytes.
+    """
+
+    path: str
+    size: int
+    changed: int
+    digest: str
+
+    def untouched(self) -> bool:
+        """Whether size and time of change are those of the file that was read."""
+        try:
+            stat = Path(self.path).stat()
+        except OSError:
+            return False
+        return (stat.st_size, stat.st_mtime_ns) == (self.size, self.changed)
+
+    def same(self) -> bool:
+        """Whether the file has the bytes that were read; they are hashed if it was touched."""
+        path = Path(self.path)
+        return self.untouched() or (path.is_file() and known_digest(path) == self.digest)
+
+
+@dataclass(frozen=True)
+class RawNote:
+    """What prepared data were made of.
+
+    Attributes:
+        data: digest of the prepared data.
+        raw: folder of the raw data.
+        files: by case.
+    """
+
+    data: str
+    raw: str
+    files: dict[str, tuple[RawFile, ...]]
+
+
+def files_of(raw: RawCase) -> tuple[RawFile, ...]:
+    """The files of a case as they are now; without those that are missing or no files."""
+    return tuple(_file(path) for path in paths_of(raw) if path.is_file())
+
+
+def paths_of(raw: RawCase) -> list[Path]:
+    """Images and mask of a case."""
+    return [*raw.images, *([raw.label] if raw.label else [])]
+
+
+def _file(path: Path) -> RawFile:
+    stat = path.stat()
+    return RawFile(str(path.absolute()), stat.st_size, stat.st_mtime_ns, known_digest(path))
+
+
+def note_file(prepared: Path) -> Path:
+    """Where the note on a prepared folder stands."""
+    return prepared.with_name(f"{prepared.name}.raw.json")
+
+
+def write_note(data: Prepared, raw: Path, files: Iterable[tuple[str, tuple[RawFile, ...]]]) -> None:
+    """Keep what prepared data were made of."""
+    note = RawNote(data.digest, str(raw.absolute()), dict(files))
+    write_json(note_file(data.root), TypeAdapter(RawNote).dump_python(note, mode="json"))
+
+
+def refuse_changed(adapter: Adapter[Any], data: Prepared, params: PrepareParams) -> None:
+    """Refuse data that were prepared with other parameters, or whose raw files are others now.
+
+    Without a note, or where the raw folder is not here, there is nothing to compare with.
+
+    Args:
+        adapter: of the data set.
+        data: that are to be used.
+        params: an instance of `adapter.Params`.
+
+    Raises:
+        DataError: tells what changed, and how to go on.
+    """
+    given = params.model_dump(mode="json")
+    if _without_trust(given) != _without_trust(data.params):
+        every = given.keys() | data.params.keys()
+        names = sorted(name for name in every if given.get(name) != data.params.get(name))
+        raise DataError(
+            f"'{data.root}' was prepared with other values of {', '.join(names)}; run"
+            f" `python -m benchmarks prepare {data.dataset}` and `split` again (same --params)"
+        )
+    note = _read(note_file(data.root))
+    if note is None or note.data != data.digest or not Path(note.raw).is_dir():
+        return
+    try:
+        found = {case.case: case for case in adapter.scan(Path(note.raw), params)}
+    except DataError:
+        return  # raw data were cleared away
+    parts = {
+        "added": found.keys() - note.files.keys(),
+        "removed": note.files.keys() - found.keys(),
+        "changed": {c for c in found.keys() & note.files.keys() if _differs(found[c], note)},
+    }
+    words = [f"{len(cases)} {what} ({_some(cases)})" for what, cases in parts.items() if cases]
+    if words:
+        raise DataError(
+            f"raw data '{note.raw}' are not those that '{data.root}' was made of: cases"
+            f" {', '.join(words)}. Run `python -m benchmarks prepare {data.dataset}` and `split`"
+            f" again (same --params); or delete '{note_file(data.root)}' to go on with the arrays"
+            " as they are"
+        )
+
+
+def _without_trust(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters that decide values; whether headers were trusted decides only what is refused."""
+    return {name: value for name, value in params.items() if name != "trust_header"}
+
+
+def _differs(raw: RawCase, note: RawNote) -> bool:
+    known = {file.path: file for file in note.files[raw.case]}
+    paths = {str(path.absolute()) for path in paths_of(raw)}
+    return paths != known.keys() or not all(file.same() for file in known.values())
+
+
+def _some(cases: set[str]) -> str:
+    return ", ".join(sorted(cases)[:_SHOWN]) + (", ..." if len(cases) > _SHOWN else "")
+
+
+def _read(path: Path) -> RawNote | None:
+    """The note; None where there is none or it cannot be trusted."""
+    try:
+        return TypeAdapter(RawNote).validate_python(read_json(path))
+    except (OSError, ValueError, ValidationError):
+        return None

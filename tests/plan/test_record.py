@@ -1,0 +1,234 @@
+"""A folder is a finished run only with the record, weights and log that were written for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.common.errors import BenchError, ConfigError, DataError, RunError, StorageError
+from benchmarks.common.files import digest, write_json
+from benchmarks.common.workspace import RECORD, prepared_folder, split_file
+from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.record import finished, mismatch
+from benchmarks.plan.resolve import Run, resolve
+from benchmarks.report.stale import stale_words
+from benchmarks.scoring.cases import broken_seal
+from benchmarks.scoring.evaluate import evaluate
+from benchmarks.training.many import train_runs
+from benchmarks.training.one import Place
+from tests.engine.conftest import flat
+from tests.engine.small import make_config
+
+__all__ = ["flat"]
+
+
+def two_seeds() -> BenchmarkConfig:
+    config = make_config(iterations=2)
+    return config.model_copy(update={"grid": config.grid.model_copy(update={"seeds": (0, 1)})})
+
+
+@pytest.fixture
+def trained(flat: Path, tmp_path: Path) -> tuple[Path, list[Run]]:
+    """A root with two finished runs of `supervised`."""
+    for part in ("data", "datasets"):
+        shutil.copytree(flat / part, tmp_path / part, symlinks=True)
+    for part in ("benchmarks", "methods"):
+        (tmp_path / part).symlink_to(flat / part)
+    runs = resolve(two_seeds(), "phantom_acdc", "supervised", tmp_path)
+    train_runs(runs, Place(tmp_path, "cpu"), jobs=1)
+    return tmp_path, runs
+
+
+def change(key: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def apply(record: dict[str, Any]) -> None:
+        *way, last = key.split(".")
+        for part in way:
+            record = record[part]
+        record[last] = value
+
+    return apply
+
+
+CONFIGURED = [
+    change("train.iterations", 4000),
+    change("params", {"weight": 9}),
+    change("key.seed", 7),
+    change("key.labels", 3),
+    change("data", "0"),
+]
+REACHED = [change("position.validations", {"2": 0.99}), change("files", {})]
+
+
+@pytest.mark.parametrize("edit", [*CONFIGURED, *REACHED])
+def test_a_record_that_was_changed_is_noticed(
+    trained: tuple[Path, list[Run]], edit: Callable[[dict[str, Any]], None]
+) -> None:
+    root, (run, _) = trained
+    path = run.key.folder(root) / RECORD
+    record = json.loads(path.read_text())
+    edit(record)
+    write_json(path, record)
+    assert mismatch(run, path.parent) == "its run.json was changed after it was written"
+
+
+@pytest.mark.parametrize("edit", CONFIGURED)
+def test_a_record_is_compared_with_the_configuration(
+    trained: tuple[Path, list[Run]], edit: Callable[[dict[str, Any]], None]
+) -> None:
+    """Also where its own digest was made anew."""
+    root, (run, _) = trained
+    path = run.key.folder(root) / RECORD
+    record = json.loads(path.read_text())
+    edit(record)
+    del record["record"]
+    write_json(path, {"record": digest(record), **record})
+    assert "names another" in mismatch(run, path.parent)
+
+
+def test_swapped_and_flipped_files_are_noticed_and_made_anew(
+    trained: tuple[Path, list[Run]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, (first, second) = trained
+    one, two = (run.key.folder(root) for run in (first, second))
+    for name in ("last.safetensors", "best.safetensors", "metrics.jsonl"):
+        before = (one / name).read_bytes()
+        (one / name).write_bytes((two / name).read_bytes())
+        assert mismatch(first, one) == f"its {name} is not the file that was written"
+        with pytest.raises(RunError, match=rf"its {name} is not the file that was written"):
+            evaluate(two_seeds(), "phantom_acdc", "supervised", Place(root, "cpu"))
+        (one / name).write_bytes(bytes([*before[:-1], before[-1] ^ 1]))
+        assert not finished(first, root)
+        capsys.readouterr()
+        assert train_runs([first, second], Place(root, "cpu"), jobs=1) == 1
+        assert f"trained again, since its {name}" in capsys.readouterr().err
+        assert (one / name).read_bytes() == before
+    (one / RECORD).write_bytes((two / RECORD).read_bytes())
+    assert not finished(first, root)
+    (one / RECORD).write_text("[]")
+    assert mismatch(first, one) == f"its {RECORD} cannot be read"
+    (one / RECORD).unlink()
+    assert mismatch(first, one) == f"there is no {RECORD}"
+
+
+def changed(config: BenchmarkConfig, **blocks: Any) -> BenchmarkConfig:
+    value = config.model_dump(mode="json")
+    for path, given in blocks.items():
+        *way, last = path.split("__")
+        block = value
+        for part in way:
+            block = block[part]
+        block[last] = given
+    return BenchmarkConfig.model_validate(value)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "words"),
+    [
+        ({"data__phantom_acdc__prepare": {"size": [32, 48]}}, "prepared with other values of size"),
+        ({"data__phantom_acdc__split__val": 2}, "was made with val 1, not 2"),
+        ({"data__phantom_acdc__split__test": 2}, "was made with test 1, not 2"),
+        ({"data__phantom_acdc__split__seed": 5}, "was made with seed 0, not 5"),
+        ({"data__phantom_acdc__split__folds": 2}, "was made with folds 1, not 2"),
+    ],
+)
+def test_data_and_split_of_other_parameters_are_refused(
+    flat: Path, blocks: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        resolve(changed(make_config(), **blocks), "phantom_acdc", "supervised", flat)
+
+
+def test_data_and_split_of_another_data_set_are_refused(
+    trained: tuple[Path, list[Run]],
+) -> None:
+    root, _ = trained
+    whole = make_config()
+    other = changed(
+        whole,
+        grid__datasets=["acdc"],
+        data={"acdc": whole.data["phantom_acdc"].model_dump(mode="json")},
+    )
+    shutil.copytree(
+        prepared_folder(root, "small", "phantom_acdc"), prepared_folder(root, "small", "acdc")
+    )
+    shutil.copy(split_file(root, "small", "phantom_acdc"), split_file(root, "small", "acdc"))
+    with pytest.raises(DataError, match="is of phantom_acdc, not of acdc"):
+        resolve(other, "acdc", "supervised", root)
+
+
+def test_raw_data_that_grew_are_noticed_by_what_uses_them(
+    trained: tuple[Path, list[Run]],
+) -> None:
+    root, _ = trained
+    folder = root / "data/raw/phantom_acdc"
+    note = prepared_folder(root, "small", "phantom_acdc").with_name("phantom_acdc.raw.json")
+    value = json.loads(note.read_text())
+    write_json(note, value | {"raw": str(folder)})
+    for files in value["files"].values():
+        for file in files:
+            file["path"] = str(folder / Path(file["path"]).relative_to(value["raw"]))
+    write_json(note, value | {"raw": str(folder)})
+    resolve(two_seeds(), "phantom_acdc", "supervised", root)
+    shutil.copytree(folder / "patient001", folder / "patient099")
+    for path in (folder / "patient099").iterdir():
+        path.rename(path.with_name(path.name.replace("001", "099")))
+    with pytest.raises(DataError, match=r"2 added \(patient099.*prepare phantom_acdc"):
+        evaluate(two_seeds(), "phantom_acdc", "supervised", Place(root, "cpu"))
+
+
+def test_scores_tell_what_their_runs_were_made_with(trained: tuple[Path, list[Run]]) -> None:
+    root, _ = trained
+    config = two_seeds()
+    folder = evaluate(config, "phantom_acdc", "supervised", Place(root, "cpu"))
+    assert broken_seal(folder) == ""
+    assert stale_words(root, config, "phantom_acdc", "supervised") == ""
+    longer = changed(config, train__iterations=3)
+    assert "parameters" in stale_words(root, longer, "phantom_acdc", "supervised")
+    for path in (
+        split_file(root, "small", "phantom_acdc"),
+        prepared_folder(root, "small", "phantom_acdc") / "dataset.json",
+    ):
+        before = path.read_text()
+        write_json(path, json.loads(before) | {"digest": "0ther"})
+        assert "other" in stale_words(root, config, "phantom_acdc", "supervised")
+        path.write_text(before)
+
+
+@pytest.mark.parametrize("what", ["link", "file"])
+def test_a_link_or_file_in_place_of_a_run_is_refused_before_the_work(
+    trained: tuple[Path, list[Run]], what: str
+) -> None:
+    root, (run, _) = trained
+    folder = run.key.folder(root)
+    shutil.rmtree(folder)
+    if what == "link":
+        folder.symlink_to(root / "nowhere")
+    else:
+        folder.write_text("")
+    with pytest.raises(StorageError, match="link or file in place of a run's folder"):
+        train_runs([run], Place(root, "cpu"), jobs=1)
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ({"patch": [16, 16, 16]}, r"train\.patch has 3 axes, phantom_acdc needs 2"),
+        ({"patch": [24, 30]}, "multiples of 8"),
+        ({"network": {"kind": "smp", "encoder": "resnet"}}, "encoder"),
+    ],
+)
+def test_networks_and_patches_that_do_not_fit_the_data(
+    flat: Path, tmp_path: Path, train: dict[str, Any], words: str
+) -> None:
+    for part in ("data", "datasets", "benchmarks", "methods"):
+        (tmp_path / part).symlink_to(flat / part)
+    with pytest.raises(BenchError, match=words) as seen:
+        runs = resolve(make_config(**train), "phantom_acdc", "supervised", tmp_path)
+        train_runs(runs, Place(tmp_path, "cpu"), jobs=1)
+    assert "Traceback" not in str(seen.value)
+    assert isinstance(seen.value, ConfigError | RunError)
