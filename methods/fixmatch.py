@@ -55,6 +55,7 @@ class FixMatch(OneNet[FixMatchParams]):
         )
         logits_l, logits_s = batch.split(self.student(torch.cat([batch.image, strong])))
         keep = confidence >= p.threshold
+        self.acted(pseudo=keep.sum())
         self.observe(confident_share=keep.float().mean())
         return {
             "supervised": supervised_loss(logits_l, batch.label),

@@ -15,12 +15,14 @@ PRESETS = Path("benchmarks/presets")
 RECORD = "run.json"
 MACHINE = "machine.json"
 METRICS = "metrics.jsonl"
+MECHANISMS = "mechanisms.csv"
 
 # Files of the scores of one method on one data set.
 CASES = "cases.csv"
 STEPS = "steps.csv"
 RUNS = "runs.csv"
 SHOWCASE = "showcase.npz"
+PSEUDO_LABELS = "pseudo_labels.csv"
 
 
 def raw_folder(root: Path, dataset: str) -> Path:
