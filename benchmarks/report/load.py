@@ -12,7 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.common.errors import ConfigError, RunError
-from benchmarks.common.workspace import CASES, RUNS, STEPS, report_folder, scores_folder
+from benchmarks.common.workspace import (
+    CASES,
+    MECHANISMS,
+    PSEUDO_LABELS,
+    RUNS,
+    STEPS,
+    report_folder,
+    scores_folder,
+)
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.report.facts import Facts, MethodFacts
 from benchmarks.scoring.cases import COLUMNS, IDENTITY, MEASURED
@@ -24,6 +32,7 @@ _YOUNG = ("assd_mm", "nsd")
 _NUMBERS = ("labels", "fold", "seed")
 _TEXT = [name for name in IDENTITY if name not in _NUMBERS]
 _SHOWN = 8
+_FILES = (CASES, STEPS, RUNS, MECHANISMS, PSEUDO_LABELS)
 
 Problems = list[tuple[str, str, str]]
 
@@ -90,7 +99,7 @@ def load_cases(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Data
                 absent = f"no rows in the kept {CASES}"
             else:
                 folder = scores_folder(source.root, config.name, dataset, method.key)
-                lacking = [n for n in (CASES, STEPS, RUNS) if not (folder / n).is_file()]
+                lacking = [n for n in _FILES if not (folder / n).is_file()]
                 absent = ", ".join(
                     f"no file {(folder / n).relative_to(source.root)}" for n in lacking
                 )
