@@ -83,6 +83,7 @@ class ADMT(OneNet[ADMTParams]):
     Params = ADMTParams
     title = "AD-MT"
     paper = "Zhao et al. 2023, arXiv:2311.17325"
+    stages: ClassVar[Mapping[str, str]] = {"pseudo": "copy_steps"}
 
     def setup(self, build_net: NetBuilder) -> None:
         """Student and two teachers; the first turn is the first teacher's."""
@@ -126,6 +127,7 @@ class ADMT(OneNet[ADMTParams]):
         better = conflict & (own != label) & (own_sure > sure)
         label, sure = torch.where(better, own, label), torch.where(better, own_sure, sure)
         keep = sure >= p.threshold
+        self.acted(pseudo=keep.sum())
         self.observe(confident_share=keep.float().mean(), conflict_share=conflict.float().mean())
         if p.loss == "ce":
             ce = F.cross_entropy(z_s.float(), label, reduction="none")

@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from methods.networks import NetBuilder
 
+# Name of the loss term that every method has, on true labels.
+SUPERVISED = "supervised"
+
 
 class MethodParams(BaseModel):
     """Base of the block `methods.<id>` in params.yaml; unknown keys are refused.
@@ -145,6 +148,8 @@ class Method(nn.Module, ABC, Generic[P]):
         uses_unlabeled: whether unlabelled images take part.
         auxiliary: names of loss terms that train other modules than the tested network only, such
             as a discriminator's; every other term has to move the tested network.
+        stages: names of loss terms that wait for a first stage of the run to end, with the
+            parameter that says when: a share of the run, or, if an integer, a number of steps.
         quarter_turns: whether the weak augmentation may turn images by multiples of 90 degrees;
             False for a method that turns them itself and has to tell by how much.
     """
@@ -156,6 +161,7 @@ class Method(nn.Module, ABC, Generic[P]):
     all_labels: ClassVar[bool] = False
     uses_unlabeled: ClassVar[bool] = True
     auxiliary: ClassVar[frozenset[str]] = frozenset()
+    stages: ClassVar[Mapping[str, str]] = {}
     quarter_turns: ClassVar[bool] = True
 
     def __init__(self, build_net: NetBuilder, params: P, *, classes: int, ndim: int) -> None:

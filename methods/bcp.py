@@ -76,6 +76,7 @@ class BCP(WithTeacher[BCPParams]):
     Params = BCPParams
     title = "BCP"
     paper = "Bai et al. 2023, arXiv:2305.00673"
+    stages: ClassVar[Mapping[str, str]] = {"pseudo": "pretrain"}
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """Loss on true regions (`supervised`) and on pseudo regions."""

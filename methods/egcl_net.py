@@ -25,6 +25,7 @@ other readings and the controls of the ablation are in `blocks/groups.py` and `b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -86,6 +87,9 @@ class EGCLNet(Method[EGCLParams]):
     title = "EGCL-Net (reconstructed)"
     paper = "Xie, Wu and Zhu 2024, doi:10.1049/ipr2.12950"
     footnote = "EGCL-Net: reconstructed from the abstract, full text not consulted."
+    stages: ClassVar[Mapping[str, str]] = {
+        f"contrast_{name}": "start" for name in ("low", "high", "cross")
+    }
 
     def setup(self, build_net: NetBuilder) -> None:
         """Averaging network, projection and memory."""
@@ -131,6 +135,7 @@ class EGCLNet(Method[EGCLParams]):
                 term = contrasted(pairs[name], temperature=p.tau_c)
                 terms[name] = share * term.loss
                 facts |= term_facts(name, term)
+                self.acted(**{f"contrast_{name}": term.anchors})
         self.observe(**facts)
         return terms
 

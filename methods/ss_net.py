@@ -78,6 +78,7 @@ class SSNet(OneNet[SSNetParams]):
         label, predicted, pseudo = (v.flatten() for v in (nearest_at(batch.label, size), *own))
         self.attraction.remember(rows_l, label.where(label == predicted, 0))
         pull = self.attraction.pull(rows_l, label) + self.attraction.pull(rows_u, pseudo)
+        self.acted(contrast=self.attraction.pulled(label) + self.attraction.pulled(pseudo))
         w, target = p.weight_at(t), softmax32(view.logits.detach())
         return {
             "supervised": self.supervision(batch.split(view.logits)[0], batch.label),

@@ -28,6 +28,8 @@ Deviations from the published code (github.com/Haochen-Wang409/U2PL at ab3d2be):
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -82,6 +84,7 @@ class U2PL(WithTeacher[U2PLParams]):
     Params = U2PLParams
     title = "U2PL"
     paper = "Wang et al. 2022, arXiv:2203.03884"
+    stages: ClassVar[Mapping[str, str]] = {"pseudo": "start", "contrast": "start"}
 
     def setup(self, build_net: NetBuilder) -> None:
         """Student and teacher with representation heads, memory of negatives."""
@@ -107,6 +110,7 @@ class U2PL(WithTeacher[U2PLParams]):
         logits_l, logits_u = batch.split(view.logits)
         u = entropy(batch.split(p_t)[1])
         reliable = u <= quantile(u, 1 - p.alpha * (1 - t.fraction))
+        self.acted(pseudo=reliable.sum())
         ce = F.cross_entropy(logits_u.float(), label_u, reduction="none")
         pseudo = masked_mean(ce, reliable) / reliable.float().mean().clamp(min=1e-6)
         contrast = self.contrast(self.head(view.features), z_t, p_t, label, len(batch.image), t)
@@ -146,9 +150,10 @@ class U2PL(WithTeacher[U2PLParams]):
         likely = rank < (p.low_rank or k // 2)
         negative = ~own & torch.where(given.flatten(), likely, high.flatten() & ~likely)
         self.memory.write(0, sample_masks(keys, negative, count=p.memory))
-        drawn = sample_masks(vectors, anchor, count=p.anchors)
+        drawn, others = sample_masks(vectors, anchor, count=p.anchors), self.memory.read(0)
+        self.acted(contrast=(drawn.valid & others.valid.any(1, keepdim=True)).sum())
         self.observe(anchor_classes=anchor.any(1).sum(), negatives=negative.sum())
-        return prototype_loss(drawn, centre, self.memory.read(0), temperature=p.temperature)
+        return prototype_loss(drawn, centre, others, temperature=p.temperature)
 
     def after_step(self, t: Progress) -> None:
         """EMA of network and head, a copy as long as there is supervision alone."""

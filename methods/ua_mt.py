@@ -86,6 +86,7 @@ class UAMT(StudentTeacher[UAMTParams]):
             threshold=(0.75 + 0.25 * sigmoid_ramp(t.fraction)) * u_max,
             norm=2 if p.norm == "two" else k,
         )
+        self.acted(consistency=certain * u.numel())
         self.observe(certain_share=certain)
         return {
             "supervised": supervised_loss(logits_l, batch.label),

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.base import Batch, Progress, tuned
-from methods.blocks.contrast import Memory, Samples, nearest_at, pair_loss
+from methods.blocks.contrast import Memory, Pairs, Samples, contrasted, nearest_at
 from methods.blocks.entropy import entropy
 from methods.blocks.families import OneNet, RampParams
 from methods.blocks.heads import ProjectedRows, ProjectionHead
@@ -69,6 +70,7 @@ class UGPCL(OneNet[UGPCLParams]):
     Params = UGPCLParams
     title = "UGPCL"
     paper = "Wang et al. 2022, doi:10.24963/ijcai.2022/201"
+    stages: ClassVar[Mapping[str, str]] = {"contrast": "start"}
     quarter_turns = False
 
     def setup(self, build_net: NetBuilder) -> None:
@@ -117,7 +119,9 @@ class UGPCL(OneNet[UGPCLParams]):
         rows, keys = self.head.rows(features), self.memory.read(0)
         anchors = draw_anchors(rows, of_class, p_cnn.argmax(1).flatten(1) == label)
         self.memory.write(0, class_means(rows, of_class))
-        return pair_loss(anchors, keys, keys, temperature=self.params.tau_c)
+        term = contrasted(Pairs(anchors, keys, keys), temperature=self.params.tau_c)
+        self.acted(contrast=term.anchors)
+        return term.loss
 
     def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
         """The Swin decoder."""

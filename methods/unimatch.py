@@ -52,11 +52,13 @@ class UniMatch(OneNet[UniMatchParams]):
         feature = self.student.decode(perturbed).logits
         views = [strong_cutmix(x_u, label, confidence, probability=p.cutmix) for _ in range(2)]
         strong = self.student(torch.cat([view[0] for view in views])).chunk(2)
+        sure = [c >= p.threshold for _, _, c in views]
         image_losses = [
-            masked_dice_loss(z, y, c >= p.threshold)
-            for z, (_, y, c) in zip(strong, views, strict=True)
+            masked_dice_loss(z, y, own)
+            for z, (_, y, _), own in zip(strong, views, sure, strict=True)
         ]
         keep = confidence >= p.threshold
+        self.acted(image=torch.stack(sure).sum(), feature=keep.sum())
         self.observe(confident_share=keep.float().mean())
         return {
             "supervised": 0.5 * supervised_loss(logits_l, batch.label),

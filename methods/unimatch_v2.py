@@ -79,6 +79,7 @@ class UniMatchV2(WithTeacher[UniMatchV2Params]):
         levels = complementary_dropout(self.student.encode(image), p.whole)
         logits = self.student.decode(levels).logits
         keep = confidence >= p.threshold
+        self.acted(pseudo=keep.sum())
         self.observe(confident_share=keep.float().mean())
         return {
             "supervised": 0.5 * supervised_loss(self.student(batch.image), batch.label),

@@ -25,6 +25,7 @@ PREPARED = "dataset.json"  # what is known of prepared data, with their digest
 RECORD = "run.json"
 MACHINE = "machine.json"
 METRICS = "metrics.jsonl"
+MECHANISMS = "mechanisms.csv"
 CHECKPOINTS = ("last", "best")
 
 # Files of the scores of one method on one data set.
@@ -32,6 +33,7 @@ CASES = "cases.csv"
 STEPS = "steps.csv"
 RUNS = "runs.csv"
 SHOWCASE = "showcase.npz"
+PSEUDO_LABELS = "pseudo_labels.csv"
 
 
 def weights_file(checkpoint: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.common.errors import ConfigError
 from benchmarks.config import TrainConfig
@@ -70,6 +71,12 @@ def build_method(job: Job, device: torch.device) -> Method[Any]:
         if isinstance(net, SegNet):
             net.to(memory_format=memory_format(job.train, data.ndim))
     return method.to(device)
+
+
+def blank_image(job: Job, device: torch.device) -> Tensor:
+    """Zeros (1, C, *S) of the size of a training image."""
+    size = job.train.patch or job.data.cases[0].grid_shape[-job.data.ndim :]
+    return torch.zeros(1, len(job.data.channels), *size, device=device)
 
 
 def memory_format(train: TrainConfig, ndim: int) -> torch.memory_format:

@@ -16,7 +16,8 @@ from torch.autograd.profiler import record_function
 
 from benchmarks.common.errors import Interrupted, RunError
 from benchmarks.common.files import bytes_digest
-from benchmarks.engine.job import Job, autocast_dtype, build_method, check_grid
+from benchmarks.engine.job import Job, autocast_dtype, blank_image, build_method, check_grid
+from benchmarks.engine.ledger import Ledger
 from benchmarks.engine.loader import make_loader
 from benchmarks.engine.nets import compile_networks
 from benchmarks.engine.optim import Optimizers
@@ -63,6 +64,7 @@ class Trainer:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.job, self.device, self.hooks = job, device, hooks
         self.method = build_method(job, device)
+        self.ledger = Ledger(self.method, blank_image(job, device), job.train.iterations)
         if job.train.compile:
             compile_networks(self.method)
         self.optimizer = Optimizers(self.method, job.train.optimizer)
@@ -128,7 +130,7 @@ class Trainer:
         if self._left_out(loss):
             return {"lr": torch.tensor(rate), "skipped": torch.tensor(self.position.skipped)}
         with record_function("backward"):
-            loss.backward()  # type: ignore[no-untyped-call]
+            self.ledger.backward(step, terms, loss, observed)
         with record_function("optimiser"):
             self.optimizer.step()
         with record_function("after the step (EMA)"):
@@ -156,8 +158,9 @@ class Trainer:
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             raise RunError(
-                f"not finite at iteration {done}: {', '.join(bad)}; left out before:"
-                f" {self.position.skipped}. The batch was {', '.join(self.loader.ids(done - 1))}."
+                f"not finite at iteration {done}: {', '.join(bad)} of {self.method.title}; left"
+                f" out before: {self.position.skipped}. The batch was"
+                f" {', '.join(self.loader.ids(done - 1))}."
                 " Lower train.optimizer.lr or the method's weight, or set train.skip_nonfinite."
                 f" The last good state is kept in '{self.job.folder}'"
             )
@@ -202,6 +205,7 @@ class Trainer:
         parts = {
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "ledger": self.ledger.state_dict(),
         }
         save_state(self._state, self.job.digest, self.position, parts)
 
@@ -215,6 +219,7 @@ class Trainer:
             kept = self.position.metrics_bytes
             self.method.load_state_dict(parts["method"])
             self.optimizer.load_state_dict(parts["optimizer"])
+            self.ledger.load_state_dict(parts["ledger"])
         if self._metrics.exists():
             with self._metrics.open("r+b") as stream:
                 stream.truncate(kept)
@@ -229,6 +234,7 @@ class Trainer:
 
     def _finish(self) -> Position:
         save_weights(self.job.folder / "last.safetensors", self.method)
+        self.ledger.write(self.job.folder)
         if not self.val_cases:
             self.position.best_step = self.position.step
             save_weights(self.job.folder / "best.safetensors", self.method)

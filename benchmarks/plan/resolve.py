@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -109,12 +110,13 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
     """All runs of a method on a data set, with their identities.
 
     Raises:
-        ConfigError: names outside the grid, or wrong parameters.
+        ConfigError: names outside the grid, wrong parameters, or a stage that outlasts the run.
         DataError: data not prepared, of other raw files than are there now, or not split.
     """
     check_names(config, dataset, method)
     params = method_params(config, method, dimension(config, dataset))
     train = train_config(config, dataset, method)
+    _refuse_long_stages(method, params, train.iterations)
     data = open_prepared(prepared_folder(root, config.name, dataset))
     refuse_changed(load_dataset(dataset), data, prepare_params(config, dataset))
     split = load_split(split_file(root, config.name, dataset))
@@ -139,6 +141,22 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
         )
         for key in expand(config, split, method)
     ]
+
+
+def _refuse_long_stages(method: str, params: MethodParams, total: int) -> None:
+    """Refuse a run that ends before one of the method's terms begins.
+
+    Raises:
+        ConfigError: names method, term, parameter and both lengths.
+    """
+    for term, name in load_method(base_of(method)).stages.items():
+        length = getattr(params, name)
+        steps = length if isinstance(length, int) else math.ceil(length * total)
+        if steps >= total:
+            raise ConfigError(
+                f"methods.{method}.{name} is {length}: term '{term}' waits for {steps} steps, but"
+                f" a run has {total}. Lower methods.{method}.{name} or raise train.iterations"
+            )
 
 
 def open_job(run: Run, root: Path, folder: Path) -> Job:

@@ -24,10 +24,11 @@ def build_report(
     """Write everything in `reports/<name>/` that is made of the grid's scores.
 
     `README.md`, the page; `cases.csv`, `table.{csv,tex}`, `differences.csv`, `ranks.csv`,
-    `classes.csv`, `components.csv`, `runs.csv`, `metrics.json`; where methods split pixels by
-    entropy, `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `groups`, and of a sweep of two
-    numbers `heatmap`; one `overlay-<dataset>.png` per data set with showcase files (in `local/`
-    unless the data are synthetic). Equal input gives equal bytes.
+    `classes.csv`, `components.csv`, `mechanisms.csv`, `pseudo_labels.csv`, `runs.csv`,
+    `metrics.json`; where methods split pixels by entropy, `groups.csv`; as PDF and PNG `dice`,
+    `forest`, `ranks`, `mechanisms`, `groups`, and of a sweep of two numbers `heatmap`; one
+    `overlay-<dataset>.png` per data set with showcase files (in `local/` unless the data are
+    synthetic). Equal input gives equal bytes.
 
     Args:
         config: the benchmark.
@@ -44,7 +45,13 @@ def build_report(
         ConfigError: the grid names an unknown method or data set.
     """
     from benchmarks.common.files import write_text
-    from benchmarks.common.workspace import CASES, RUNS, report_folder
+    from benchmarks.common.workspace import (
+        CASES,
+        MECHANISMS,
+        PSEUDO_LABELS,
+        RUNS,
+        report_folder,
+    )
     from benchmarks.report.contrasts import forest_figure
     from benchmarks.report.facts import collect_facts
     from benchmarks.report.figures import dice_figure
@@ -52,6 +59,8 @@ def build_report(
     from benchmarks.report.groups import GROUPS, groups_figure, groups_section, read_groups
     from benchmarks.report.heatmap import heatmap_figure
     from benchmarks.report.load import Source, load_cases
+    from benchmarks.report.mechanism_map import mechanism_figure
+    from benchmarks.report.mechanisms import mechanisms_section, read_mechanisms
     from benchmarks.report.overlays import overlay_figures
     from benchmarks.report.page import page
     from benchmarks.report.provenance import code_words, read_provenance
@@ -65,7 +74,8 @@ def build_report(
     merged = load_cases(config, facts, source)
     steps = read_groups(config, facts, source)
     runs = read_provenance(config, facts, source)
-    results = collect_results(config, facts, merged)
+    found = read_mechanisms(config, facts, source)
+    results = collect_results(config, facts, merged, found.terms if found else None)
     written = _write_tables(config, facts, results, folder)
     if not kept:
         write_text(folder / CASES, csv(merged))
@@ -73,7 +83,13 @@ def build_report(
     written += dice_figure(config, facts, results, folder=folder)
     for draw in (forest_figure, rank_figure, heatmap_figure):
         written += draw(facts, results, folder=folder)
-    groups = ""
+    groups = mechanisms = ""
+    if found is not None:
+        for name, frame in ((MECHANISMS, found.terms), (PSEUDO_LABELS, found.labels)):
+            write_text(folder / name, csv(frame, decimals=DECIMALS))
+            written.append(folder / name)
+        written += mechanism_figure(config, facts, found, folder=folder)
+        mechanisms = mechanisms_section(config, facts, found)
     if steps is not None:
         write_text(folder / GROUPS, csv(steps, decimals=LOGGED))
         written += [folder / GROUPS, *groups_figure(facts, steps, folder=folder)]
@@ -82,7 +98,7 @@ def build_report(
         write_text(folder / RUNS, csv(runs))
         written.append(folder / RUNS)
     code = code_words(facts, runs)
-    write_text(folder / "README.md", page(config, facts, results, groups, code, folder))
+    write_text(folder / "README.md", page(config, facts, results, groups, mechanisms, code, folder))
     return [folder / "README.md", *written]
 
 

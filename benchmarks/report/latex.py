@@ -16,6 +16,8 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "†": r"\dag{}",
+    "‡": r"\ddag{}",
+    "°": r"\textdegree{}",
     "±": r"\textpm{}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }

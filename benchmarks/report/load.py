@@ -15,6 +15,8 @@ from benchmarks.common.errors import ConfigError, RunError
 from benchmarks.common.workspace import (
     CASES,
     CHECKPOINTS,
+    MECHANISMS,
+    PSEUDO_LABELS,
     RUNS,
     STEPS,
     report_folder,
@@ -31,6 +33,7 @@ _YOUNG = ("assd_mm", "nsd")
 _NUMBERS = ("labels", "fold", "seed")
 _TEXT = [name for name in IDENTITY if name not in _NUMBERS]
 _SHOWN = 8
+_FILES = (CASES, STEPS, RUNS, MECHANISMS, PSEUDO_LABELS)
 
 Problems = list[tuple[str, str, str]]
 
@@ -97,7 +100,7 @@ def load_cases(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Data
                 absent = f"no rows in the kept {CASES}"
             else:
                 folder = scores_folder(source.root, config.name, dataset, method.key)
-                lacking = [n for n in (CASES, STEPS, RUNS) if not (folder / n).is_file()]
+                lacking = [n for n in _FILES if not (folder / n).is_file()]
                 absent = ", ".join(
                     f"no file {(folder / n).relative_to(source.root)}" for n in lacking
                 )

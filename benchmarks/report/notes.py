@@ -5,7 +5,8 @@ from __future__ import annotations
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.results import Results
-from benchmarks.report.sections import MARK, cell_title
+from benchmarks.report.sections import IDLE, MARK, cell_title
+from benchmarks.statistics.mechanisms import FAINT
 from benchmarks.statistics.rule import ALPHA, MARGIN, MIN_RUNS
 
 
@@ -22,10 +23,27 @@ def warnings(facts: Facts, results: Results) -> list[str]:
                 f"predict{'s' * (len(names) == 1)} (almost) nothing. Comparisons with "
                 f"{'it' if len(names) == 1 else 'them'} are not tested."
             )
+        for labels in dict.fromkeys(n for d, n, _ in results.idle if d == dataset.id):
+            words = _inert(results, facts, dataset.id, labels)
+            if words:
+                found.append(
+                    f"Not at work on {cell_title(dataset, labels)}: {words}. Comparisons with such"
+                    " a row are not tested."
+                )
     synthetic = [d.title for d in facts.datasets if d.synthetic]
     if synthetic:
         found.append("Synthetic phantoms are generated images, which say nothing about patients.")
     return found
+
+
+def _inert(results: Results, facts: Facts, dataset: str, labels: int) -> str:
+    """Methods with their inert terms, in words."""
+    words = []
+    for (d, n, key), terms in results.idle.items():
+        names = [f"`{name}`" for name, state in terms if state == "inert"]
+        if names and (d, n) == (dataset, labels):
+            words.append(f"{facts.titles[key]} (term {', '.join(names)})")
+    return "; ".join(words)
 
 
 def notes(config: BenchmarkConfig, facts: Facts, results: Results) -> list[str]:
@@ -37,6 +55,7 @@ def notes(config: BenchmarkConfig, facts: Facts, results: Results) -> list[str]:
         " averaged within a patient first. Intervals are 95 % and count both runs and patients as"
         " drawn at random; with a single run they cover patients only.",
         *(_comparison_notes(config, facts) if compared else []),
+        *_mechanism_notes(results),
         "Rank: place by mean Dice, with the interval that the tests of all pairs leave (Holm)."
         f" {MARK}: not separable from the method with the best mean.",
         f"NSD: share of both surfaces within {_tolerances(facts)} of each other. HD95 and ASSD:"
@@ -61,6 +80,17 @@ def _comparison_notes(config: BenchmarkConfig, facts: Facts) -> list[str]:
         f"Outcome. better, worse: corrected p < {ALPHA}. equivalent: within {100 * MARGIN:g} Dice"
         " point, corrected too. undecided: neither; in brackets the difference that is found with"
         f" 80 % power. pilot: fewer than {MIN_RUNS} runs allow no verdict.",
+    ]
+
+
+def _mechanism_notes(results: Results) -> list[str]:
+    if not results.idle:
+        return []
+    inert, faint = IDLE["inert"], IDLE["faint"]
+    return [
+        f"{inert}: a term of the method was inert, without any effect on the tested network, so the"
+        f" row is not tested. {faint}: a term was faint, its gradient below {100 * FAINT:.0f} % of"
+        " the supervised one."
     ]
 
 

@@ -23,6 +23,7 @@ _FIGURES = {
     "forest": "Differences with their intervals",
     "ranks": "Ranks with their intervals",
     "heatmap": "Dice over two parameters",
+    "mechanisms": "Gradient of every term relative to supervision",
 }
 _FILES = {
     "cases.csv": "one row per run, checkpoint, case and class",
@@ -34,13 +35,21 @@ _FILES = {
     "components.csv": "median patient, worst tenth, sources of variation",
     "runs.csv": "identity of every run and digest of the code that trained it",
     "groups.csv": "what the runs logged of the entropy split",
+    "mechanisms.csv": "what every loss term did, by the mechanism ledgers of the runs",
+    "pseudo_labels.csv": "accuracy on unlabelled training images",
     "metrics.json": "Dice, for `dvc metrics`",
     "baseline_selection.csv": "how learning rate and iterations were chosen",
 }
 
 
 def page(
-    config: BenchmarkConfig, facts: Facts, results: Results, groups: str, code: str, folder: Path
+    config: BenchmarkConfig,
+    facts: Facts,
+    results: Results,
+    groups: str,
+    mechanisms: str,
+    code: str,
+    folder: Path,
 ) -> str:
     """The whole page as Markdown.
 
@@ -49,6 +58,7 @@ def page(
         facts: its methods and data sets.
         results: what came out.
         groups: the tables of the entropy split, or "".
+        mechanisms: the tables of the mechanism ledger, or "".
         code: digests of the code that trained the runs, in words.
         folder: of the report; figures and files in it are linked.
     """
@@ -68,6 +78,8 @@ def page(
         parts += ["## Declared contrasts", contrasts]
     parts += [_picture(folder, name) for name in ("forest", "ranks", "heatmap")]
     parts += _overlays(folder, facts)
+    if mechanisms:
+        parts += ["## Which mechanisms were at work", _picture(folder, "mechanisms"), mechanisms]
     if groups:
         parts += ["## What the entropy split did", groups, _picture(folder, "groups")]
     parts += ["## What this benchmark leaves open", _open(config)]

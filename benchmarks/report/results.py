@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from benchmarks.report.facts import Facts
 from benchmarks.report.load import all_labels_rows, with_cell_labels
 from benchmarks.statistics.components import variance_components
 from benchmarks.statistics.difference import Difference
+from benchmarks.statistics.mechanisms import SUMMARY, State, inert_terms
 from benchmarks.statistics.pairs import cells, method_keys, patient_runs
 from benchmarks.statistics.ranks import RankInterval, rank_intervals
 from benchmarks.statistics.rule import against, compare
@@ -26,6 +29,8 @@ TABLE = [
     "failed",
 ]  # fmt: skip
 _WORST = 0.1
+
+J = TypeVar("J")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Results:
         declared: the declared contrasts.
         ranks: of the methods of each cell.
         barren: (data set, labelled count, key) of methods that predict nothing, last checkpoint.
+        idle: by data set, labelled count and key, the inert and faint terms of a method.
     """
 
     cases: pd.DataFrame
@@ -48,35 +54,67 @@ class Results:
     declared: tuple[Difference, ...]
     ranks: tuple[RankInterval, ...]
     barren: tuple[tuple[str, int, str], ...]
+    idle: Mapping[tuple[str, int, str], tuple[tuple[str, State], ...]]
 
 
-def collect_results(config: BenchmarkConfig, facts: Facts, merged: pd.DataFrame) -> Results:
+def collect_results(
+    config: BenchmarkConfig,
+    facts: Facts,
+    merged: pd.DataFrame,
+    mechanisms: pd.DataFrame | None = None,
+) -> Results:
     """Means, differences, ranks; references with all labels are not compared.
 
     Args:
         config: the benchmark.
         facts: its methods and data sets.
         merged: from `load_cases`.
+        mechanisms: judged terms of all runs, where there are ledgers; what has an inert one is not
+            tested.
     """
     cases = with_cell_labels(merged, facts)
     compared = cases[~all_labels_rows(cases, facts)]
     baseline = config.grid.baseline
     table = summarize(cases)
+    terms = pd.DataFrame(columns=SUMMARY) if mechanisms is None else mechanisms
+    by_cell = partial(_by_cell, compared, inert_terms(terms))
     counts = cases.groupby(CELL, sort=False).size().rename("values").reset_index()
     table = table.merge(counts, on=CELL).assign(key=method_keys)
     return Results(
         cases=cases,
         table=table,
-        baseline=tuple(against(compared, baseline) if baseline else ()),
-        declared=tuple(compare(compared, config.contrasts)),
-        ranks=tuple(rank_intervals(compared)),
+        baseline=by_cell(partial(against, baseline=baseline)) if baseline else (),
+        declared=by_cell(partial(compare, contrasts=config.contrasts)),
+        ranks=by_cell(rank_intervals),
         barren=tuple(
             (cell.key[0], cell.key[1], name)
             for cell in cells(cases)
             for name in cell.methods
             if cell.key[2] == "last" and name in cell.barren
         ),
+        idle=_marked(terms),
     )
+
+
+def _by_cell(
+    cases: pd.DataFrame,
+    inert: Mapping[tuple[str, int], Mapping[str, str]],
+    judge: Callable[..., list[J]],
+) -> tuple[J, ...]:
+    """What a rule says of every data set and labelled count, which differ in their inert terms."""
+    found: list[J] = []
+    key: Any
+    for key, own in cases.groupby(["dataset", "labels"], sort=False):
+        found += judge(own, inert=inert.get((str(key[0]), int(key[1])), {}))
+    return tuple(found)
+
+
+def _marked(terms: pd.DataFrame) -> dict[tuple[str, int, str], tuple[tuple[str, State], ...]]:
+    found: dict[tuple[str, int, str], tuple[tuple[str, State], ...]] = {}
+    for row in terms[terms["state"] != ""].to_dict("records"):
+        key = (row["dataset"], int(row["labels"]), row["method"])
+        found[key] = (*found.get(key, ()), (row["name"], row["state"]))
+    return found
 
 
 def table_frame(results: Results) -> pd.DataFrame:

@@ -15,10 +15,13 @@ from benchmarks.report.load import all_labels_rows
 from benchmarks.report.results import Results, titled
 from benchmarks.report.tables import NONE, Rows, number, p_value, plural, points
 from benchmarks.statistics.difference import Difference, phrase
+from benchmarks.statistics.mechanisms import State
 from benchmarks.statistics.ranks import RankInterval
 
 # Behind the names of methods that the one with the best mean is not better than.
 MARK = "†"
+# Behind those that have an inert or a faint term.
+IDLE: Mapping[State, str] = {"inert": "‡", "faint": "°"}
 DIFFERENCE = "Difference, points [95 %]"
 
 
@@ -90,7 +93,7 @@ def _section(
         record = last.loc[method.key].to_dict()
         rank, difference = ranks.get(method.key), differences.get(method.key)
         cells = {
-            "Method": _name(method, record, rank),
+            "Method": _name(method, record, rank) + _idle(results, dataset.id, record, method.key),
             "Dice, % [95 %]": points(record["dice"], record["dice_low"], record["dice_high"]),
             **(_compared(method, difference, facts) if baseline else {}),
             "Rank [95 %]": _rank(rank),
@@ -110,6 +113,12 @@ def _section(
 def _name(method: MethodFacts, record: Mapping[Hashable, Any], rank: RankInterval | None) -> str:
     title = f"{method.title} ({record['labels']} labelled)" if method.all_labels else method.title
     return f"{title} {MARK}" if rank is not None and not rank.separable else title
+
+
+def _idle(results: Results, dataset: str, record: Mapping[Hashable, Any], key: str) -> str:
+    """Marks of the states of a method's terms."""
+    states = {state for _, state in results.idle.get((dataset, int(record["labels"]), key), ())}
+    return "".join(f" {mark}" for state, mark in IDLE.items() if state in states)
 
 
 def _compared(method: MethodFacts, d: Difference | None, facts: Facts) -> dict[str, str]:

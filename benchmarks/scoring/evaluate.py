@@ -23,7 +23,9 @@ from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workspace import (
     CASES,
     CHECKPOINTS,
+    MECHANISMS,
     METRICS,
+    PSEUDO_LABELS,
     RUNS,
     SHOWCASE,
     STEPS,
@@ -36,6 +38,8 @@ from benchmarks.metrics import score_labels
 from benchmarks.plan.record import require_finished
 from benchmarks.plan.resolve import Run, resolve, settings_digest
 from benchmarks.scoring.cases import COLUMNS, MADE_WITH, MEASURED, seal
+from benchmarks.scoring.pseudo_labels import COLUMNS as PSEUDO_COLUMNS
+from benchmarks.scoring.pseudo_labels import pseudo_label_rows
 from benchmarks.scoring.trained import Trained, open_trained
 from benchmarks.training.one import Place
 from datasets import load_dataset
@@ -55,8 +59,9 @@ def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -
 
     Returns:
         The folder with all that the report reads of these runs: `cases.csv`, their digests
-        `runs.csv`, the values logged while training `steps.csv`, and one slice for overlay figures
-        `showcase.npz`.
+        `runs.csv`, the values logged while training `steps.csv`, the mechanism ledgers
+        `mechanisms.csv`, what the networks make of unlabelled training images `pseudo_labels.csv`,
+        and one slice for overlay figures `showcase.npz`.
 
     Raises:
         RunError: a run is missing or was made from another configuration.
@@ -98,6 +103,7 @@ def _check_unit(config: BenchmarkConfig, dataset: str, root: Path) -> None:
 
 def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
     rows: list[Row] = []
+    pseudo: list[Row] = []
     name = f"evaluate {runs[0].key.dataset} {runs[0].key.method}"
     with Board() as board:
         for number, run in enumerate(runs, 1):
@@ -112,19 +118,28 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
                     continue
                 for case in cases:
                     own += _score(trained, case)
+                if checkpoint == CHECKPOINTS[0]:
+                    pseudo += pseudo_label_rows(trained)
                 if number == 1 and checkpoint == CHECKPOINTS[0]:
                     _write_showcase(trained, cases, folder / SHOWCASE)
             rows += own
             board.update(name, number, len(runs))
+    write_text(folder / CASES, _csv(COLUMNS, rows))
+    write_text(folder / PSEUDO_LABELS, _csv(PSEUDO_COLUMNS, pseudo))
+    write_text(folder / RUNS, _identities(runs))
+    for table, read in ((STEPS, _logged), (MECHANISMS, _ledger)):
+        frame = pd.concat([read(run, place.root) for run in runs], ignore_index=True)
+        text = frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        write_text(folder / table, text)
+    seal(folder)
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     writer.writerows(rows)
-    write_text(folder / CASES, text.getvalue())
-    write_text(folder / RUNS, _identities(runs))
-    steps = pd.concat([_logged(run, place.root) for run in runs], ignore_index=True)
-    write_text(folder / STEPS, steps.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-    seal(folder)
+    return text.getvalue()
 
 
 def _identities(runs: Sequence[Run]) -> str:
@@ -144,7 +159,15 @@ def _identities(runs: Sequence[Run]) -> str:
 def _logged(run: Run, root: Path) -> pd.DataFrame:
     """What a run logged while it was trained, with the run's labelled count, fold and seed."""
     lines = (run.key.folder(root) / METRICS).read_text(encoding="utf-8").splitlines()
-    frame = pd.DataFrame([json.loads(line) for line in lines])
+    return _of_run(run, pd.DataFrame([json.loads(line) for line in lines]))
+
+
+def _ledger(run: Run, root: Path) -> pd.DataFrame:
+    """The mechanism ledger of a run, with the run's labelled count, fold and seed."""
+    return _of_run(run, pd.read_csv(run.key.folder(root) / MECHANISMS))
+
+
+def _of_run(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     for place, name in enumerate(("labels", "fold", "seed")):
         frame.insert(place, name, getattr(run.key, name))
     return frame

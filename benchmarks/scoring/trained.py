@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from benchmarks.engine.job import Job
     from methods.base import Method
+
+Predict = Callable[["Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,12 @@ class Trained:
     method: Method[Any]
     device: torch.device
 
-    def probability(self, image: NDArray[np.float32]) -> Tensor:
+    def probability(self, image: NDArray[np.float32], predict: Predict | None = None) -> Tensor:
         """Class probabilities of the tested network.
 
         Args:
             image: (C, D, H, W) float32, prepared as the run's data.
+            predict: another network of the method, such as a teacher.
 
         Returns:
             (K, D, H, W) float32 on the CPU.
@@ -55,7 +59,7 @@ class Trained:
         from benchmarks.engine.inference import predict_case
 
         return predict_case(
-            self.method.predict,
+            predict or self.method.predict,
             image,
             ndim=self.job.data.ndim,
             train=self.job.train,

@@ -159,7 +159,7 @@ def _untestable(cell: Cell, contrast: ContrastConfig, inert: Mapping[str, str]) 
         if name in cell.barren:
             return f"{name} predicts nothing"
         if name in inert:
-            return f"term {inert[name]} inert"
+            return f"term {inert[name]} of {name} inert"
     return ""
 
 

@@ -74,6 +74,11 @@ class ClassAttraction(nn.Module):
                 self.keys[k, : len(best)] = F.normalize(best, dim=1)
                 self.stored[k] = len(best)
 
+    def pulled(self, label: Tensor) -> Tensor:
+        """Number of pixels of labels (P,) on which `pull` acts, those of classes that count."""
+        own = torch.stack([(label == k + 1).sum() for k in range(len(self.stored))])
+        return (own * (own > 1) * (self.stored > 1)).sum()
+
     def pull(self, features: Tensor, label: Tensor) -> Tensor:
         """`(1/K) sum_{k >= 1} mean_{i, m} a_i b_m (1 - cos(q_i, m))`, see `methods/ss_net.py`.
 

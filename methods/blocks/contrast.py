@@ -236,19 +236,6 @@ def contrasted(pairs: Pairs, *, temperature: float) -> Contrasted:
     return Contrasted(mean, used, present, (drawn - used) / drawn.clamp(min=1))
 
 
-def pair_loss(
-    anchors: Samples,
-    positives: Samples,
-    negatives: Samples,
-    *,
-    temperature: float,
-    skip_self: bool = False,
-) -> Tensor:
-    """The loss of `contrasted`, 0-d float32; arguments as those of `Pairs`."""
-    pairs = Pairs(anchors, positives, negatives, skip_self)
-    return contrasted(pairs, temperature=temperature).loss
-
-
 class Memory(nn.Module):
     """Ring buffer of past embeddings per group and class; slots never written are never read.
 

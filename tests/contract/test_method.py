@@ -165,6 +165,8 @@ def test_terms_are_finite_float32_scalars(case: Case, sizes: tuple[int, int], st
     assert_well_formed(terms)
     assert all(v.shape == () and not v.requires_grad for v in method.take_observed().values())
     assert method.take_observed() == {}
+    acted = method.take_acted()
+    assert acted.keys() <= terms.keys() and all(v.shape == () for v in acted.values())
 
 
 def test_every_term_trains_a_network_at_some_point(case: Case) -> None:

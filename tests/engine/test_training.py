@@ -21,9 +21,11 @@ from benchmarks.common.workspace import scores_folder
 from benchmarks.engine.loader import Stream, StreamConfig, make_loader
 from benchmarks.engine.optim import learning_rate
 from benchmarks.engine.trainer import SECTIONS, Trainer
+from benchmarks.engine.validate import validation_dice
 from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import resolve
 from benchmarks.scoring.evaluate import evaluate
+from benchmarks.scoring.trained import open_trained
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
 from benchmarks.training.profile import profile_run
@@ -49,8 +51,9 @@ def test_interrupted_run_ends_with_the_same_bits(
             Trainer(cut, cpu, stop_at(stop_after)).train()
     Trainer(cut, cpu, QUIET).train()
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
-    lines = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("cut", "whole")]
-    assert lines[0] == lines[1]
+    for file in ("metrics.jsonl", "mechanisms.csv"):
+        cut_lines, lines = ((tmp_path / name / file).read_bytes() for name in ("cut", "whole"))
+        assert cut_lines == lines
 
 
 def test_adamw_resumes_with_the_same_bits(flat: Path, tmp_path: Path) -> None:
@@ -179,9 +182,17 @@ def test_non_finite_loss_stops_and_names_the_term(
         trainer.method, "losses", lambda batch, _t: {"supervised": batch.image.sum() * float("nan")
         + sum(p.sum() for p in trainer.method.parameters())}
     )  # fmt: skip
-    with pytest.raises(RunError, match=r"iteration 1: loss/supervised"):
+    with pytest.raises(RunError, match=r"iteration 1: loss/supervised, loss of Supervised"):
         trainer.train()
     assert not (tmp_path / "last.safetensors").exists()
+
+
+def test_a_stage_longer_than_the_run_is_refused(flat: Path, tmp_path: Path) -> None:
+    config = make_config()
+    config = config.model_copy(update={"methods": {"ad_mt": {"copy_steps": 6}}})
+    said = r"methods\.ad_mt\.copy_steps is 6: term 'pseudo' waits for 6 steps, but a run has 6"
+    with pytest.raises(ConfigError, match=said):
+        job_of(flat, tmp_path, "ad_mt", config)
 
 
 def test_finished_runs_are_kept_until_something_changes(flat: Path, tmp_path: Path) -> None:
@@ -195,7 +206,8 @@ def test_finished_runs_are_kept_until_something_changes(flat: Path, tmp_path: Pa
     record = json.loads((folder / "run.json").read_text())
     assert record["digest"] == wanted[0].digest
     assert {p.name for p in folder.iterdir()} == {
-        "run.json", "machine.json", "metrics.jsonl", "last.safetensors", "best.safetensors",
+        "run.json", "machine.json", "metrics.jsonl", "mechanisms.csv", "last.safetensors",
+        "best.safetensors",
     }  # fmt: skip
     assert train_runs(wanted, place) == 0
 
@@ -208,6 +220,17 @@ def test_finished_runs_are_kept_until_something_changes(flat: Path, tmp_path: Pa
     logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert list(steps["step"]) == [row["step"] for row in logged]
     assert set(steps["labels"]) == {2} and steps["loss/supervised"].notna().sum() == 6
+
+    probes = pd.read_csv(target / "mechanisms.csv")
+    assert list(probes["step"]) == [1, 2, 3, 4, 5, 6] and set(probes["kind"]) == {"reference"}
+    (row,) = pd.read_csv(target / "pseudo_labels.csv").to_dict("records")
+    trained = open_trained(wanted[0], place)
+    unlabeled = trained.job.data.of_patients(trained.job.fold.train[2:])
+    dice, _ = validation_dice(
+        trained.method.predict, job=trained.job, cases=unlabeled, device=trained.device
+    )
+    assert (row["network"], row["patients"]) == ("tested", 2)
+    assert row["dice"] == pytest.approx(dice) and 0 < row["accuracy"] < 1
 
     longer = make_config(iterations=7)
     changed = resolve(longer, "phantom_acdc", "supervised", root)

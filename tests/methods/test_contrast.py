@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.blocks.contrast import Samples, pair_loss
+from methods.blocks.contrast import Samples
+from tests.methods.pairs import pair_loss
 
 EMPTY = Samples(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.bool))
 

@@ -14,10 +14,11 @@ from benchmarks.engine.augment import weak
 from benchmarks.engine.nets import Builder
 from benchmarks.engine.optim import Optimizers
 from methods.base import Batch, Progress
-from methods.blocks.contrast import Samples, pair_loss
+from methods.blocks.contrast import Samples
 from methods.blocks.heads import ProjectedRows, ProjectionHead
 from methods.blocks.jitter import color_jitter
 from methods.ugpcl import UGPCL, UGPCLParams, class_means, draw_anchors
+from tests.methods.pairs import pair_loss
 from tests.pixel_net import END, batch, make
 
 

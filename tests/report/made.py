@@ -13,10 +13,20 @@ import pytest
 
 import benchmarks.report.facts as facts_module
 import benchmarks.report.stale as stale_module
-from benchmarks.common.workspace import CASES, RUNS, SHOWCASE, STEPS, scores_folder
+from benchmarks.common.ledger import COLUMNS as ENTRY
+from benchmarks.common.workspace import (
+    CASES,
+    MECHANISMS,
+    PSEUDO_LABELS,
+    RUNS,
+    SHOWCASE,
+    STEPS,
+    scores_folder,
+)
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import DatasetFacts
 from benchmarks.scoring.cases import COLUMNS, seal
+from benchmarks.scoring.pseudo_labels import COLUMNS as PSEUDO
 
 # Mean Dice of each method; the last one has all labels.
 SKILL = {"supervised": 0.6, "mean_teacher": 0.7, "egcl_net-a5": 0.75, "full_supervised": 0.9}
@@ -91,10 +101,29 @@ def write_scores(root: Path, config: BenchmarkConfig, **options: Any) -> Path:
         steps = runs.merge(pd.DataFrame({"step": [50, 100], "loss": 1.0}), how="cross")
         made = {"code": "c0de", "digest": "1d", "settings": SETTINGS, "split": "", "data": ""}
         runs.assign(**made).to_csv(folder / RUNS, index=False)
+        write_ledger(folder, runs, key)
         split = LOGGED if key.startswith("egcl_net") else {}
         steps.assign(**split).to_csv(folder / STEPS, index=False)
         seal(folder)
     return root / "data/scores" / config.name
+
+
+def write_ledger(folder: Path, runs: pd.DataFrame, key: str, **term: float) -> None:
+    """Ten probes of every run; a method with unlabelled images has a second term, and a teacher."""
+    probes = pd.DataFrame({"step": range(10, 101, 10)})
+    base: Any = {"kind": "reference", "name": "supervised", "value": 1.0, "elements": np.nan}
+    frames = [probes.assign(**base, gradient=2.0, relative=1.0, cosine=1.0)]
+    networks = {"tested": 0.5}
+    if "supervised" not in key:
+        other = {"kind": "term", "name": "pull", "value": 0.1, "elements": 64.0}
+        values: Any = {**other, "gradient": 0.5, "relative": 0.25, "cosine": -0.5, **term}
+        frames.append(probes.assign(**values))
+        networks["teacher"] = 0.625
+    entries = runs.merge(pd.concat(frames), how="cross")
+    entries[["labels", "fold", "seed", *ENTRY]].to_csv(folder / MECHANISMS, index=False)
+    names = pd.DataFrame({"network": list(networks), "dice": list(networks.values())})
+    labels = runs.merge(names.assign(patients=3, accuracy=0.75), how="cross")
+    labels[list(PSEUDO)].to_csv(folder / PSEUDO_LABELS, index=False)
 
 
 def put(frame: pd.DataFrame, source: Path) -> None:

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from benchmarks.config import TrainConfig, UNetConfig
 from benchmarks.engine.inference import predict_case
 from benchmarks.engine.nets import Builder, compile_networks
-from methods.blocks.contrast import pair_loss, sample_group
+from methods.blocks.contrast import sample_group
 from methods.networks import SegNet
+from tests.methods.pairs import pair_loss
 from tests.noting import replace_row
 from tests.speed.conftest import FOLDER, Compare
 from tests.speed.test_engine import make_method, stepper

@@ -209,7 +209,7 @@ def test_unconverged_and_inert_go_before_the_numbers() -> None:
     assert phrase(late) == "unconverged: no verdict"
     assert other.outcome == "worse"
     dead, left = compare(cases, [*AB, contrast("c-x", "a")], unconverged="a", inert={"b": "x"})
-    assert (dead.outcome, phrase(dead)) == ("not tested", "not tested: term x inert")
+    assert (dead.outcome, phrase(dead)) == ("not tested", "not tested: term x of b inert")
     assert math.isnan(dead.p) and dead.mean == pytest.approx(0.05, abs=0.002)
     assert left.outcome == "unconverged"
     assert left.p_holm == left.p  # what is not tested is no part of the family

@@ -109,6 +109,8 @@ def compile_networks(method: nn.Module) -> None:
     Args:
         method: whose networks, teachers included, are compiled at their first pass.
     """
+    # The ledger walks the graph of a pass several times; donated buffers allow a single walk.
+    torch._functorch.config.donated_buffer = False
     for net in method.modules():
         if isinstance(net, SegNet):
             for name in ("encode", "decode"):
