@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.profiler import record_function
 
 from benchmarks.common.errors import Interrupted, RunError
-from benchmarks.engine.job import Job, autocast_dtype, build_method, check_grid
+from benchmarks.engine.job import Job, autocast, build_method, check_grid
 from benchmarks.engine.loader import make_loader
 from benchmarks.engine.nets import compile_networks
 from benchmarks.engine.optim import Optimizers
@@ -64,7 +64,6 @@ class Trainer:
         if job.train.compile:
             compile_networks(self.method)
         self.optimizer = Optimizers(self.method, job.train.optimizer)
-        self.dtype = autocast_dtype(job.train, device)
         self.loader = make_loader(job, device)
         self.val_cases = [c for c in job.data.of_patients(job.fold.val) if c.labeled]
         self._score = partial(validation_dice, job=job, cases=self.val_cases, device=device)
@@ -115,10 +114,7 @@ class Trainer:
         # Dropout and noise are a function of the step, so a resumed run draws the same.
         torch.manual_seed(derive(self.job.seed, "step", step))
         self.method.train()
-        autocast = torch.autocast(
-            self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None
-        )
-        with record_function("forward"), autocast:
+        with record_function("forward"), autocast(self.job.train, self.device):
             terms = self.method.losses(batch, t)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimizer.zero_grad()

@@ -96,19 +96,17 @@ def _check_unit(config: BenchmarkConfig, dataset: str, root: Path) -> None:
 def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
     rows: list[Row] = []
     name = f"evaluate {runs[0].key.dataset} {runs[0].key.method}"
+    trained: Trained | None = None
     with Board() as board:
         for number, run in enumerate(runs, 1):
             own: list[Row] = []
             for checkpoint in CHECKPOINTS:
                 refuse_stopped()
-                trained = open_trained(run, place, checkpoint=checkpoint)
-                cases = _test_cases(trained)
-                if (
-                    own
-                    and len({file_digest(trained.folder / weights(c)) for c in CHECKPOINTS}) == 1
-                ):
+                if own and _equal_weights(run.key.folder(place.root)):
                     own += [_of_checkpoint(row, checkpoint) for row in own]
                     continue
+                trained = open_trained(run, place, checkpoint=checkpoint, like=trained)
+                cases = _test_cases(trained)
                 for case in cases:
                     own += _score(trained, case)
                 if number == 1 and checkpoint == CHECKPOINTS[0]:
@@ -123,6 +121,10 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
     write_text(folder / RUNS, _identities(runs))
     steps = pd.concat([_logged(run, place.root) for run in runs], ignore_index=True)
     write_text(folder / STEPS, steps.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+
+
+def _equal_weights(folder: Path) -> bool:
+    return len({file_digest(folder / weights(c)) for c in CHECKPOINTS}) == 1
 
 
 def _identities(runs: Sequence[Run]) -> str:

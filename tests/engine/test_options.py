@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from benchmarks.common.device import cores_per_run
+from benchmarks.common.files import read_json
+from benchmarks.common.workspace import RECORD
+from benchmarks.engine.job import useful_threads
 from benchmarks.engine.loader import Stream, StreamConfig
+from benchmarks.engine.nets.unet import UNetDecoder
 from benchmarks.engine.trainer import Trainer
+from benchmarks.plan.resolve import resolve
+from benchmarks.scoring.trained import open_trained
+from benchmarks.training.many import train_runs
+from benchmarks.training.one import Place
+from methods.networks import Decoded
 from tests.engine.small import QUIET, job_of, make_config, weights
 
 CPU = torch.device("cpu")
@@ -46,3 +58,47 @@ def test_compiled_networks_compute_the_same(
     Trainer(job, CPU, QUIET).train()
     assert len(calls) == 4, "encoder and decoder of student and teacher"
     assert weights(tmp_path / "compiled") == weights(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_networks_compute_in_the_precision_of_the_run_everywhere(
+    amp: str, flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In training, validation and evaluation alike; the record names it."""
+    for name in ("data", "datasets", "benchmarks", "methods"):
+        (tmp_path / name).symlink_to(flat / name)
+    seen: dict[str, set[torch.dtype]] = {"train": set(), "eval": set()}
+    decode = UNetDecoder.forward
+
+    def noted(self: UNetDecoder, levels: Sequence[Tensor]) -> Decoded:
+        seen["train" if self.training else "eval"].add(levels[0].dtype)
+        return decode(self, levels)
+
+    monkeypatch.setattr(UNetDecoder, "forward", noted)
+    place = Place(tmp_path, "cpu")
+    (run,) = resolve(make_config(amp=amp, iterations=1), "phantom_acdc", "mean_teacher", tmp_path)
+    train_runs([run], place, jobs=1)
+    expected = torch.bfloat16 if amp == "bf16" else torch.float32
+    assert seen == {"train": {expected}, "eval": {expected}}
+    record = read_json(run.key.folder(tmp_path) / RECORD)
+    assert record["precision"] == str(expected).removeprefix("torch.")
+    seen["eval"].clear()
+    trained = open_trained(run, place)
+    found = trained.probability(trained.job.data.image(trained.job.data.cases[0].case))
+    assert seen["eval"] == {expected} and found.dtype == torch.float32
+
+
+def test_threads_follow_the_size_of_a_step(flat: Path, tmp_path: Path) -> None:
+    """2 + 2 images of 32 x 32 with 4 channels are too few for a second thread, not so 512 x 512."""
+    job = job_of(flat, tmp_path, "supervised")
+    assert useful_threads(job) == 1
+    large = make_config(patch=[512, 512], network={"kind": "unet", "channels": [16, 32, 64, 128]})
+    assert useful_threads(job_of(flat, tmp_path, "mean_teacher", large)) == 64
+
+
+@pytest.mark.parametrize("case", [("3", 4, 3), ("", 1, 8), ("", 3, 2), ("", 9, 1)])
+def test_cores_of_a_run(case: tuple[str, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, runs, cores = case
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
+    assert cores_per_run(runs) == cores
