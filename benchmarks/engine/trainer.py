@@ -23,6 +23,9 @@ from benchmarks.engine.state import STATE, Position, load_state, save_state, sav
 from benchmarks.engine.validate import validation_dice
 from methods.base import Progress
 
+# Values of a step by name: tensors are still on the device.
+Row = Mapping[str, Tensor | float]
+
 # Parts of a step as a profile names them.
 SECTIONS = (
     "data and augmentation", "forward", "backward", "optimiser", "after the step (EMA)",
@@ -105,8 +108,11 @@ class Trainer:
         return self._finish()
 
     @record_function("step")
-    def step(self, step: int) -> dict[str, Tensor]:
-        """One iteration; returns what is worth logging, still on the device."""
+    def step(self, step: int) -> Row:
+        """One iteration; returns what is worth logging, still on the device.
+
+        Nothing in here waits for the device, unless `train.skip_nonfinite` asks for it.
+        """
         t = Progress(step, self.job.train.iterations)
         rate = self.optimizer.set_rate(t.fraction)
         with record_function("data and augmentation"):
@@ -120,7 +126,7 @@ class Trainer:
         self.optimizer.zero_grad()
         observed = self.method.take_observed()
         if self._left_out(loss):
-            return {"lr": torch.tensor(rate), "skipped": torch.tensor(self.position.skipped)}
+            return {"lr": rate, "skipped": self.position.skipped}
         with record_function("backward"):
             loss.backward()  # type: ignore[no-untyped-call]
         with record_function("optimiser"):
@@ -128,7 +134,7 @@ class Trainer:
         with record_function("after the step (EMA)"):
             self.method.after_step(t)
         losses = {f"loss/{name}": term.detach() for name, term in terms.items()}
-        return {**losses, "loss": loss.detach(), "lr": torch.tensor(rate), **observed}
+        return {**losses, "loss": loss.detach(), "lr": rate, **observed}
 
     def _left_out(self, loss: Tensor) -> bool:
         """Whether this iteration changes nothing since its loss is not finite."""
@@ -139,14 +145,16 @@ class Trainer:
         position.skipped += 1
         return True
 
-    def _log(self, done: int, row: Mapping[str, Tensor]) -> None:
+    def _log(self, done: int, row: Row) -> None:
         values = self._finite(done, row)
         self._write({"step": done, **values})
         self.hooks.report(done, f"loss {values['loss']:.3f}" if "loss" in values else "left out")
 
-    def _finite(self, done: int, row: Mapping[str, Tensor]) -> dict[str, float]:
-        """Values of a row; waits for the device."""
-        values = {name: float(value) for name, value in row.items()}
+    def _finite(self, done: int, row: Row) -> dict[str, float]:
+        """Values of a row; waits for the device once."""
+        kept = [value.double() for value in row.values() if isinstance(value, Tensor)]
+        read = iter(torch.stack(kept).tolist() if kept else [])
+        values = {k: next(read) if isinstance(v, Tensor) else float(v) for k, v in row.items()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             raise RunError(
@@ -188,7 +196,7 @@ class Trainer:
             save_weights(self.job.folder / "best.safetensors", self.method)
         self.hooks.report(done, f"val Dice {score:.3f}")
 
-    def _save(self, row: Mapping[str, Tensor]) -> None:
+    def _save(self, row: Row) -> None:
         self._finite(self.position.step, row)
         self.position.metrics_bytes = self._metrics.stat().st_size if self._metrics.exists() else 0
         parts = {

@@ -13,9 +13,9 @@ from torch import Tensor
 from benchmarks.common.device import cores_per_run
 from benchmarks.common.files import read_json
 from benchmarks.common.workspace import RECORD
-from benchmarks.engine.job import useful_threads
-from benchmarks.engine.loader import Stream, StreamConfig
+from benchmarks.engine.job import Job, useful_threads
 from benchmarks.engine.nets.unet import UNetDecoder
+from benchmarks.engine.streams import Stream, StreamConfig
 from benchmarks.engine.trainer import Trainer
 from benchmarks.plan.resolve import resolve
 from benchmarks.scoring.trained import open_trained
@@ -27,18 +27,34 @@ from tests.engine.small import QUIET, job_of, make_config, weights
 CPU = torch.device("cpu")
 
 
-def test_data_on_the_device_give_the_same_batches(solid: Path, tmp_path: Path) -> None:
-    config = make_config("phantom_brats2019", patch=[16, 40, 16])
-    job = job_of(solid, tmp_path, "supervised", config)
+@pytest.mark.parametrize("patch", [(16, 40, 16), (64, 24, 8)])
+def test_data_on_the_device_give_the_same_batches(
+    patch: tuple[int, int, int], solid: Path, tmp_path: Path
+) -> None:
+    """One gather reads and pads the same voxels as cutting from the mapped file."""
+    job = job_of(solid, tmp_path, "supervised", make_config("phantom_brats2019"))
+    check_resident(job, patch)
+
+
+@pytest.mark.parametrize("patch", [None, (16, 40)])
+def test_slices_on_the_device_give_the_same_batches(
+    patch: tuple[int, int] | None, flat: Path, tmp_path: Path
+) -> None:
+    check_resident(job_of(flat, tmp_path, "supervised"), patch)
+
+
+def check_resident(job: Job, patch: tuple[int, ...] | None) -> None:
     cases = job.data.of_patients(job.fold.labeled(2))
-    stream = StreamConfig("labeled", 2, (16, 40, 16), 0)
+    config = StreamConfig("labeled", 2, patch, 0)
     mapped, resident = (
-        Stream(job.data, cases, stream, with_label=True, resident=place) for place in (None, CPU)
+        Stream(job.data, cases, config, with_label=True, device=CPU, resident=kept)
+        for kept in (False, True)
     )
-    for step in range(4):
-        (image, label), (other, same) = mapped.read(step), resident.read(step)
-        assert label is not None and same is not None
-        assert torch.equal(image, other) and torch.equal(label, same)
+    for step in (0, 1, 63, 64, 5):  # over the end of what is drawn at once, and back
+        one, other = mapped.read(step), resident.read(step)
+        assert one.label is not None and other.label is not None
+        assert torch.equal(one.image, other.image) and torch.equal(one.label, other.label)
+        assert torch.equal(one.moves.theta, other.moves.theta)
 
 
 def test_compiled_networks_compute_the_same(

@@ -31,8 +31,8 @@ class _Masked(torch.autograd.Function):
         count = values.numel()
         numbers = torch.empty(-(-count // _IN_ONE), dtype=torch.int64)
         bits = numbers.random_(torch.iinfo(torch.int64).min, None).view(torch.int16)[:count]
-        scale = torch.tensor(_LEVELS / (_LEVELS - dropped), dtype=values.dtype)
-        mask = torch.where(bits >= _LOWEST + dropped, scale, 0)
+        scale = _LEVELS / (_LEVELS - dropped)
+        mask = torch.where(bits >= _LOWEST + dropped, scale, 0.0).to(values.dtype)
         layout = torch.empty_like(values, device="meta").stride()  # dense, whatever the values are
         mask = mask.as_strided(values.shape, layout)
         ctx.save_for_backward(mask)
