@@ -42,7 +42,8 @@ class ICT(WithTeacher[ICTParams]):
         """`L_sup` and the consistency at mixed images."""
         x_u = batch.unlabeled
         alpha = x_u.new_full((len(x_u), *[1] * (x_u.ndim - 1)), self.params.alpha)
-        lam = torch.distributions.Beta(alpha, alpha).sample()
+        # Checking the arguments would wait for the device.
+        lam = torch.distributions.Beta(alpha, alpha, validate_args=False).sample()
         images = torch.cat([batch.image, interpolate(x_u, lam)])
         logits_l, logits_m = batch.split(self.student(images))
         target = interpolate(self.target(x_u), lam)

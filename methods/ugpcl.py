@@ -90,14 +90,13 @@ class UGPCL(OneNet[UGPCLParams]):
         z_cnn, z_swin = (self.student.decode(levels, index).logits for index in (0, 1))
         p_cnn, p_swin = softmax32(z_cnn), softmax32(z_swin)
         told = self.rotation(levels[-1].flatten(2).mean(2)).float()
-        turned = torch.tensor(turns, device=told.device)
-        self.observe(rotation_correct=(told.argmax(1) == turned).float().mean())
+        self.observe(rotation_correct=(told.argmax(1) == turns).float().mean())
         terms = {
             "supervised": supervised_loss(batch.split(z_cnn)[0], label)
             + p.weight_swin * supervised_loss(batch.split(z_swin)[0], label),
             "consistency": p.weight_at(t)
             * consistency_mse(batch.split(p_cnn)[1], batch.split(p_swin)[1]),
-            "rotation": p.weight_rotation * F.cross_entropy(told, turned),
+            "rotation": p.weight_rotation * F.cross_entropy(told, turns),
         }
         if t.fraction >= p.start:
             contrast = self.contrast(levels[_LEVEL], (p_cnn.detach(), p_swin.detach()), label, t)

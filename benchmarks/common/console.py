@@ -19,6 +19,8 @@ from rich.progress import (
 
 # Plain lines appear when this share of a task has passed since the last one.
 _LINE_SHARE = 0.25
+# Finished bars that stay in sight.
+_KEPT = 8
 
 
 class Board:
@@ -43,6 +45,7 @@ class Board:
                 auto_refresh=False,  # no thread of its own, so that workers can be forked
             )
         self._ids: dict[str, TaskID] = {}
+        self._done: list[str] = []
         self._lines: dict[str, tuple[float, float]] = {}
 
     def __enter__(self) -> Board:
@@ -72,6 +75,8 @@ class Board:
             if name not in self._ids:
                 self._ids[name] = self._bars.add_task(name, total=total, note="")
             self._bars.update(self._ids[name], completed=done, note=note, refresh=True)
+            if done == total:
+                self._forget(name)
             return
         started, shown = self._lines.setdefault(name, (time.monotonic(), 0.0))
         share = done / total
@@ -80,6 +85,13 @@ class Board:
             left = (time.monotonic() - started) / share * (1 - share)
             sys.stderr.write(f"{name}: {done}/{total}, {left:.0f} s left  {note}\n")
             sys.stderr.flush()
+
+    def _forget(self, name: str) -> None:
+        """Take away the oldest finished bar where there are many: drawing all costs time."""
+        if self._bars and name not in self._done:
+            self._done.append(name)
+            if len(self._done) > _KEPT:
+                self._bars.remove_task(self._ids.pop(self._done.pop(0)))
 
     def say(self, text: str) -> None:
         """Show a line of text."""

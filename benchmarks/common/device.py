@@ -50,19 +50,45 @@ def environment(device: str) -> dict[str, Any]:
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "threads": torch.get_num_threads(),
+        "bf16": "native" if native_bf16(device) else "in software, several times slower than fp32",
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
 
+def native_bf16(device: str) -> bool:
+    """Whether a device has instructions for bfloat16; a CPU without computes it in software."""
+    if device.startswith("cuda"):
+        import torch
+
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    flags = {*_cpuinfo("flags").split(), *_cpuinfo("Features").split()}
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
 def _processor() -> str:
     """Model of the CPU where Linux tells it, else its architecture."""
+    return _cpuinfo("model name") or platform.machine()
+
+
+def _cpuinfo(key: str) -> str:
+    """What Linux tells of the first core, or ""."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
+    values = (line.partition(":")[2].strip() for line in lines if line.startswith(key))
+    return next(values, "")
+
+
+def cores_per_run(runs: int) -> int:
+    """CPU cores for each of some runs at once: `OMP_NUM_THREADS` where it is set."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() else max(1, len(os.sched_getaffinity(0)) // runs)
+
+
+def on_cpu(device: str) -> bool:
+    """Whether a device's name means the CPU here. Asked without loading torch."""
+    return device == "cpu" or (device == "auto" and not Path("/proc/driver/nvidia").exists())
 
 
 def default_jobs(device: str) -> int:
-    """Runs at once: one per core on CPU, one on CUDA. Asked without loading torch."""
-    on_cpu = device == "cpu" or (device == "auto" and not Path("/proc/driver/nvidia").exists())
-    return len(os.sched_getaffinity(0)) if on_cpu else 1
+    """Runs at once: one per core on CPU, one on CUDA."""
+    return len(os.sched_getaffinity(0)) if on_cpu(device) else 1

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.config import TrainConfig
+from benchmarks.engine.job import autocast
 from benchmarks.engine.nets import stride
 
 # Overlap of neighbouring windows: stride 64 for patches of 96 in the SSL4MIS protocol.
@@ -32,12 +33,23 @@ def predict_case(
         predict: images (N, C, *S) to logits (N, K, *S).
         image: (C, D, H, W) float32, prepared.
         ndim: 2 predicts each slice, 3 the volume.
-        train: patch size (3D windows) and network stride.
+        train: patch size (3D windows), network stride and precision.
         device: of the network.
 
     Returns:
         (K, D, H, W) float32 on the device. Window probabilities are averaged where windows overlap.
     """
+    with autocast(train, device):
+        return _probability(predict, image, ndim, train, device)
+
+
+def _probability(
+    predict: Callable[[Tensor], Tensor],
+    image: NDArray[np.float32],
+    ndim: int,
+    train: TrainConfig,
+    device: torch.device,
+) -> Tensor:
     volume = torch.from_numpy(np.array(image))  # a copy: the map on disk is read-only
     if ndim == 2:
         slices = volume.transpose(0, 1)

@@ -49,7 +49,7 @@ class Optimizers:
         rates = [learning_rate(config, fraction) for _, config in self._all]
         for (optimizer, _), rate in zip(self._all, rates, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"].fill_(rate)
         return rates[0]
 
     def zero_grad(self) -> None:
@@ -70,6 +70,8 @@ class Optimizers:
         """Restore what `state_dict` gave for the same method."""
         for (optimizer, _), state in zip(self._all, states, strict=True):
             optimizer.load_state_dict(state)
+            for group in optimizer.param_groups:  # states are read on the CPU
+                group["lr"] = group["lr"].to(group["params"][0].device)
 
 
 def _trained(module: nn.Module) -> list[nn.Parameter]:
@@ -77,18 +79,22 @@ def _trained(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _make(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
-    """SGD with momentum, Adam or AdamW.
+    """SGD with momentum, Adam or AdamW: one kernel for many parameters, and the rate in a tensor.
 
-    Not `fused`: fused SGD fails when a parameter gets its first gradient after the first step, as
-    those of a term that starts later do.
+    Momenta are made beforehand: fused SGD fails when a parameter gets its first gradient after the
+    first step, as those of a term that starts later do. From 0 the first step is that of SGD.
     """
-    rate, decay = config.lr, config.weight_decay
+    rate = torch.tensor(config.lr, device=parameters[0].device)
+    options: dict[str, Any] = {"lr": rate, "weight_decay": config.weight_decay, "fused": True}
     if config.kind == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, foreach=True)
+        return torch.optim.AdamW(parameters, **options)
     if config.kind == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, foreach=True)
-    momentum = config.momentum
-    return torch.optim.SGD(parameters, lr=rate, momentum=momentum, weight_decay=decay, foreach=True)
+        return torch.optim.Adam(parameters, **options)
+    sgd = torch.optim.SGD(parameters, momentum=config.momentum, **options)
+    if config.momentum > 0:
+        for parameter in parameters:
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
 def learning_rate(config: OptimizerConfig, fraction: float) -> float:

@@ -16,7 +16,7 @@ from torch.autograd.profiler import record_function
 
 from benchmarks.common.errors import Interrupted, RunError
 from benchmarks.common.files import bytes_digest
-from benchmarks.engine.job import Job, autocast_dtype, blank_image, build_method, check_grid
+from benchmarks.engine.job import Job, autocast, blank_image, build_method, check_grid
 from benchmarks.engine.ledger import Ledger
 from benchmarks.engine.loader import make_loader
 from benchmarks.engine.nets import compile_networks
@@ -25,6 +25,9 @@ from benchmarks.engine.seeding import derive
 from benchmarks.engine.state import STATE, Position, load_state, save_state, save_weights
 from benchmarks.engine.validate import validation_dice
 from methods.base import Progress
+
+# Values of a step by name: tensors are still on the device.
+Row = Mapping[str, Tensor | float]
 
 # Parts of a step as a profile names them.
 SECTIONS = (
@@ -68,7 +71,6 @@ class Trainer:
         if job.train.compile:
             compile_networks(self.method)
         self.optimizer = Optimizers(self.method, job.train.optimizer)
-        self.dtype = autocast_dtype(job.train, device)
         self.loader = make_loader(job, device)
         self.val_cases = [c for c in job.data.of_patients(job.fold.val) if c.labeled]
         self._score = partial(validation_dice, job=job, cases=self.val_cases, device=device)
@@ -110,8 +112,11 @@ class Trainer:
         return self._finish()
 
     @record_function("step")
-    def step(self, step: int) -> dict[str, Tensor]:
-        """One iteration; returns what is worth logging, still on the device."""
+    def step(self, step: int) -> Row:
+        """One iteration; returns what is worth logging, still on the device.
+
+        Nothing in here waits for the device, unless `train.skip_nonfinite` asks for it.
+        """
         t = Progress(step, self.job.train.iterations)
         rate = self.optimizer.set_rate(t.fraction)
         with record_function("data and augmentation"):
@@ -119,16 +124,13 @@ class Trainer:
         # Dropout and noise are a function of the step, so a resumed run draws the same.
         torch.manual_seed(derive(self.job.seed, "step", step))
         self.method.train()
-        autocast = torch.autocast(
-            self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None
-        )
-        with record_function("forward"), autocast:
+        with record_function("forward"), autocast(self.job.train, self.device):
             terms = self.method.losses(batch, t)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimizer.zero_grad()
         observed = self.method.take_observed()
         if self._left_out(loss):
-            return {"lr": torch.tensor(rate), "skipped": torch.tensor(self.position.skipped)}
+            return {"lr": rate, "skipped": self.position.skipped}
         with record_function("backward"):
             self.ledger.backward(step, terms, loss, observed)
         with record_function("optimiser"):
@@ -136,7 +138,7 @@ class Trainer:
         with record_function("after the step (EMA)"):
             self.method.after_step(t)
         losses = {f"loss/{name}": term.detach() for name, term in terms.items()}
-        return {**losses, "loss": loss.detach(), "lr": torch.tensor(rate), **observed}
+        return {**losses, "loss": loss.detach(), "lr": rate, **observed}
 
     def _left_out(self, loss: Tensor) -> bool:
         """Whether this iteration changes nothing since its loss is not finite."""
@@ -147,14 +149,16 @@ class Trainer:
         position.skipped += 1
         return True
 
-    def _log(self, done: int, row: Mapping[str, Tensor]) -> None:
+    def _log(self, done: int, row: Row) -> None:
         values = self._finite(done, row)
         self._write({"step": done, **values})
         self.hooks.report(done, f"loss {values['loss']:.3f}" if "loss" in values else "left out")
 
-    def _finite(self, done: int, row: Mapping[str, Tensor]) -> dict[str, float]:
-        """Values of a row; waits for the device."""
-        values = {name: float(value) for name, value in row.items()}
+    def _finite(self, done: int, row: Row) -> dict[str, float]:
+        """Values of a row; waits for the device once."""
+        kept = [value.double() for value in row.values() if isinstance(value, Tensor)]
+        read = iter(torch.stack(kept).tolist() if kept else [])
+        values = {k: next(read) if isinstance(v, Tensor) else float(v) for k, v in row.items()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             raise RunError(
@@ -197,7 +201,7 @@ class Trainer:
             save_weights(self.job.folder / "best.safetensors", self.method)
         self.hooks.report(done, f"val Dice {score:.3f}")
 
-    def _save(self, row: Mapping[str, Tensor]) -> None:
+    def _save(self, row: Row) -> None:
         self._finite(self.position.step, row)
         logged = self._metrics.read_bytes() if self._metrics.exists() else b""
         self.position.metrics_bytes = len(logged)

@@ -105,17 +105,17 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
     rows: list[Row] = []
     pseudo: list[Row] = []
     name = f"evaluate {runs[0].key.dataset} {runs[0].key.method}"
+    trained: Trained | None = None
     with Board() as board:
         for number, run in enumerate(runs, 1):
             own: list[Row] = []
             for checkpoint in CHECKPOINTS:
                 refuse_stopped()
-                trained = open_trained(run, place, checkpoint=checkpoint)
-                cases = _test_cases(trained)
-                files = (trained.folder / weights_file(c) for c in CHECKPOINTS)
-                if own and len({known_digest(file) for file in files}) == 1:
+                if own and _equal_weights(run.key.folder(place.root)):
                     own += [_of_checkpoint(row, checkpoint) for row in own]
                     continue
+                trained = open_trained(run, place, checkpoint=checkpoint, like=trained)
+                cases = _test_cases(trained)
                 for case in cases:
                     own += _score(trained, case)
                 if checkpoint == CHECKPOINTS[0]:
@@ -140,6 +140,10 @@ def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _equal_weights(folder: Path) -> bool:
+    return len({known_digest(folder / weights_file(c)) for c in CHECKPOINTS}) == 1
 
 
 def _identities(runs: Sequence[Run]) -> str:

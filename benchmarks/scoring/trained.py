@@ -67,13 +67,17 @@ class Trained:
         ).cpu()
 
 
-def open_trained(run: Run, place: Place, *, checkpoint: str = "last") -> Trained:
+def open_trained(
+    run: Run, place: Place, *, checkpoint: str = "last", like: Trained | None = None
+) -> Trained:
     """Open a finished run.
 
     Args:
         run: from `plan.resolve`.
         place: where the run is and the device to predict on.
         checkpoint: `last` or `best`.
+        like: a run of the same method and configuration that is needed no longer: its networks
+            take the weights, which saves making new ones.
 
     Raises:
         RunError: the run is missing, made from another configuration, or its weights are damaged.
@@ -84,6 +88,6 @@ def open_trained(run: Run, place: Place, *, checkpoint: str = "last") -> Trained
     require_finished(run, place.root)
     folder = run.key.folder(place.root)
     job, device = open_job(run, place.root, folder), pick_device(place.device)
-    method = build_method(job, device)
+    method = build_method(job, device) if like is None else like.method
     load_weights(folder / weights_file(checkpoint), method)
     return Trained(run, checkpoint, folder, job, method.eval(), device)

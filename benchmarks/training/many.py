@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from benchmarks.common.console import Board
-from benchmarks.common.device import default_jobs, pick_device
+from benchmarks.common.device import (
+    cores_per_run,
+    default_jobs,
+    native_bf16,
+    on_cpu,
+    pick_device,
+)  # fmt: skip
 from benchmarks.common.errors import RunError
 from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workers import run_tasks
@@ -41,6 +46,9 @@ def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) 
                 board.say(f"{run.key.title}: finished before, kept")
             elif run.key.folder(place.root).exists():
                 board.say(f"{run.key.title}: trained again, since {why[run.key]}")
+        slow = on_cpu(place.device) and not native_bf16("cpu")
+        if slow and any(run.train.amp == "bf16" for run in todo):
+            board.say("this processor has no bf16 instructions: `train.amp: off` is much faster")
         errors: list[BaseException] = []
         if count > 1:
             errors = _train_at_once(todo, place, count, board)
@@ -63,8 +71,8 @@ def _train_at_once(
     todo: Sequence[Run], place: Place, count: int, board: Board
 ) -> list[BaseException]:
     """Train in worker processes; returns what went wrong."""
-    threads = place.threads or max(1, len(os.sched_getaffinity(0)) // count)
+    threads = place.threads or cores_per_run(count)
     work = partial(train_run, place=replace(place, threads=threads))
-    on_cpu = pick_device(place.device).type == "cpu"
-    outcomes = run_tasks(work, todo, count, report=board.update, fork=on_cpu)
+    fork = pick_device(place.device).type == "cpu"
+    outcomes = run_tasks(work, todo, count, report=board.update, fork=fork)
     return [outcome.error for outcome in outcomes if outcome.error is not None]

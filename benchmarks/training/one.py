@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.common.device import environment, pick_device
+from benchmarks.common.device import cores_per_run, environment, pick_device
 from benchmarks.common.errors import BenchError, RunError, StorageError
 from benchmarks.common.files import storing, write_json, write_text
 from benchmarks.common.lease import leased
@@ -37,7 +37,7 @@ class Place:
     Attributes:
         root: the checkout.
         device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
-        threads: CPU threads of a run; 0 leaves the default.
+        threads: most CPU threads of a run, a small one takes fewer; 0: one for each core.
         checkpoint_seconds: between resumable states.
     """
 
@@ -59,11 +59,10 @@ def train_run(run: Run, report: Report, place: Place) -> None:
     """
     import torch
 
+    from benchmarks.engine.job import precision, useful_threads
     from benchmarks.engine.trainer import Hooks, Trainer
     from benchmarks.training.memory import memory_advice
 
-    if place.threads:
-        torch.set_num_threads(place.threads)
     device = pick_device(place.device)
     with catching_stops(), _partial_folder(run, place.root) as claim:
         if claim is None:
@@ -73,6 +72,8 @@ def train_run(run: Run, report: Report, place: Place) -> None:
             _move(partial, run.key.folder(place.root))
             return
         job = open_job(run, place.root, partial)
+        if device.type == "cpu":
+            torch.set_num_threads(min(place.threads or cores_per_run(1), useful_threads(job)))
         hooks = Hooks(
             report=lambda done, note: report(run.key.title, done, run.train.iterations, note),
             stop=stop_asked,
@@ -85,7 +86,8 @@ def train_run(run: Run, report: Report, place: Place) -> None:
                 f"another process took '{run.key.folder(place.root)}' over, since this one stood"
                 " still for minutes; nothing of it was changed. Run the same command again"
             )
-        _write_record(run, job, position, environment(str(device)))
+        arithmetic = str(precision(job.train, device)).removeprefix("torch.")
+        _write_record(run, job, position, arithmetic, environment(str(device)))
         _move(partial, run.key.folder(place.root))
 
 
@@ -134,7 +136,9 @@ def _naming_code(run: Run, folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _write_record(run: Run, job: Job, position: Position, machine: dict[str, object]) -> None:
+def _write_record(
+    run: Run, job: Job, position: Position, arithmetic: str, machine: dict[str, object]
+) -> None:
     """Write what the run is, and apart from it what differs between machines and days."""
     reached = asdict(position)
     seconds = reached.pop("seconds")
@@ -148,7 +152,11 @@ def _write_record(run: Run, job: Job, position: Position, machine: dict[str, obj
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )
-    counts = {"position": reached, "images_seen": position.step * sum(job.batch_sizes)}
+    counts = {
+        "position": reached,
+        "precision": arithmetic,
+        "images_seen": position.step * sum(job.batch_sizes),
+    }
     write_record(run, job.folder, (*map(weights_file, CHECKPOINTS), METRICS), counts)
 
 

@@ -28,7 +28,8 @@ def soft_dice_loss(p: Tensor, q: Tensor, *, smooth: float = 1e-5) -> Tensor:
 
 def one_hot(label: Tensor, classes: int) -> Tensor:
     """(N, K, *S) float32 of (N, *S) int64 in [0, K)."""
-    return F.one_hot(label, classes).movedim(-1, 1).float()
+    empty = torch.zeros(len(label), classes, *label.shape[1:], device=label.device)
+    return empty.scatter_(1, label[:, None], 1.0)  # `F.one_hot` reads the labels' range
 
 
 def dice_loss(probability: Tensor, label: Tensor, *, smooth: float = 1e-5) -> Tensor:

@@ -20,9 +20,14 @@ def _within(first: Tensor, past: Tensor, size: torch.Size) -> Tensor:
     return inside
 
 
+def _extent(size: torch.Size, like: Tensor) -> Tensor:
+    """A size (ndim,) float32 on a tensor's device, which is not waited for."""
+    return torch.stack([torch.full((), float(s), device=like.device) for s in size])
+
+
 def _boxes(sides: Tensor, size: torch.Size) -> Tensor:
     """Masks (N, 1, *S) of boxes with given sides (N, ndim, voxels) at uniform places."""
-    extent = torch.tensor(size, device=sides.device)
+    extent = _extent(size, sides)
     side = sides.round().clamp(min=1).minimum(extent)
     place = torch.stack([torch.rand(len(sides), device=sides.device) for _ in size], 1)
     first = (place * (extent - side + 1)).floor()
@@ -40,7 +45,7 @@ def cutmix_boxes(image: Tensor, *, probability: float = 0.5) -> Tensor:
         (N, 1, *S) bool.
     """
     n, size = len(image), image.shape[2:]
-    extent = torch.tensor(size, device=image.device, dtype=torch.float32)
+    extent = _extent(size, image)
     share = torch.empty(n, 1, device=image.device).uniform_(*_SHARE)
     stretch = torch.empty(n, len(size), device=image.device).uniform_(*_ASPECT).sqrt()
     stretch = stretch / stretch.log().mean(1, keepdim=True).exp()  # keeps the volume
@@ -63,7 +68,8 @@ def beta_boxes(image: Tensor) -> Tensor:
     """
     size = image.shape[2:]
     four = torch.full((), 4.0, device=image.device)
-    share = (1 - torch.distributions.Beta(four, four).sample()).sqrt()
+    beta = torch.distributions.Beta(four, four, validate_args=False)  # to check is to wait
+    share = (1 - beta.sample()).sqrt()
     half = [(share * extent).floor().div(2).floor() for extent in size]
     centre = [torch.randint(s // 8, s, (len(image),), device=image.device) for s in size]
     first = torch.stack([c - h for c, h in zip(centre, half, strict=True)], 1)
@@ -79,7 +85,7 @@ def paste_boxes(image: Tensor, *, side: float) -> Tensor:
         side: share of every axis, in (0, 1].
     """
     size = image.shape[2:]
-    sides = side * torch.tensor(size, device=image.device, dtype=torch.float32)
+    sides = side * _extent(size, image)
     return _boxes(sides.expand(len(image), -1), size)
 
 

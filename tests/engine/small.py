@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from benchmarks.common.files import file_digest
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
+from benchmarks.engine.augment import DRAWS, plan_moves, weak
 from benchmarks.engine.job import Job
 from benchmarks.engine.trainer import Hooks
 from benchmarks.plan.resolve import open_job, resolve
@@ -88,3 +92,17 @@ def job_of(root: Path, folder: Path, method: str, config: BenchmarkConfig | None
 
 def weights(folder: Path) -> dict[str, str]:
     return {name: file_digest(folder / f"{name}.safetensors") for name in ("last", "best")}
+
+
+def moved(
+    image: Tensor,
+    label: Tensor | None,
+    *,
+    policy: str,
+    generator: torch.Generator,
+    quarter_turns: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """Weak augmentation with numbers from a generator."""
+    draw = torch.rand(len(image), DRAWS, generator=generator)
+    moves = plan_moves(draw, image.shape[2:], quarter_turns=quarter_turns)
+    return weak(image, label, moves, policy=policy)

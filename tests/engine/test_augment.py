@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.engine.augment import _affine, weak
+from benchmarks.engine.augment import _affine
+from tests.engine.small import moved as weak
 
 SHAPES = [(16, 16), (12, 20), (6, 16, 16), (8, 12, 20)]
 

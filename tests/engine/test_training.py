@@ -18,8 +18,9 @@ import torch
 from benchmarks.common.errors import ConfigError, Interrupted, RunError
 from benchmarks.common.lease import leased
 from benchmarks.common.workspace import scores_folder
-from benchmarks.engine.loader import Stream, StreamConfig, make_loader
+from benchmarks.engine.loader import make_loader
 from benchmarks.engine.optim import learning_rate
+from benchmarks.engine.streams import Stream, StreamConfig
 from benchmarks.engine.trainer import SECTIONS, Trainer
 from benchmarks.engine.validate import validation_dice
 from benchmarks.plan.record import finished
@@ -139,11 +140,17 @@ def test_a_method_without_quarter_turns_reads_the_same_samples(flat: Path, tmp_p
 def test_stream_visits_every_sample_once_per_pass(flat: Path, tmp_path: Path) -> None:
     job = job_of(flat, tmp_path, "supervised")
     cases = job.data.of_patients(job.fold.labeled(2))
-    stream = Stream(job.data, cases, StreamConfig("labeled", 1, None, 0), with_label=True)
+    stream = Stream(
+        job.data,
+        cases,
+        StreamConfig("labeled", 1, None, 0),
+        with_label=True,
+        device=torch.device("cpu"),
+    )
     count = sum(c.grid_shape[0] for c in cases)
     assert len(stream) == count
     passes = [
-        [stream.read(n * count + i)[0].numpy().tobytes() for i in range(count)] for n in (0, 1)
+        [stream.read(n * count + i).image.numpy().tobytes() for i in range(count)] for n in (0, 1)
     ]
     assert sorted(passes[0]) == sorted(passes[1])
     assert passes[0] != passes[1]
@@ -153,8 +160,15 @@ def test_crop_larger_than_the_volume_is_padded(solid: Path, tmp_path: Path) -> N
     config = make_config("phantom_brats2019")
     job = job_of(solid, tmp_path, "supervised", config)
     cases = job.data.of_patients(job.fold.labeled(2))
-    stream = Stream(job.data, cases, StreamConfig("labeled", 2, (64, 8, 8), 0), with_label=True)
-    image, label = stream.read(0)
+    stream = Stream(
+        job.data,
+        cases,
+        StreamConfig("labeled", 2, (64, 8, 8), 0),
+        with_label=True,
+        device=torch.device("cpu"),
+    )
+    read = stream.read(0)
+    image, label = read.image, read.label
     assert image.shape == (2, 1, 64, 8, 8)
     assert label is not None and label.shape == (2, 64, 8, 8)
     assert not image[:, :, -4:].any()

@@ -111,4 +111,4 @@ def test_auxiliary_decoders_beat_a_constant() -> None:
     assert (main.argmax(1) == mask).float().mean() > 0.95
     constant = (main - main.mean((0, 2, 3), keepdim=True)).square().mean()
     for p in others:
-        assert (p - main).square().mean() < 0.3 * constant
+        assert (p - main).square().mean() < 0.5 * constant

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.config import OptimizerConfig, UNetConfig
-from benchmarks.engine.augment import weak
 from benchmarks.engine.nets import Builder
 from benchmarks.engine.optim import Optimizers
 from methods.base import Batch, Progress
@@ -18,6 +17,7 @@ from methods.blocks.contrast import Samples
 from methods.blocks.heads import ProjectedRows, ProjectionHead
 from methods.blocks.jitter import color_jitter
 from methods.ugpcl import UGPCL, UGPCLParams, class_means, draw_anchors
+from tests.engine.small import moved
 from tests.methods.pairs import pair_loss
 from tests.pixel_net import END, batch, make
 
@@ -213,9 +213,9 @@ def test_rotation_is_learnt_after_the_weak_augmentation() -> None:
         image, mask = _signs(step)
         g = torch.Generator().manual_seed(step)
         turns = UGPCL.quarter_turns
-        image, moved = weak(image, mask, policy="suite", generator=g, quarter_turns=turns)
-        assert moved is not None
-        terms = method.losses(Batch(image[:4], moved[:4], image[4:]), Progress(0, 60))
+        image, label = moved(image, mask, policy="suite", generator=g, quarter_turns=turns)
+        assert label is not None
+        terms = method.losses(Batch(image[:4], label[:4], image[4:]), Progress(0, 60))
         correct.append(method.take_observed()["rotation_correct"].item())
         optimizers.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]

@@ -7,8 +7,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
-from benchmarks.engine.loader import Stream, StreamConfig
+from benchmarks.engine.streams import Stream, StreamConfig
 from datasets import load_dataset
 from datasets.preparing.prepare import prepare
 from tests.speed.conftest import Compare
@@ -33,7 +34,10 @@ def test_crops_of_brats_size(tmp_path: Path, compare: Compare) -> None:
     adapter = load_dataset("brats2019")
     data = prepare(adapter, tmp_path / "raw", tmp_path / "prepared", adapter.Params())
     config = StreamConfig("labeled", 4, PATCH, 0)
-    stream, step = Stream(data, list(data.cases), config, with_label=True), iter(range(1000))
+    stream, step = (
+        Stream(data, list(data.cases), config, with_label=True, device=torch.device("cpu")),
+        iter(range(1000)),
+    )
     plain = np.ones((4, *PATCH), np.float32)
     ratio = compare(
         "four 96^3 crops with masks / copy of the images",

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.engine.loader import Loader, Stream, StreamConfig
+from benchmarks.engine.loader import Loader
+from benchmarks.engine.streams import Stream, StreamConfig
 from benchmarks.engine.trainer import Trainer
 from tests.engine.small import QUIET, build, job_of, make_config
 from tests.speed.conftest import Compare
@@ -78,15 +79,17 @@ def test_resident_data_on_cuda(compare: Compare, tmp_path: Path) -> None:
     job = trainer_of(tmp_path, "a").job
     cases = job.data.of_patients(job.fold.train)
     loaders = []
-    for place in (cuda, None):
+    for resident in (True, False):
         streams = [
             Stream(
                 job.data, cases, StreamConfig(name, 12, None, 0), with_label=name == "labeled",
-                resident=place,
+                device=cuda, resident=resident,
             )
             for name in ("labeled", "unlabeled")
         ]  # fmt: skip
-        loaders.append(Loader(streams[0], streams[1], policy="suite", device=cuda, seed=0))
+        loaders.append(
+            Loader(streams[0], streams[1], policy="suite", device=cuda, ahead=not resident)
+        )
     count = itertools.count()
 
     def read(loader: Loader) -> Callable[[], None]:

@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from medpy.metric import binary
 from numpy.typing import NDArray
 
+from benchmarks.engine.nets.dropout import Dropout
 from benchmarks.metrics import Score, score_masks
 from tests.speed.conftest import Compare
 
@@ -70,3 +72,17 @@ def test_start_up(compare: Compare) -> None:
         most=float("nan"), rounds=5,
     )  # fmt: skip
     assert ratio < 60
+
+
+def test_dropout_against_pytorch(compare: Compare) -> None:
+    """Forward and backward of the finest level's map at 96 x 96."""
+    x = torch.randn(8, 16, 96, 96).to(memory_format=torch.channels_last).requires_grad_()
+
+    def both(layer: torch.nn.Module) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(layer(x).sum(), x)
+
+    ratio = compare(
+        "dropout / PyTorch's (8 maps of 16 x 96 x 96)",
+        lambda: both(Dropout(0.1)), lambda: both(torch.nn.Dropout(0.1)), most=0.6,
+    )  # fmt: skip
+    assert ratio < 0.8

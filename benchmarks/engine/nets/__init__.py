@@ -59,7 +59,7 @@ class Builder:
             self._built += 1
             if architecture == "swin":
                 only: list[Decoder] = ["swin"] * len(decoders)
-                return self._own(SwinUNet, _widths(self._network), only)
+                return self._own(SwinUNet, widths(self._network), only)
             return self._configured(decoders)
 
     def _configured(self, decoders: Sequence[Decoder]) -> SegNet:
@@ -87,8 +87,8 @@ class Builder:
         return kind(ndim=self._ndim, in_channels=self._in, channels=channels, decoders=made)
 
 
-def _widths(network: Network) -> tuple[int, ...]:
-    """Channels per level of a transformer that stands beside the configured network."""
+def widths(network: Network) -> tuple[int, ...]:
+    """Channels per level of the network, or of a transformer that stands beside it."""
     if isinstance(network, UNetConfig):
         return network.channels
     return network.features[:5] if isinstance(network, MonaiConfig) else UNetConfig().channels

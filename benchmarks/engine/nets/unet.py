@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from benchmarks.engine.nets.dropout import Dropout
 from methods.networks import Decoded, Decoder, SegNet
 
 # Encoder dropout per level and kernel sizes: SSL4MIS `networks/unet.py`.
@@ -33,7 +34,7 @@ def conv_block(ndim: int, first: int, last: int, *, dropout: float = 0.0) -> nn.
         conv(ndim)(first, last, 3, padding=1),
         norm(last),
         nn.LeakyReLU(inplace=True),
-        nn.Dropout(dropout),
+        Dropout(dropout),
         conv(ndim)(last, last, 3, padding=1),
         norm(last),
         nn.LeakyReLU(inplace=True),
