@@ -21,22 +21,19 @@ Deviations:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from methods.base import Batch, Progress, tuned
 from methods.blocks.components import largest_components
+from methods.blocks.copy_paste import halves, region_loss
 from methods.blocks.ema import copy_weights
 from methods.blocks.families import EMAParams, WithTeacher
-from methods.blocks.losses import masked_mean
 from methods.blocks.mixing import paste, paste_boxes
-from methods.blocks.pseudo import masked_dice_loss
 
 
 class BCPParams(EMAParams):
@@ -55,19 +52,6 @@ class BCPParams(EMAParams):
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"no_mixing": {"mix": False}}
     by_dimension: ClassVar[Mapping[int, Mapping[str, object]]] = {3: {"pretrain": 2 / 17}}
-
-
-def region_loss(logits: Tensor, label: Tensor, region: Tensor) -> Tensor:
-    """`(Dice + CE) / 2` over a region (N, *S) bool, 0-d; 0 with a graph where it is empty."""
-    ce = F.cross_entropy(logits.float(), label, reduction="none")
-    return 0.5 * (masked_mean(ce, region) + masked_dice_loss(logits, label, region))
-
-
-def halves(value: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """First and second half of `count` rows (N, ...), counted round; both have ceil(count / 2)."""
-    index = torch.arange(2 * math.ceil(count / 2), device=value.device) % len(value)
-    first, second = value[index].chunk(2)
-    return first, second
 
 
 class BCP(WithTeacher[BCPParams]):

@@ -19,12 +19,11 @@ from collections.abc import Sequence
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional as F
+from torch import Tensor
 
 from methods.base import Batch, Player, Progress
 from methods.blocks.adversarial import evaluating
+from methods.blocks.discriminator import Discriminator
 from methods.blocks.families import OneNet, RampParams
 from methods.blocks.losses import softmax32, supervised_loss
 from methods.networks import NetBuilder
@@ -37,38 +36,6 @@ class DANParams(RampParams):
     """Weight of the adversarial term and size of D."""
 
     width: int = Field(64, ge=1, description="channels after the discriminator's first layer")
-
-
-class Discriminator(nn.Module):
-    """Four stride-2 convolutions on segmentation and image, then two logits.
-
-    In 3D the sum of the first layers passes a leaky ReLU and dropout, in 2D neither, as published.
-
-    Args:
-        classes: K.
-        ndim: 2 or 3.
-        width: channels of the first layer, doubled by each further one.
-    """
-
-    def __init__(self, classes: int, *, ndim: int, width: int) -> None:
-        super().__init__()
-        conv = nn.Conv3d if ndim == 3 else nn.Conv2d
-        self.of_map, self.of_image = (conv(c, width, 4, 2, 1) for c in (classes, 1))
-        self.layers = nn.ModuleList(conv(width * m, width * 2 * m, 4, 2, 1) for m in (1, 2, 4))
-        self.dropout = nn.Dropout3d(0.5) if ndim == 3 else nn.Dropout2d(0.5)
-        self.classifier = nn.Linear(8 * width, 2)
-
-    def forward(self, probability: Tensor, image: Tensor) -> Tensor:
-        """(N, 2) float32 for (N, K, *S) and (N, C, *S)."""
-        x = self.of_map(probability) + self.of_image(image.mean(1, keepdim=True))
-        if isinstance(self.dropout, nn.Dropout3d):
-            x = self.dropout(F.leaky_relu(x, 0.2))
-        *inner, last = self.layers
-        for layer in inner:
-            x = self.dropout(F.leaky_relu(layer(x), 0.2))
-        x = F.leaky_relu(last(x), 0.2)
-        logits: Tensor = self.classifier(x.flatten(2).mean(2))
-        return logits.float()
 
 
 class DAN(OneNet[DANParams]):
@@ -91,18 +58,13 @@ class DAN(OneNet[DANParams]):
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup`, the term that fools D, and D's own."""
         logits_l, logits_u = batch.split(self.student(batch.images))
-        frozen = {n: v.detach() for n, v in self.discriminator.named_parameters()}
-        with evaluating(self.discriminator):
-            seen = (softmax32(logits_u), batch.unlabeled)
-            verdict_u = functional_call(self.discriminator, frozen, seen)
+        adversarial = self.discriminator.fooled(softmax32(logits_u), batch.unlabeled)
         with evaluating(self.student), torch.no_grad():
             p = softmax32(self.student(batch.images))
-        source = (torch.arange(len(p), device=p.device) < len(batch.image)).long()
-        verdict = self.discriminator(p, batch.images)
-        self.observe(discriminator_correct=(verdict.argmax(1) == source).float().mean())
+        judged, correct = self.discriminator.judged(p, batch)
+        self.observe(discriminator_correct=correct)
         return {
             "supervised": supervised_loss(logits_l, batch.label),
-            "adversarial": self.params.weight_at(t)
-            * F.cross_entropy(verdict_u, torch.ones_like(source[: len(verdict_u)])),
-            "discriminator": F.cross_entropy(verdict, source),
+            "adversarial": self.params.weight_at(t) * adversarial,
+            "discriminator": judged,
         }

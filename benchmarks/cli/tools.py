@@ -120,7 +120,7 @@ def tune(
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     into: Annotated[
-        Path | None, typer.Option(help="Only renew the table inside this Markdown file.")
+        Path | None, typer.Option(help="Only renew the tables inside this Markdown file.")
     ] = None,
 ) -> None:
     """List the methods with size and cost, counted on a small step."""
@@ -129,6 +129,7 @@ def methods(
     from benchmarks.common.console import Board
     from benchmarks.plan.cost import markdown, method_cost
     from benchmarks.report.documents import embed_text
+    from benchmarks.report.published_code import published_code_table, read_facts
     from methods import method_ids
 
     rows, names = [], method_ids()
@@ -138,6 +139,7 @@ def methods(
             board.update("count operations", number, len(names), name)
     if into is not None:
         embed_text(into, markdown(rows), name="methods")
+        embed_text(into, published_code_table(read_facts(ROOT)), name="published code")
         return
     counted = [asdict(row) for row in rows]
     if not as_json:

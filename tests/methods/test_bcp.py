@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from methods.base import Batch, Progress
-from methods.bcp import BCP, BCPParams, halves, region_loss
+from methods.bcp import BCP, BCPParams
 from methods.blocks.components import largest_components
+from methods.blocks.copy_paste import halves, region_loss
 from methods.blocks.losses import supervised_loss
 from tests.pixel_net import END, batch, make
 

@@ -13,7 +13,8 @@ from benchmarks.config import OptimizerConfig
 from benchmarks.engine.optim import Optimizers
 from methods.base import Batch, Player
 from methods.blocks.adversarial import evaluating
-from methods.dan import DAN, Discriminator
+from methods.blocks.discriminator import Discriminator
+from methods.dan import DAN
 from tests.pixel_net import END, batch, make
 
 
