@@ -231,9 +231,7 @@ class BenchmarkConfig(Strict):
         for block, (pattern, words) in _NAMES.items():
             for name in getattr(self, block):
                 if not re.fullmatch(pattern, name):
-                    raise ValueError(
-                        f"{block}.{name!r}: this name is not allowed; allowed: {words}"
-                    )
+                    raise ValueError(f"{block}.{name!r}: this name is not allowed; {words}")
         return self
 
     @model_validator(mode="after")

@@ -41,7 +41,7 @@ from torch.nn import functional as F
 from methods.base import Batch, Progress, tuned
 from methods.blocks.ema import copy_weights, ema_update
 from methods.blocks.families import EMAParams, OneNet
-from methods.blocks.losses import softmax32, supervised_loss
+from methods.blocks.losses import one_hot, softmax32, supervised_loss
 from methods.blocks.pseudo import pseudo_label
 from methods.blocks.strong import strong_cutmix
 from methods.networks import NetBuilder
@@ -167,7 +167,7 @@ class MetaSSL(OneNet[MetaSSLParams]):
     @torch.no_grad()
     def confident(self, number: int, kind: int, label: Tensor, confidence: Tensor) -> Tensor:
         """Where a confidence exceeds its class's threshold, after that has followed the batch."""
-        of_class = F.one_hot(label, self.classes).flatten(0, -2).float()
+        of_class = one_hot(label, self.classes).movedim(1, -1).flatten(0, -2)
         mean = (of_class * confidence.flatten()[:, None]).sum(0) / (of_class.sum(0) + 1)
         self.threshold[number, kind].lerp_(mean, _KEPT)
         return confidence > self.threshold[number, kind].clamp(max=self.params.cap)[label]

@@ -67,11 +67,11 @@ class Trainer:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.job, self.device, self.hooks = job, device, hooks
         self.method = build_method(job, device)
+        self.loader = make_loader(job, device)
         self.ledger = Ledger(self.method, blank_image(job, device), job.train.iterations)
         if job.train.compile:
             compile_networks(self.method)
         self.optimizer = Optimizers(self.method, job.train.optimizer)
-        self.loader = make_loader(job, device)
         self.val_cases = [c for c in job.data.of_patients(job.fold.val) if c.labeled]
         self._score = partial(validation_dice, job=job, cases=self.val_cases, device=device)
         self.position = Position()

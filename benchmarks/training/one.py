@@ -18,7 +18,14 @@ from benchmarks.common.files import storing, write_json, write_text
 from benchmarks.common.lease import leased
 from benchmarks.common.signals import catching_stops, stop_asked
 from benchmarks.common.workers import Report
-from benchmarks.common.workspace import CHECKPOINTS, MACHINE, METRICS, ROOT, weights_file
+from benchmarks.common.workspace import (
+    CHECKPOINTS,
+    MACHINE,
+    MECHANISMS,
+    METRICS,
+    ROOT,
+    weights_file,
+)
 from benchmarks.plan.record import finished, mismatch, write_record
 from benchmarks.plan.resolve import Run, open_job
 
@@ -157,7 +164,7 @@ def _write_record(
         "precision": arithmetic,
         "images_seen": position.step * sum(job.batch_sizes),
     }
-    write_record(run, job.folder, (*map(weights_file, CHECKPOINTS), METRICS), counts)
+    write_record(run, job.folder, (*map(weights_file, CHECKPOINTS), METRICS, MECHANISMS), counts)
 
 
 def _move(partial: Path, target: Path) -> None:

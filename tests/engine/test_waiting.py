@@ -35,7 +35,7 @@ KERNELS = {
 # What moves values between Python and a tensor, by the name of the function.
 FUNCTIONS = {"cpu", "numpy", "tolist", "item", "tensor", "as_tensor", "from_numpy", "__array__"}
 # Why a method's step cannot do without, in a word.
-EXCEPTIONS = {"bcp": "components", "ss_net": "selectors"}
+EXCEPTIONS = {"bcp": "components", "sdcl": "components", "ss_net": "selectors"}
 
 
 class Recorder:

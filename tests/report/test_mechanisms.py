@@ -10,7 +10,7 @@ import pytest
 from benchmarks.common.errors import RunError
 from benchmarks.report import build_report
 from benchmarks.report.mechanisms import share
-from tests.report.made import make_config, use_made_datasets, write_ledger, write_scores
+from tests.report.made import make_config, put, use_made_datasets, write_ledger, write_scores
 
 RUNS = ["labels", "fold", "seed"]
 
@@ -31,7 +31,7 @@ def report(root: Path, **term: float) -> tuple[str, pd.DataFrame]:
     write_ledger(folder, runs, "mean_teacher", **term)
     changed = pd.read_csv(folder / "mechanisms.csv")
     both = [changed[changed["labels"] == 2], usual[usual["labels"] == 4]]
-    pd.concat(both).to_csv(folder / "mechanisms.csv", index=False)
+    put(pd.concat(both), folder / "mechanisms.csv")
     build_report(config, root=root)
     differences = pd.read_csv(root / "reports/tiny/differences.csv", keep_default_na=False)
     return (root / "reports/tiny/README.md").read_text(), differences
@@ -40,7 +40,7 @@ def report(root: Path, **term: float) -> tuple[str, pd.DataFrame]:
 def outcomes(differences: pd.DataFrame) -> dict[int, set[tuple[str, str]]]:
     own = differences[differences["better"] == "mean_teacher"]
     return {
-        labels: set(zip(part["outcome"], part["reason"], strict=True))
+        int(str(labels)): set(zip(part["outcome"], part["reason"], strict=True))
         for labels, part in own.groupby("labels")
     }
 

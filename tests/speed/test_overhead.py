@@ -14,7 +14,8 @@ import pytest
 
 from benchmarks.common.files import write_text
 from benchmarks.engine.trainer import Trainer
-from benchmarks.plan.resolve import finished, resolve
+from benchmarks.plan.record import finished
+from benchmarks.plan.resolve import resolve
 from benchmarks.report.tables import csv
 from benchmarks.scoring import evaluate as scoring
 from benchmarks.training import many, one
