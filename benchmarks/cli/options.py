@@ -31,6 +31,7 @@ Raw = Annotated[Path | None, typer.Option(help="Raw data; default data/raw/<data
 Sweep = Annotated[str | None, typer.Option(help="A sweep of the file, in place of its rows.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at once.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="All details and files.")]
 OneLabels = Annotated[int | None, typer.Option(help="Labelled patients; default: first.")]
 OneSeed = Annotated[int | None, typer.Option(help="Seed; default: first.")]
 

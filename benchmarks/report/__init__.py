@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.config import BenchmarkConfig
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmarks.report.answer import Answer
     from benchmarks.report.facts import Facts
+    from benchmarks.report.load import Source
     from benchmarks.report.results import Results
 
 DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished report.
+
+    Attributes:
+        files: that were written, the page first.
+        answer: what it comes down to.
+    """
+
+    files: list[Path]
+    answer: Answer
 
 
 def build_report(
@@ -20,14 +38,15 @@ def build_report(
     root: Path,
     params: Path = Path("params.yaml"),
     kept: bool = False,
-) -> list[Path]:
+) -> Report:
     """Write everything in `reports/<name>/` that is made of the grid's scores.
 
     `README.md`, the page; `cases.csv`, `table.{csv,tex}`, `differences.csv`, `ranks.csv`,
-    `classes.csv`, `components.csv`, `runs.csv`, `metrics.json`; where methods split pixels by
-    entropy, `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `groups`, and of a sweep of two
-    numbers `heatmap`; one `overlay-<dataset>.png` per data set with showcase files (in `local/`
-    unless the data are synthetic). Equal input gives equal bytes.
+    `classes.csv`, `components.csv`, `runs.csv`, `metrics.json`; where there are external rows,
+    `external.csv`; where methods split pixels by entropy, `groups.csv`; as PDF and PNG `dice`,
+    `forest`, `ranks`, `groups`, and of a sweep of two numbers `heatmap`; one
+    `overlay-<dataset>.png` per data set with showcase files (in `local/` unless the data are
+    synthetic). Equal input gives equal bytes.
 
     Args:
         config: the benchmark.
@@ -36,15 +55,14 @@ def build_report(
         kept: make all anew from the `cases.csv` and `groups.csv` in the report's folder, for a
             benchmark whose scores are not here.
 
-    Returns:
-        The files written.
-
     Raises:
-        RunError: a run or a case of the grid is missing or damaged.
+        RunError: a run or a case of the grid is missing or damaged, or an external row does not fit
+            the grid.
         ConfigError: the grid names an unknown method or data set.
     """
     from benchmarks.common.files import write_text
     from benchmarks.common.workspace import CASES, RUNS, report_folder
+    from benchmarks.report.answer import answer
     from benchmarks.report.contrasts import forest_figure
     from benchmarks.report.facts import collect_facts
     from benchmarks.report.figures import dice_figure
@@ -63,10 +81,11 @@ def build_report(
     facts = collect_facts(config)
     folder = report_folder(root, config.name)
     merged = load_cases(config, facts, source)
+    facts, merged, written = _with_external(config, facts, merged, source)
     steps = read_groups(config, facts, source)
     runs = read_provenance(config, facts, source)
     results = collect_results(config, facts, merged)
-    written = _write_tables(config, facts, results, folder)
+    written += _write_tables(config, facts, results, folder)
     if not kept:
         write_text(folder / CASES, csv(merged))
         written += [folder / CASES, *overlay_figures(config, facts, results.cases, source)]
@@ -83,7 +102,28 @@ def build_report(
         written.append(folder / RUNS)
     code = code_words(facts, runs)
     write_text(folder / "README.md", page(config, facts, results, groups, code, folder))
-    return [folder / "README.md", *written]
+    return Report([folder / "README.md", *written], answer(config, facts, results))
+
+
+def _with_external(
+    config: BenchmarkConfig, facts: Facts, grid: pd.DataFrame, source: Source
+) -> tuple[Facts, pd.DataFrame, list[Path]]:
+    """Facts and case rows with those predicted elsewhere, and the file that tells of them."""
+    import pandas as pd
+
+    from benchmarks.common.files import write_text
+    from benchmarks.common.workspace import report_folder
+    from benchmarks.report.external import load_external
+    from benchmarks.report.tables import csv
+    from benchmarks.scoring.cases import ORIGIN
+
+    target = report_folder(source.root, config.name) / ORIGIN
+    found = load_external(config, source, grid)
+    if found is None:
+        target.unlink(missing_ok=True)
+        return facts, grid, []
+    write_text(target, csv(found.origin))
+    return found.joined(facts), pd.concat([grid, found.cases], ignore_index=True), [target]
 
 
 def _write_tables(

@@ -33,6 +33,7 @@ _FILES = {
     "classes.csv": "means by class, with ASD",
     "components.csv": "median patient, worst tenth, sources of variation",
     "runs.csv": "identity of every run and digest of the code that trained it",
+    "external.csv": "rows predicted elsewhere: what was read and checked",
     "groups.csv": "what the runs logged of the entropy split",
     "metrics.json": "Dice, for `dvc metrics`",
     "baseline_selection.csv": "how learning rate and iterations were chosen",

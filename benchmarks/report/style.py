@@ -107,7 +107,7 @@ def method_looks(facts: Facts) -> dict[str, Look]:
     counts in place of the id. Swept values are shades.
     """
     alone = len({m.id for m in facts.methods}) == 1
-    return {m.key: _look(m, alone=alone) for m in facts.methods}
+    return {m.key: _look(m, alone=alone and not m.external) for m in facts.rows}
 
 
 def _look(method: MethodFacts, *, alone: bool) -> Look:

@@ -5,8 +5,6 @@ The only module that reads test data.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,15 +28,12 @@ from benchmarks.common.workspace import (
     scores_folder,
 )  # fmt: skip
 from benchmarks.config import BenchmarkConfig
-from benchmarks.metrics import score_labels
 from benchmarks.plan.resolve import Run, require_finished, resolve
-from benchmarks.scoring.cases import COLUMNS, MEASURED
+from benchmarks.scoring.cases import COLUMNS
+from benchmarks.scoring.rows import Row, case_rows, cases_text, tested_cases
 from benchmarks.scoring.trained import CHECKPOINTS, Trained, open_trained, weights
 from benchmarks.training.one import Place
-from datasets import load_dataset
 from datasets.preparing.store import Case, open_prepared
-
-Row = tuple[object, ...]
 
 
 def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -> Path:
@@ -102,7 +97,7 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
             for checkpoint in CHECKPOINTS:
                 refuse_stopped()
                 trained = open_trained(run, place, checkpoint=checkpoint)
-                cases = _test_cases(trained)
+                cases = tested_cases(trained.job.data, trained.job.fold.test)
                 if (
                     own
                     and len({file_digest(trained.folder / weights(c)) for c in CHECKPOINTS}) == 1
@@ -115,11 +110,7 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
                     _write_showcase(trained, cases, folder / SHOWCASE)
             rows += own
             board.update(name, number, len(runs))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    write_text(folder / CASES, text.getvalue())
+    write_text(folder / CASES, cases_text(rows))
     write_text(folder / RUNS, _identities(runs))
     steps = pd.concat([_logged(run, place.root) for run in runs], ignore_index=True)
     write_text(folder / STEPS, steps.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
@@ -142,41 +133,13 @@ def _logged(run: Run, root: Path) -> pd.DataFrame:
     return frame
 
 
-def _test_cases(trained: Trained) -> list[Case]:
-    """Test cases of a run's fold.
-
-    Raises:
-        DataError: a test case has no mask, or there is none.
-    """
-    cases = trained.job.data.of_patients(trained.job.fold.test)
-    bare = [c.case for c in cases if not c.labeled]
-    if bare or not cases:
-        name = trained.run.key.dataset
-        raise DataError(
-            f"{name}: test cases without a mask: {', '.join(bare) or 'no test cases at all'};"
-            f" change data.{name}.split and run `python -m benchmarks split {name}`"
-        )
-    return cases
-
-
 def _score(trained: Trained, case: Case) -> list[Row]:
     """Rows of all foreground classes of a case, in native geometry."""
     key, data = trained.run.key, trained.job.data
     labels = trained.probability(data.image(case.case)).argmax(0).numpy().astype(np.uint8)
-    scores = score_labels(
-        data.to_native(case.case, labels),
-        data.reference(case.case),
-        case.spacing,
-        range(1, len(data.classes)),
-        tolerance=load_dataset(key.dataset).tolerance,
-    )
     run = (key.benchmark, key.dataset, key.base, key.variant, key.labels, key.fold, key.seed)
-    rows: list[Row] = []
-    for index, s in scores.items():
-        what = (trained.checkpoint, case.case, case.patient, data.classes[index])
-        values = (_number(getattr(s, name)) for name in MEASURED)
-        rows.append((*run, *what, *values, s.ref_voxels, s.pred_voxels, s.empty))
-    return rows
+    native = data.to_native(case.case, labels)
+    return case_rows(run, trained.checkpoint, data, case, native)
 
 
 def _of_checkpoint(row: Row, checkpoint: str) -> Row:
@@ -185,11 +148,6 @@ def _of_checkpoint(row: Row, checkpoint: str) -> Row:
         checkpoint if name == "checkpoint" else value
         for name, value in zip(COLUMNS, row, strict=True)
     )
-
-
-def _number(value: float) -> str:
-    """Six decimals; a value that does not count is an empty cell."""
-    return "" if np.isnan(value) else f"{value:.6f}"
 
 
 def _write_showcase(trained: Trained, cases: Sequence[Case], target: Path) -> None:

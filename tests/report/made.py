@@ -52,6 +52,16 @@ def use_made_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts_module, "dataset_facts", fake)
 
 
+def leave_figures_undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are laid out, but their files stay empty: rendering takes most of a report's time."""
+
+    def save(_: object, path: Path) -> Path:
+        path.touch()
+        return path
+
+    monkeypatch.setattr("benchmarks.report.style.save", save)
+
+
 def case_rows(
     config: BenchmarkConfig, dataset: str, key: str, *, patients: int = 4, noise: float = 0.05
 ) -> pd.DataFrame:
