@@ -48,6 +48,11 @@ def say(text: object) -> None:
     _out.print(str(text), highlight=False, markup=False)
 
 
+def names(text: str) -> tuple[str, ...]:
+    """The names of a list such as "a,b"."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def params_file(given: Path) -> Path:
     """The parameter file that is meant: a path, or the name of a preset.
 

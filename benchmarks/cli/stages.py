@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ from benchmarks.cli.options import (
     Sweep,
     Verbose,
     example,
+    names,
     params_file,
     pick_runs,
     place,
@@ -26,6 +27,7 @@ from benchmarks.cli.options import (
     say,
 )  # fmt: skip
 from benchmarks.cli.shown import show_report
+from benchmarks.common.errors import ConfigError
 from benchmarks.common.workspace import ROOT, prepared_folder
 
 app = typer.Typer(rich_markup_mode=None)
@@ -151,6 +153,17 @@ def report(
         bool, typer.Option("--kept", help="From the committed cases.csv, without scores or runs.")
     ] = False,
     sweep: Sweep = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Only write tables and figures for print into this folder.")
+    ] = None,
+    methods: Annotated[str, typer.Option(help="With --out: rows, such as ua_mt,egcl_net.")] = "",
+    columns: Annotated[str, typer.Option(help="With --out: such as dice,hd95,nsd.")] = "",
+    spread: Annotated[
+        Literal["interval", "sd"], typer.Option(help="With --out: beside every mean.")
+    ] = "interval",
+    style: Annotated[
+        Literal["paper", "slides"], typer.Option(help="With --out: size of text and tables.")
+    ] = "paper",
     verbose: Verbose = False,
 ) -> None:
     """Make tables and figures from the scores of the whole grid, and say what came out."""
@@ -161,6 +174,16 @@ def report(
     if into is not None:
         embed_report(config, into, root=ROOT)
         return
+    if out is not None:
+        from benchmarks.report.load import Source
+        from benchmarks.report.paper import Manuscript, write_manuscript
+
+        wanted = Manuscript(names(methods), names(columns), spread, style)
+        for path in write_manuscript(config, wanted, out, Source(ROOT, params_file(params), kept)):
+            say(f"wrote {path}")
+        return
+    if methods or columns:
+        raise ConfigError("--methods and --columns choose what is printed: name a folder by --out")
     made = build_report(config, root=ROOT, params=params_file(params), kept=kept)
     show_report(made, verbose=verbose)
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from benchmarks.report.answer import Answer
     from benchmarks.report.facts import Facts
-    from benchmarks.report.load import Source
     from benchmarks.report.results import Results
 
 DECIMALS = 6
@@ -64,12 +63,13 @@ def build_report(
     from benchmarks.common.workspace import CASES, RUNS, report_folder
     from benchmarks.report.answer import answer
     from benchmarks.report.contrasts import forest_figure
+    from benchmarks.report.external import load_rows
     from benchmarks.report.facts import collect_facts
     from benchmarks.report.figures import dice_figure
     from benchmarks.report.groups import DECIMALS as LOGGED
     from benchmarks.report.groups import GROUPS, groups_figure, groups_section, read_groups
     from benchmarks.report.heatmap import heatmap_figure
-    from benchmarks.report.load import Source, load_cases
+    from benchmarks.report.load import Source
     from benchmarks.report.overlays import overlay_figures
     from benchmarks.report.page import page
     from benchmarks.report.provenance import code_words, read_provenance
@@ -78,16 +78,15 @@ def build_report(
     from benchmarks.report.tables import csv
 
     source = Source(root, params, kept=kept)
-    facts = collect_facts(config)
-    folder = report_folder(root, config.name)
-    merged = load_cases(config, facts, source)
-    facts, merged, written = _with_external(config, facts, merged, source)
+    loaded = load_rows(config, collect_facts(config), source)
+    facts, folder = loaded.facts, report_folder(root, config.name)
     steps = read_groups(config, facts, source)
     runs = read_provenance(config, facts, source)
-    results = collect_results(config, facts, merged)
+    results = collect_results(config, facts, loaded.cases)
+    written = _write_origin(loaded.origin, folder)
     written += _write_tables(config, facts, results, folder)
     if not kept:
-        write_text(folder / CASES, csv(merged))
+        write_text(folder / CASES, csv(loaded.cases))
         written += [folder / CASES, *overlay_figures(config, facts, results.cases, source)]
     written += dice_figure(config, facts, results, folder=folder)
     for draw in (forest_figure, rank_figure, heatmap_figure):
@@ -105,25 +104,17 @@ def build_report(
     return Report([folder / "README.md", *written], answer(config, facts, results))
 
 
-def _with_external(
-    config: BenchmarkConfig, facts: Facts, grid: pd.DataFrame, source: Source
-) -> tuple[Facts, pd.DataFrame, list[Path]]:
-    """Facts and case rows with those predicted elsewhere, and the file that tells of them."""
-    import pandas as pd
-
+def _write_origin(origin: pd.DataFrame | None, folder: Path) -> list[Path]:
+    """What is known of the external rows; an older file goes where there is none."""
     from benchmarks.common.files import write_text
-    from benchmarks.common.workspace import report_folder
-    from benchmarks.report.external import load_external
     from benchmarks.report.tables import csv
     from benchmarks.scoring.cases import ORIGIN
 
-    target = report_folder(source.root, config.name) / ORIGIN
-    found = load_external(config, source, grid)
-    if found is None:
-        target.unlink(missing_ok=True)
-        return facts, grid, []
-    write_text(target, csv(found.origin))
-    return found.joined(facts), pd.concat([grid, found.cases], ignore_index=True), [target]
+    if origin is None:
+        (folder / ORIGIN).unlink(missing_ok=True)
+        return []
+    write_text(folder / ORIGIN, csv(origin))
+    return [folder / ORIGIN]
 
 
 def _write_tables(

@@ -12,48 +12,44 @@ from benchmarks.common.errors import RunError
 from benchmarks.common.workspace import CASES, external_folder, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts, MethodFacts
-from benchmarks.report.load import Source, read_table
+from benchmarks.report.load import Source, load_cases, read_table
 from benchmarks.scoring.cases import EXTERNAL, ORIGIN, ORIGIN_COLUMNS
 
 _UNIT = ["patient", "case", "class"]
 
 
 @dataclass(frozen=True)
-class External:
-    """External rows of a benchmark.
+class Loaded:
+    """All rows of a benchmark.
 
     Attributes:
-        cases: rows of their case tables.
-        origin: one row per run with `ORIGIN_COLUMNS`.
+        facts: of the grid, with the external rows after it.
+        cases: rows of the case tables in the same order.
+        origin: what is known of each run of the external rows, with `ORIGIN_COLUMNS`; None where
+            there is none.
     """
 
+    facts: Facts
     cases: pd.DataFrame
-    origin: pd.DataFrame
-
-    def joined(self, facts: Facts) -> Facts:
-        """The facts with these rows after those of the grid."""
-        rows = self.origin.groupby("method", sort=False)
-        return replace(facts, external=tuple(_facts(str(name), own) for name, own in rows))
+    origin: pd.DataFrame | None = None
 
 
-def load_external(config: BenchmarkConfig, source: Source, grid: pd.DataFrame) -> External | None:
-    """The external rows of a benchmark.
+def load_rows(config: BenchmarkConfig, facts: Facts, source: Source) -> Loaded:
+    """Rows of the grid and the external ones.
 
     Args:
         config: the benchmark.
+        facts: of the grid.
         source: of the tables.
-        grid: rows of the grid's case tables.
-
-    Returns:
-        None where there is none.
 
     Raises:
-        RunError: a table is damaged, or was scored on other patients than the grid or for runs that
-            the grid does not have.
+        RunError: as `load_cases`, or an external table is damaged, or was scored on other cases
+            than the grid or for runs that the grid does not have.
     """
+    grid = load_cases(config, facts, source)
     folders = _folders(config, source)
     if not folders:
-        return None
+        return Loaded(facts, grid)
     tables = [read_table(folder / CASES, older=source.kept) for folder in folders]
     whole = pd.concat(tables, ignore_index=True)
     cases = _ordered(whole[whole["variant"] == EXTERNAL], config, ["method"])
@@ -65,7 +61,9 @@ def load_external(config: BenchmarkConfig, source: Source, grid: pd.DataFrame) -
     ]
     if problems:
         raise RunError("\n".join([f"external rows do not fit '{config.name}':", *problems]))
-    return External(cases, origin)
+    rows = tuple(_facts(str(name), own) for name, own in origin.groupby("method", sort=False))
+    both = pd.concat([grid, cases], ignore_index=True)
+    return Loaded(replace(facts, external=rows), both, origin)
 
 
 def _folders(config: BenchmarkConfig, source: Source) -> list[Path]:

@@ -28,7 +28,12 @@ _JITTER = 0.27  # of the distance between two methods
 
 
 def dice_figure(
-    config: BenchmarkConfig, facts: Facts, results: Results, *, folder: Path
+    config: BenchmarkConfig,
+    facts: Facts,
+    results: Results,
+    *,
+    folder: Path,
+    captioned: bool = True,
 ) -> list[Path]:
     """Write `dice.{pdf,png}`.
 
@@ -37,12 +42,17 @@ def dice_figure(
         facts: its methods and data sets.
         results: what is drawn; last checkpoint only.
         folder: to write to.
+        captioned: say below the panels what is shown.
 
     Returns:
         The files.
     """
     with figure_style():
-        return save_both(_draw(config, facts, results), folder / "dice")
+        figure = _draw(config, facts, results)
+        if captioned:
+            caption = _caption(config, facts, results)
+            figure.supxlabel(caption, x=0.01, ha="left", fontsize="x-small")
+        return save_both(figure, folder / "dice")
 
 
 def _draw(config: BenchmarkConfig, facts: Facts, results: Results) -> Figure:
@@ -65,7 +75,6 @@ def _draw(config: BenchmarkConfig, facts: Facts, results: Results) -> Figure:
             _panel(ax, facts, scores=own(scores), table=own(table))
             _label(ax, dataset, counts[column], first=column == 0, facts=facts)
     figure.legend(handles=_handles(facts), loc="outside upper center", ncols=4, frameon=False)
-    figure.supxlabel(_caption(config, facts, results), x=0.01, ha="left", fontsize="x-small")
     return figure
 
 

@@ -15,8 +15,8 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
-    "†": r"\dag{}",
-    "±": r"\textpm{}",
+    "†": r"\ensuremath{\dagger}",
+    "±": r"\ensuremath{\pm}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }
 
@@ -31,9 +31,7 @@ def latex(benchmark: str, sections: list[Section], notes: list[str]) -> str:
         sections: in the order of the file.
         notes: how to read the tables.
     """
-    head = (
-        "% Needs \\usepackage{booktabs,tabularx,textcomp}. Made by `python -m benchmarks report`."
-    )
+    head = "% Needs \\usepackage{booktabs,tabularx}. Made by `python -m benchmarks report`."
     floats = [
         _float(benchmark, number, section, notes if number == len(sections) else [])
         for number, section in enumerate(sections, start=1)

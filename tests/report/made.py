@@ -12,10 +12,17 @@ import pandas as pd
 import pytest
 
 import benchmarks.report.facts as facts_module
-from benchmarks.common.workspace import CASES, RUNS, SHOWCASE, STEPS, scores_folder
+from benchmarks.common.workspace import (
+    CASES,
+    RUNS,
+    SHOWCASE,
+    STEPS,
+    external_folder,
+    scores_folder,
+)
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import DatasetFacts
-from benchmarks.scoring.cases import COLUMNS
+from benchmarks.scoring.cases import COLUMNS, ORIGIN_COLUMNS
 
 # Mean Dice of each method; the last one has all labels.
 SKILL = {"supervised": 0.6, "mean_teacher": 0.7, "egcl_net-a5": 0.75, "full_supervised": 0.9}
@@ -56,6 +63,7 @@ def leave_figures_undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are laid out, but their files stay empty: rendering takes most of a report's time."""
 
     def save(_: object, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         return path
 
@@ -100,6 +108,19 @@ def write_scores(root: Path, config: BenchmarkConfig, **options: Any) -> Path:
         split = LOGGED if key.startswith("egcl_net") else {}
         steps.assign(**split).to_csv(folder / STEPS, index=False)
     return root / "data/scores" / config.name
+
+
+def write_external(root: Path, config: BenchmarkConfig, seeds: list[int], split: str = "") -> Path:
+    """Scores of `my_net` with 2 labels, 30 points above everybody, as `score` leaves them."""
+    folder = external_folder(root, config.name) / "heart-my_net"
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = case_rows(config, "heart", "my_net-external", noise=0.02)
+    chosen = frame["seed"].isin(seeds) & (frame["labels"] == 2) & (frame["checkpoint"] == "last")
+    frame = frame[chosen].assign(dice=lambda f: np.clip(f["dice"] + 0.25, 0, 1))
+    frame.to_csv(folder / "cases.csv", index=False)
+    rows = [("heart", "my_net", 2, 0, seed, False, 8, f"d{seed}", split) for seed in seeds]
+    pd.DataFrame(rows, columns=list(ORIGIN_COLUMNS)).to_csv(folder / "external.csv", index=False)
+    return folder
 
 
 def write_showcase(root: Path, config: BenchmarkConfig, dataset: str, key: str) -> None:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks.common.errors import RunError
-from benchmarks.common.workspace import external_folder
-from benchmarks.config import BenchmarkConfig
 from benchmarks.report import build_report
-from benchmarks.scoring.cases import ORIGIN_COLUMNS
 from tests.report.made import (
-    case_rows,
     leave_figures_undrawn,
     make_config,
     use_made_datasets,
+    write_external,
     write_scores,
 )
 
@@ -26,19 +22,6 @@ from tests.report.made import (
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     use_made_datasets(monkeypatch)
     leave_figures_undrawn(monkeypatch)
-
-
-def write_external(root: Path, config: BenchmarkConfig, seeds: list[int], split: str = "") -> Path:
-    """Scores of `my_net` with 2 labels, 30 points above everybody, as `score` leaves them."""
-    folder = external_folder(root, config.name) / "heart-my_net"
-    folder.mkdir(parents=True, exist_ok=True)
-    frame = case_rows(config, "heart", "my_net-external", noise=0.02)
-    chosen = frame["seed"].isin(seeds) & (frame["labels"] == 2) & (frame["checkpoint"] == "last")
-    frame = frame[chosen].assign(dice=lambda f: np.clip(f["dice"] + 0.25, 0, 1))
-    frame.to_csv(folder / "cases.csv", index=False)
-    rows = [("heart", "my_net", 2, 0, seed, False, 8, f"d{seed}", split) for seed in seeds]
-    pd.DataFrame(rows, columns=list(ORIGIN_COLUMNS)).to_csv(folder / "external.csv", index=False)
-    return folder
 
 
 def table(root: Path) -> pd.DataFrame:

@@ -17,7 +17,8 @@ from benchmarks.common.errors import BenchError, ConfigError, DataError
 from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.scoring.external import Prediction, score_external
-from datasets.preparing.split import make_split, patients_of, save_split
+from datasets.preparing.divide import make_split, patients_of
+from datasets.preparing.split import save_split
 from datasets.preparing.store import Case, Prepared, open_prepared
 from tests.engine.small import build, make_config
 
