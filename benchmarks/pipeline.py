@@ -17,7 +17,7 @@ from benchmarks.common.schema import check
 from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import prepare_params, resolve
-from benchmarks.report import build_report
+from benchmarks.report import Report, build_report
 from benchmarks.scoring.evaluate import evaluate
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
@@ -122,7 +122,7 @@ def split_stage(config: BenchmarkConfig, dataset: str, root: Path) -> Path:
 
 def whole_benchmark(
     config: BenchmarkConfig, place: Place, *, params: Path, jobs: int | None = None
-) -> list[Path]:
+) -> Report:
     """Prepare, split, train, evaluate and report a benchmark in one process.
 
     Phantoms that are missing are generated first. All runs of the grid share the workers; finished
@@ -133,9 +133,6 @@ def whole_benchmark(
         place: where, and on which device.
         params: file of the benchmark, for commands in messages.
         jobs: runs at once; None takes `runtime.jobs`.
-
-    Returns:
-        The files of the report.
 
     Raises:
         BenchError: raw data missing, wrong parameters, or runs that failed.

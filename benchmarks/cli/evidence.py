@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.options import example, say, show
+from benchmarks.cli.options import Verbose, example, say, show
+from benchmarks.cli.shown import show_comparison
 from benchmarks.common.workspace import ROOT, report_folder
 
 Cases = Annotated[Path, typer.Argument(help="A cases.csv, of this suite or in its columns.")]
@@ -26,14 +27,13 @@ def compare(
     better: Annotated[str, typer.Argument(help="Method whose gain counts positive.")],
     than: Annotated[str, typer.Argument(help="Method that is subtracted.")],
     metric: Metric = "dice",
+    verbose: Verbose = False,
 ) -> None:
     """Compare two methods of any case table by the rule of all tables and verdicts."""
     from benchmarks.statistics.files import compare_file
 
     found = compare_file(cases, better, than, metric=metric)
-    show(found.rows)
-    for note in found.notes:
-        say(f"- {note}")
+    show_comparison(found, verbose=verbose)
 
 
 @app.command(epilog=example("power reports/acdc_cpu/cases.csv --effect 2"))

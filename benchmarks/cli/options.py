@@ -35,6 +35,7 @@ TrustHeader = Annotated[
 Sweep = Annotated[str | None, typer.Option(help="A sweep of the file, in place of its rows.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at once.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="All details and files.")]
 OneLabels = Annotated[int | None, typer.Option(help="Labelled patients; default: first.")]
 OneSeed = Annotated[int | None, typer.Option(help="Seed; default: first.")]
 
@@ -49,6 +50,11 @@ def example(command: str) -> str:
 def say(text: object) -> None:
     """Print a line as it is."""
     _out.print(str(text), highlight=False, markup=False)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The names of a list such as "a,b"."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def params_file(given: Path) -> Path:

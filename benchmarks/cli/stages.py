@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,14 +18,18 @@ from benchmarks.cli.options import (
     Raw,
     Sweep,
     TrustHeader,
+    Verbose,
     example,
+    names,
     params_file,
     pick_runs,
     place,
     read_config,
     say,
 )  # fmt: skip
-from benchmarks.common.workspace import ROOT, prepared_folder, report_folder
+from benchmarks.cli.shown import show_report
+from benchmarks.common.errors import ConfigError
+from benchmarks.common.workspace import ROOT, prepared_folder
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -111,6 +115,36 @@ def evaluate(
     say(f"scores: {score(config, dataset, method, place(config, device))}")
 
 
+@app.command(epilog=example("score acdc --masks DIR --name my_net --params acdc_cpu --labels 7"))
+def score(
+    dataset: Dataset,
+    masks: Annotated[
+        Path, typer.Option(help="<case>.nii.gz or .png, or an nnU-Net results folder.")
+    ],
+    name: Annotated[str, typer.Option(help="Of the row, such as my_net.")],
+    params: Params = PARAMS,
+    labels: Annotated[
+        str, typer.Option(help="Labelled patients it was trained with, or all; default: the only.")
+    ] = "",
+    fold: Annotated[int | None, typer.Option(help="Default: first; cross-validation: all.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Run it stands beside; default: first.")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="On whom it was trained; such as splits_final.json.")
+    ] = None,
+    raw: Raw = None,
+) -> None:
+    """Score masks that another program predicted, for a row of their own in the next report."""
+    from benchmarks.report.tables import plural
+    from benchmarks.scoring.external import Prediction, score_external
+
+    given = Prediction(name, masks, labels, fold, seed, split, raw)
+    found = score_external(read_config(params, dataset), dataset, given, ROOT)
+    for note in found.notes:
+        say(f"- {note}")
+    say(f"{name}: mean Dice {100 * found.dice:.1f} % over {plural(found.patients, 'patient')}")
+    say(f"scores: {found.folder}; next: `python -m benchmarks report --params {params}`")
+
+
 @app.command(epilog=example("report --params acdc_cpu --kept"))
 def report(
     params: Params = PARAMS,
@@ -121,8 +155,20 @@ def report(
         bool, typer.Option("--kept", help="From the committed cases.csv, without scores or runs.")
     ] = False,
     sweep: Sweep = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Only write tables and figures for print into this folder.")
+    ] = None,
+    methods: Annotated[str, typer.Option(help="With --out: rows, such as ua_mt,egcl_net.")] = "",
+    columns: Annotated[str, typer.Option(help="With --out: such as dice,hd95,nsd.")] = "",
+    spread: Annotated[
+        Literal["interval", "sd"], typer.Option(help="With --out: beside every mean.")
+    ] = "interval",
+    style: Annotated[
+        Literal["paper", "slides"], typer.Option(help="With --out: size of text and tables.")
+    ] = "paper",
+    verbose: Verbose = False,
 ) -> None:
-    """Make tables and figures from the scores of the whole grid."""
+    """Make tables and figures from the scores of the whole grid, and say what came out."""
     from benchmarks.report import build_report
     from benchmarks.report.documents import embed_report
 
@@ -130,21 +176,35 @@ def report(
     if into is not None:
         embed_report(config, into, root=ROOT)
         return
-    build_report(config, root=ROOT, params=params_file(params), kept=kept)
-    say(f"open {report_folder(ROOT, config.name) / 'README.md'}")
+    if out is not None:
+        from benchmarks.report.load import Source
+        from benchmarks.report.paper import Manuscript, write_manuscript
+
+        wanted = Manuscript(names(methods), names(columns), spread, style)
+        for path in write_manuscript(config, wanted, out, Source(ROOT, params_file(params), kept)):
+            say(f"wrote {path}")
+        return
+    if methods or columns:
+        raise ConfigError("--methods and --columns choose what is printed: name a folder by --out")
+    made = build_report(config, root=ROOT, params=params_file(params), kept=kept)
+    show_report(made, verbose=verbose)
 
 
 @app.command(epilog=example("repro --params ablation --sweep threshold"))
 def repro(
-    params: Params = PARAMS, sweep: Sweep = None, device: Device = "auto", jobs: Jobs = None
+    params: Params = PARAMS,
+    sweep: Sweep = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    verbose: Verbose = False,
 ) -> None:
     """Do all of the above for a whole benchmark in one process; call again to continue."""
     from benchmarks.pipeline import whole_benchmark
 
     config = read_config(params, sweep=sweep)
     file = params_file(params)
-    whole_benchmark(config, place(config, device), params=file, jobs=jobs)
-    say(f"open {report_folder(ROOT, config.name) / 'README.md'}")
+    made = whole_benchmark(config, place(config, device), params=file, jobs=jobs)
+    show_report(made, verbose=verbose)
 
 
 @app.command(hidden=True, epilog=example("index"))

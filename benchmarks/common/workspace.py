@@ -66,6 +66,14 @@ def scores_folder(root: Path, name: str, dataset: str, method: str) -> Path:
     return root / "data" / "scores" / name / f"{dataset}-{method}"
 
 
+def external_folder(root: Path, name: str) -> Path:
+    """Scores of predictions made outside this suite, a folder per data set and name.
+
+    It lies among the scores, so whatever depends on these depends on it too.
+    """
+    return root / "data" / "scores" / name / "external"
+
+
 def report_folder(root: Path, name: str) -> Path:
     """Tables and figures of a benchmark; committed."""
     return root / "reports" / name

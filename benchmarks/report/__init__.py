@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.config import BenchmarkConfig
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmarks.report.answer import Answer
     from benchmarks.report.facts import Facts
     from benchmarks.report.results import Results
 
 DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished report.
+
+    Attributes:
+        files: that were written, the page first.
+        answer: what it comes down to.
+    """
+
+    files: list[Path]
+    answer: Answer
 
 
 def build_report(
@@ -20,13 +37,14 @@ def build_report(
     root: Path,
     params: Path = Path("params.yaml"),
     kept: bool = False,
-) -> list[Path]:
+) -> Report:
     """Write everything in `reports/<name>/` that is made of the grid's scores.
 
     `README.md`, the page; `cases.csv`, `table.{csv,tex}`, `differences.csv`, `ranks.csv`,
     `classes.csv`, `components.csv`, `mechanisms.csv`, `pseudo_labels.csv`, `runs.csv`,
-    `metrics.json`; where methods split pixels by entropy, `groups.csv`; as PDF and PNG `dice`,
-    `forest`, `ranks`, `mechanisms`, `groups`, and of a sweep of two numbers `heatmap`; one
+    `metrics.json`; where there are external rows, `external.csv`; where methods split pixels by
+    entropy, `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `mechanisms`, `groups`, and of
+    a sweep of two numbers `heatmap`; one
     `overlay-<dataset>.png` per data set with showcase files (in `local/` unless the data are
     synthetic). Equal input gives equal bytes.
 
@@ -37,11 +55,9 @@ def build_report(
         kept: make all anew from the `cases.csv` and `groups.csv` in the report's folder, for a
             benchmark whose scores are not here.
 
-    Returns:
-        The files written.
-
     Raises:
-        RunError: a run or a case of the grid is missing or damaged.
+        RunError: a run or a case of the grid is missing or damaged, or an external row does not fit
+            the grid.
         ConfigError: the grid names an unknown method or data set.
     """
     from benchmarks.common.files import write_text
@@ -52,13 +68,15 @@ def build_report(
         RUNS,
         report_folder,
     )
+    from benchmarks.report.answer import answer
     from benchmarks.report.contrasts import forest_figure
+    from benchmarks.report.external import load_rows
     from benchmarks.report.facts import collect_facts
     from benchmarks.report.figures import dice_figure
     from benchmarks.report.groups import DECIMALS as LOGGED
     from benchmarks.report.groups import GROUPS, groups_figure, groups_section, read_groups
     from benchmarks.report.heatmap import heatmap_figure
-    from benchmarks.report.load import Source, load_cases
+    from benchmarks.report.load import Source
     from benchmarks.report.mechanism_map import mechanism_figure
     from benchmarks.report.mechanisms import mechanisms_section, read_mechanisms
     from benchmarks.report.overlays import overlay_figures
@@ -69,16 +87,16 @@ def build_report(
     from benchmarks.report.tables import csv
 
     source = Source(root, params, kept=kept)
-    facts = collect_facts(config)
-    folder = report_folder(root, config.name)
-    merged = load_cases(config, facts, source)
+    loaded = load_rows(config, collect_facts(config), source)
+    facts, folder = loaded.facts, report_folder(root, config.name)
     steps = read_groups(config, facts, source)
     runs = read_provenance(config, facts, source)
     found = read_mechanisms(config, facts, source)
-    results = collect_results(config, facts, merged, found.terms if found else None)
-    written = _write_tables(config, facts, results, folder)
+    results = collect_results(config, facts, loaded.cases, found.terms if found else None)
+    written = _write_origin(loaded.origin, folder)
+    written += _write_tables(config, facts, results, folder)
     if not kept:
-        write_text(folder / CASES, csv(merged))
+        write_text(folder / CASES, csv(loaded.cases))
         written += [folder / CASES, *overlay_figures(config, facts, results.cases, source)]
     written += dice_figure(config, facts, results, folder=folder)
     for draw in (forest_figure, rank_figure, heatmap_figure):
@@ -99,7 +117,20 @@ def build_report(
         written.append(folder / RUNS)
     code = code_words(facts, runs)
     write_text(folder / "README.md", page(config, facts, results, groups, mechanisms, code, folder))
-    return [folder / "README.md", *written]
+    return Report([folder / "README.md", *written], answer(config, facts, results))
+
+
+def _write_origin(origin: pd.DataFrame | None, folder: Path) -> list[Path]:
+    """What is known of the external rows; an older file goes where there is none."""
+    from benchmarks.common.files import write_text
+    from benchmarks.report.tables import csv
+    from benchmarks.scoring.cases import ORIGIN
+
+    if origin is None:
+        (folder / ORIGIN).unlink(missing_ok=True)
+        return []
+    write_text(folder / ORIGIN, csv(origin))
+    return [folder / ORIGIN]
 
 
 def _write_tables(

@@ -87,7 +87,7 @@ def forest_figure(facts: Facts, results: Results, *, folder: Path) -> list[Path]
     Returns:
         The files; none where nothing is compared.
     """
-    family = titled(results.declared or results.baseline, facts.titles)
+    family = titled(results.declared or (*results.baseline, *results.external), facts.titles)
     last = [d for d in family if d.checkpoint == "last" and not math.isnan(d.mean)]
     cells = list(dict.fromkeys((d.dataset, d.labels) for d in last))
     if not cells:

@@ -32,6 +32,7 @@ class MethodFacts:
         row: the variant without swept values.
         values: swept parameters and their values as text.
         shade: place of the values among those of the row, in [0, 1).
+        external: predicted outside this suite.
     """
 
     key: str
@@ -45,6 +46,7 @@ class MethodFacts:
     row: str = ""
     values: tuple[tuple[str, str], ...] = ()
     shade: float = 0.0
+    external: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,22 @@ class DatasetFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts of a whole benchmark, in grid order."""
+    """Facts of a whole benchmark.
+
+    Attributes:
+        datasets: in grid order.
+        methods: in grid order.
+        external: rows that were predicted outside this suite.
+    """
 
     datasets: tuple[DatasetFacts, ...]
     methods: tuple[MethodFacts, ...]
+    external: tuple[MethodFacts, ...] = ()
+
+    @property
+    def rows(self) -> tuple[MethodFacts, ...]:
+        """All rows of the tables, those of the grid first."""
+        return self.methods + self.external
 
     @property
     def baseline(self) -> MethodFacts | None:
@@ -83,7 +97,7 @@ class Facts:
     @property
     def titles(self) -> dict[str, str]:
         """Names of methods and data sets, by key or id."""
-        named = {m.key: m.title for m in self.methods}
+        named = {m.key: m.title for m in self.rows}
         return named | {d.id: d.title for d in self.datasets}
 
     @property

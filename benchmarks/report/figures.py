@@ -28,7 +28,12 @@ _JITTER = 0.27  # of the distance between two methods
 
 
 def dice_figure(
-    config: BenchmarkConfig, facts: Facts, results: Results, *, folder: Path
+    config: BenchmarkConfig,
+    facts: Facts,
+    results: Results,
+    *,
+    folder: Path,
+    captioned: bool = True,
 ) -> list[Path]:
     """Write `dice.{pdf,png}`.
 
@@ -37,12 +42,17 @@ def dice_figure(
         facts: its methods and data sets.
         results: what is drawn; last checkpoint only.
         folder: to write to.
+        captioned: say below the panels what is shown.
 
     Returns:
         The files.
     """
     with figure_style():
-        return save_both(_draw(config, facts, results), folder / "dice")
+        figure = _draw(config, facts, results)
+        if captioned:
+            caption = _caption(config, facts, results)
+            figure.supxlabel(caption, x=0.01, ha="left", fontsize="x-small")
+        return save_both(figure, folder / "dice")
 
 
 def _draw(config: BenchmarkConfig, facts: Facts, results: Results) -> Figure:
@@ -52,7 +62,7 @@ def _draw(config: BenchmarkConfig, facts: Facts, results: Results) -> Figure:
         for dataset in facts.datasets
         for start in range(0, len(config.data[dataset.id].labels), columns)
     ]
-    figure = new_figure(WIDTH, len(rows) * (0.75 + _ROW * len(facts.methods)) + 0.9)
+    figure = new_figure(WIDTH, len(rows) * (0.75 + _ROW * len(facts.rows)) + 0.9)
     grid = figure.subplots(len(rows), columns, squeeze=False, sharex="row")
     scores = patient_scores(results.cases, ["dice"])
     table, scores = _last(results.table), _last(scores.assign(key=method_keys))
@@ -65,7 +75,6 @@ def _draw(config: BenchmarkConfig, facts: Facts, results: Results) -> Figure:
             _panel(ax, facts, scores=own(scores), table=own(table))
             _label(ax, dataset, counts[column], first=column == 0, facts=facts)
     figure.legend(handles=_handles(facts), loc="outside upper center", ncols=4, frameon=False)
-    figure.supxlabel(_caption(config, facts, results), x=0.01, ha="left", fontsize="x-small")
     return figure
 
 
@@ -76,12 +85,14 @@ def _last(frame: pd.DataFrame) -> pd.DataFrame:
 def _panel(ax: Axes, facts: Facts, *, scores: pd.DataFrame, table: pd.DataFrame) -> None:
     """Points, mean, interval and reference lines of one panel; Dice in percent."""
     looks = method_looks(facts)
-    for row, method in enumerate(facts.methods):
+    for row, method in enumerate(facts.rows):
+        own = table[table["key"] == method.key]
+        if own.empty:  # external rows need not be in every cell
+            continue
         look = looks[method.key]
         points = 100 * scores.loc[scores["key"] == method.key, "dice"].to_numpy(dtype=float)
         spread = np.random.default_rng(row).uniform(-_JITTER, _JITTER, len(points))
         ax.scatter(points, row + spread, s=9, color=look.color, alpha=0.45, linewidths=0, zorder=2)
-        own = table[table["key"] == method.key]
         mean, low, high = (100 * own[["dice", "dice_low", "dice_high"]].iloc[0]).tolist()
         reach = None if np.isnan(low) else [[mean - low], [high - mean]]
         ax.errorbar(
@@ -105,7 +116,7 @@ def _label(ax: Axes, dataset: DatasetFacts, labels: int, *, first: bool, facts: 
     """Title and axes; the names of the methods stand left of a row's first panel only."""
     count = plural(labels, "labelled patient")
     ax.set_title(f"{dataset.title}\n{count}" if first else f"\n{count}", fontsize="medium")
-    names = [textwrap.fill(m.title, 30) for m in facts.methods]
+    names = [textwrap.fill(m.title, 30) for m in facts.rows]
     ax.set_yticks(range(len(names)), names if first else [""] * len(names))
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
@@ -140,5 +151,5 @@ def _caption(config: BenchmarkConfig, facts: Facts, results: Results) -> str:
     )
     if any(d.synthetic for d in facts.datasets):
         text += " Synthetic phantoms are generated images, which say nothing about patients."
-    notes = dict.fromkeys(m.footnote for m in facts.methods if m.footnote)
+    notes = dict.fromkeys(m.footnote for m in facts.rows if m.footnote)
     return "\n".join(textwrap.fill(line, 160) for line in (text, *notes))

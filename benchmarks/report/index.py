@@ -15,6 +15,7 @@ from benchmarks.report.checklist import pitfalls_page
 from benchmarks.report.facts import dataset_facts
 from benchmarks.report.page import RESULT
 from benchmarks.report.tables import pipe_table
+from benchmarks.scoring.cases import EXTERNAL
 from datasets import dataset_ids, load_dataset
 
 _HEADER = ("Benchmark", "Question", "Data (labelled patients)", "Runs", "What came out")
@@ -79,7 +80,7 @@ def _benchmarks(root: Path) -> Iterator[tuple[str, BenchmarkConfig]]:
 def _row(folder: Path, config: BenchmarkConfig | None) -> tuple[str, ...]:
     name = folder.name
     table = pd.read_csv(folder / "table.csv")
-    last = table[table["checkpoint"] == "last"]
+    last = table[(table["checkpoint"] == "last") & (table["variant"] != EXTERNAL)]
     runs = sorted(set(last["runs"]))
     return (
         f"[`{name}`]({name}/README.md)",

@@ -15,10 +15,10 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
-    "†": r"\dag{}",
-    "‡": r"\ddag{}",
-    "°": r"\textdegree{}",
-    "±": r"\textpm{}",
+    "†": r"\ensuremath{\dagger}",
+    "‡": r"\ensuremath{\ddagger}",
+    "°": r"\ensuremath{^\circ}",
+    "±": r"\ensuremath{\pm}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }
 
@@ -33,9 +33,7 @@ def latex(benchmark: str, sections: list[Section], notes: list[str]) -> str:
         sections: in the order of the file.
         notes: how to read the tables.
     """
-    head = (
-        "% Needs \\usepackage{booktabs,tabularx,textcomp}. Made by `python -m benchmarks report`."
-    )
+    head = "% Needs \\usepackage{booktabs,tabularx}. Made by `python -m benchmarks report`."
     floats = [
         _float(benchmark, number, section, notes if number == len(sections) else [])
         for number, section in enumerate(sections, start=1)

@@ -25,7 +25,14 @@ from benchmarks.common.workspace import (
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.report.facts import Facts, MethodFacts
 from benchmarks.report.stale import stale_words
-from benchmarks.scoring.cases import COLUMNS, IDENTITY, MEASURED, broken_seal, value_problems
+from benchmarks.scoring.cases import (
+    COLUMNS,
+    EXTERNAL,
+    IDENTITY,
+    MEASURED,
+    broken_seal,
+    value_problems,
+)
 
 RUN = ["method", "variant", "labels", "fold", "seed", "checkpoint"]
 # Columns that tables of older runs lack.
@@ -109,7 +116,7 @@ def load_cases(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Data
                     or broken_seal(folder)
                     or stale_words(source.root, config, dataset, method.key)
                 )
-                frame = None if absent else _read(folder / CASES)
+                frame = None if absent else read_table(folder / CASES)
             if frame is None:
                 problems.append((dataset, method.key, absent))
                 continue
@@ -138,11 +145,11 @@ def with_cell_labels(cases: pd.DataFrame, facts: Facts) -> pd.DataFrame:
 
 def all_labels_rows(frame: pd.DataFrame, facts: Facts) -> NDArray[np.bool_]:
     """Which rows of a frame belong to a method with all labels: (rows,) bool."""
-    whole = {(m.id, m.variant) for m in facts.methods if m.all_labels}
+    whole = {(m.id, m.variant) for m in facts.rows if m.all_labels}
     return np.array([k in whole for k in zip(frame["method"], frame["variant"], strict=True)], bool)
 
 
-def _read(path: Path, *, older: bool = False) -> pd.DataFrame:
+def read_table(path: Path, *, older: bool = False) -> pd.DataFrame:
     """One case table, sorted.
 
     Args:
@@ -185,7 +192,8 @@ def _read_kept(
     path = report_folder(source.root, config.name) / CASES
     if not path.is_file():
         raise RunError(f"no file '{path}'; `report` without --kept makes it from finished runs")
-    frame = _read(path, older=True)
+    frame = read_table(path, older=True)
+    frame = frame[frame["variant"] != EXTERNAL]
     parts: dict[Any, pd.DataFrame] = dict(iter(frame.groupby(["dataset", "method", "variant"])))
     wanted = {(d, m.id, m.variant) for d in config.grid.datasets for m in facts.methods}
     if set(parts) - wanted:

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
-from benchmarks.report.results import Results
-from benchmarks.report.sections import IDLE, MARK, cell_title
+from benchmarks.report.results import Results, titled
+from benchmarks.report.sections import IDLE, MARK, cell_title, select
 from benchmarks.statistics.mechanisms import FAINT
-from benchmarks.statistics.rule import ALPHA, MARGIN, MIN_RUNS
+from benchmarks.statistics.rule import ALPHA, INERT, MARGIN, MIN_RUNS, NOTHING
 
 
 def warnings(facts: Facts, results: Results) -> list[str]:
-    """What stands at the top of the page, because it limits everything below."""
-    found = []
-    titles = facts.titles
-    for dataset in facts.datasets:
-        cells = dict.fromkeys(n for d, n, _ in results.barren if d == dataset.id)
-        for labels in cells:
-            names = [titles[k] for d, n, k in results.barren if (d, n) == (dataset.id, labels)]
-            found.append(
-                f"Nothing learnt on {cell_title(dataset, labels)}: {', '.join(names)} "
-                f"predict{'s' * (len(names) == 1)} (almost) nothing. Comparisons with "
-                f"{'it' if len(names) == 1 else 'them'} are not tested."
-            )
-        for labels in dict.fromkeys(n for d, n, _ in results.idle if d == dataset.id):
-            words = _inert(results, facts, dataset.id, labels)
-            if words:
-                found.append(
-                    f"Not at work on {cell_title(dataset, labels)}: {words}. Comparisons with such"
-                    " a row are not tested."
-                )
+    """What stands first, the worst before the rest, because it limits everything below."""
+    found = [*_barren(facts, results), *_idle(facts, results), *_unfit(facts, results)]
     synthetic = [d.title for d in facts.datasets if d.synthetic]
     if synthetic:
         found.append("Synthetic phantoms are generated images, which say nothing about patients.")
     return found
+
+
+def _barren(facts: Facts, results: Results) -> Iterator[str]:
+    """Rows that predict nothing, by data set and labelled count."""
+    titles, table = facts.titles, results.table
+    for dataset in facts.datasets:
+        for labels in dict.fromkeys(n for d, n, _ in results.barren if d == dataset.id):
+            names = [titles[k] for d, n, k in results.barren if (d, n) == (dataset.id, labels)]
+            rows = select(table, facts, dataset=dataset.id, labels=labels)["key"].nunique()
+            one = len(names) == 1
+            yield (
+                f"{len(names)} of {rows} rows predict{'s' * one} (almost) nothing on"
+                f" {cell_title(dataset, labels)}: {', '.join(names)}. Comparisons with"
+                f" {'it' if one else 'them'} are not tested."
+            )
+
+
+def _idle(facts: Facts, results: Results) -> Iterator[str]:
+    """Rows with an inert term, by data set and labelled count."""
+    for dataset in facts.datasets:
+        for labels in dict.fromkeys(n for d, n, _ in results.idle if d == dataset.id):
+            words = _inert(results, facts, dataset.id, labels)
+            if words:
+                yield (
+                    f"Not at work on {cell_title(dataset, labels)}: {words}. Comparisons with such"
+                    " a row are not tested."
+                )
 
 
 def _inert(results: Results, facts: Facts, dataset: str, labels: int) -> str:
@@ -44,6 +56,19 @@ def _inert(results: Results, facts: Facts, dataset: str, labels: int) -> str:
         if names and (d, n) == (dataset, labels):
             words.append(f"{facts.titles[key]} (term {', '.join(names)})")
     return "; ".join(words)
+
+
+def _unfit(facts: Facts, results: Results) -> Iterator[str]:
+    """Further reasons for which comparisons of the last checkpoint allow no verdict."""
+    family = titled([*results.baseline, *results.declared, *results.external], facts.titles)
+    words: dict[str, dict[str, None]] = {}
+    for d in family:
+        silent = d.outcome == "unconverged" or (d.outcome == "not tested" and d.design != "none")
+        if silent and d.checkpoint == "last" and not d.reason.endswith((*NOTHING, INERT)):
+            place = f"{d.dataset}, {d.labels} labelled"
+            words.setdefault(f"{d.outcome}: {d.reason}", {})[place] = None
+    for reason, places in words.items():
+        yield f"{reason[0].upper()}{reason[1:]} ({'; '.join(places)})."
 
 
 def notes(config: BenchmarkConfig, facts: Facts, results: Results) -> list[str]:
@@ -65,7 +90,7 @@ def notes(config: BenchmarkConfig, facts: Facts, results: Results) -> list[str]:
         "Failures: values (runs x cases x classes) of which exactly one mask, predicted or"
         " reference, is empty: Dice 0, distances the image diagonal. Both empty: Dice 1, no"
         " distance.",
-        *dict.fromkeys(m.footnote for m in facts.methods if m.footnote),
+        *dict.fromkeys(m.footnote for m in facts.rows if m.footnote),
     ]
 
 
@@ -77,6 +102,7 @@ def _comparison_notes(config: BenchmarkConfig, facts: Facts) -> list[str]:
         "Differences are paired by run and patient. p (Holm): of Student's test over runs and"
         f" patients, corrected over {family}. p (false claim): probability that the true difference"
         " has the other sign. Methods with all labels are references and not tested.",
+        *(["External rows: a family of their own, without ranks."] if facts.external else []),
         f"Outcome. better, worse: corrected p < {ALPHA}. equivalent: within {100 * MARGIN:g} Dice"
         " point, corrected too. undecided: neither; in brackets the difference that is found with"
         f" 80 % power. pilot: fewer than {MIN_RUNS} runs allow no verdict.",

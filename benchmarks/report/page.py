@@ -34,6 +34,7 @@ _FILES = {
     "classes.csv": "means by class, with ASD",
     "components.csv": "median patient, worst tenth, sources of variation",
     "runs.csv": "identity of every run and digest of the code that trained it",
+    "external.csv": "rows predicted elsewhere: what was read and checked",
     "groups.csv": "what the runs logged of the entropy split",
     "mechanisms.csv": "what every loss term did, by the mechanism ledgers of the runs",
     "pseudo_labels.csv": "accuracy on unlabelled training images",

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
-from benchmarks.config import BenchmarkConfig
+from benchmarks.config import BenchmarkConfig, ContrastConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import all_labels_rows, with_cell_labels
+from benchmarks.scoring.cases import EXTERNAL
 from benchmarks.statistics.components import variance_components
 from benchmarks.statistics.difference import Difference
 from benchmarks.statistics.mechanisms import SUMMARY, State, inert_terms
@@ -43,7 +43,9 @@ class Results:
             `key` and `values` (all scored values, of which `failed` count the failures).
         baseline: every method against the baseline.
         declared: the declared contrasts.
-        ranks: of the methods of each cell.
+        external: every external row against the baseline, a family of its own in each cell, so that
+            such a row changes no outcome of the benchmark.
+        ranks: of the grid's methods in each cell.
         barren: (data set, labelled count, key) of methods that predict nothing, last checkpoint.
         idle: by data set, labelled count and key, the inert and faint terms of a method.
     """
@@ -52,6 +54,7 @@ class Results:
     table: pd.DataFrame
     baseline: tuple[Difference, ...]
     declared: tuple[Difference, ...]
+    external: tuple[Difference, ...]
     ranks: tuple[RankInterval, ...]
     barren: tuple[tuple[str, int, str], ...]
     idle: Mapping[tuple[str, int, str], tuple[tuple[str, State], ...]]
@@ -67,13 +70,14 @@ def collect_results(
 
     Args:
         config: the benchmark.
-        facts: its methods and data sets.
-        merged: from `load_cases`.
+        facts: its methods, data sets and external rows.
+        merged: rows of all case tables.
         mechanisms: judged terms of all runs, where there are ledgers; what has an inert one is not
             tested.
     """
     cases = with_cell_labels(merged, facts)
-    compared = cases[~all_labels_rows(cases, facts)]
+    whole = cases[~all_labels_rows(cases, facts)]
+    compared = whole[whole["variant"] != EXTERNAL]
     baseline = config.grid.baseline
     table = summarize(cases)
     terms = pd.DataFrame(columns=SUMMARY) if mechanisms is None else mechanisms
@@ -85,6 +89,7 @@ def collect_results(
         table=table,
         baseline=by_cell(partial(against, baseline=baseline)) if baseline else (),
         declared=by_cell(partial(compare, contrasts=config.contrasts)),
+        external=_against_external(whole, facts, baseline) if baseline else (),
         ranks=by_cell(rank_intervals),
         barren=tuple(
             (cell.key[0], cell.key[1], name)
@@ -117,6 +122,20 @@ def _marked(terms: pd.DataFrame) -> dict[tuple[str, int, str], tuple[tuple[str, 
     return found
 
 
+def _against_external(cases: pd.DataFrame, facts: Facts, baseline: str) -> tuple[Difference, ...]:
+    """External rows against the baseline, in the cells that hold both."""
+    found: list[Difference] = []
+    for _, own in cases.groupby(["dataset", "labels"], sort=False):
+        here = set(method_keys(own))
+        family = [
+            ContrastConfig(name=f"{m.key} - {baseline}", better=m.key, than=baseline)
+            for m in facts.external
+            if {m.key, baseline} <= here
+        ]
+        found += compare(own[own["checkpoint"] == "last"], family)
+    return tuple(found)
+
+
 def table_frame(results: Results) -> pd.DataFrame:
     """Content of `table.csv`: means with the difference to the baseline; Dice in [0, 1]."""
     rows = [
@@ -125,7 +144,7 @@ def table_frame(results: Results) -> pd.DataFrame:
             "difference": d.mean, "difference_low": d.low, "difference_high": d.high,
             "p_holm": d.p_holm, "p_false": d.p_false, "outcome": d.outcome,
         }
-        for d in results.baseline
+        for d in (*results.baseline, *results.external)
     ]  # fmt: skip
     keys = ["dataset", "labels", "checkpoint", "key"]
     found = pd.DataFrame(rows) if rows else pd.DataFrame(columns=keys)
@@ -144,7 +163,11 @@ def classes_frame(cases: pd.DataFrame) -> pd.DataFrame:
 
 def differences_frame(results: Results) -> pd.DataFrame:
     """Content of `differences.csv`: all comparisons of both families."""
-    families = {"baseline": results.baseline, "declared": results.declared}
+    families = {
+        "baseline": results.baseline,
+        "declared": results.declared,
+        "external": results.external,
+    }
     rows = [{"family": name, **asdict(d)} for name, family in families.items() for d in family]
     return pd.DataFrame(rows, columns=["family", *(f.name for f in fields(Difference))])
 
@@ -192,5 +215,5 @@ def _titled(d: Difference, titles: Mapping[str, str]) -> Difference:
 
 
 def fewest_runs(results: Results) -> int:
-    """Runs of the cell that has the fewest."""
-    return int(np.min(results.table["runs"]))
+    """Runs of the grid's cell that has the fewest."""
+    return int(results.table.loc[results.table["variant"] != EXTERNAL, "runs"].min())

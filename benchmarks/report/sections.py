@@ -22,6 +22,7 @@ from benchmarks.statistics.ranks import RankInterval
 MARK = "†"
 # Behind those that have an inert or a faint term.
 IDLE: Mapping[State, str] = {"inert": "‡", "faint": "°"}
+_WORDS = ("Method", "Contrast", "Outcome")
 DIFFERENCE = "Difference, points [95 %]"
 
 
@@ -51,7 +52,7 @@ class Section:
     @property
     def words(self) -> tuple[int, ...]:
         """Columns that hold words."""
-        return tuple(i for i, name in enumerate(self.header) if name in {"Method", "Outcome"})
+        return tuple(i for i, name in enumerate(self.header) if name in _WORDS)
 
 
 def sections(config: BenchmarkConfig, facts: Facts, results: Results) -> list[Section]:
@@ -84,12 +85,13 @@ def _section(
     last = table[table["checkpoint"] == "last"].set_index("key", drop=False)
     cell = (dataset.id, labels, "last")
     ranks = {r.method: r for r in results.ranks if (r.dataset, r.labels, r.checkpoint) == cell}
-    differences = {
-        d.better: d for d in results.baseline if (d.dataset, d.labels, d.checkpoint) == cell
-    }
+    family = (*results.baseline, *results.external)
+    differences = {d.better: d for d in family if (d.dataset, d.labels, d.checkpoint) == cell}
     unit, baseline = dataset.unit, facts.baseline
     rows = []
-    for method in facts.methods:
+    for method in facts.rows:
+        if method.key not in last.index:  # external rows need not be in every cell
+            continue
         record = last.loc[method.key].to_dict()
         rank, difference = ranks.get(method.key), differences.get(method.key)
         cells = {
@@ -145,8 +147,9 @@ def _quartiles(record: Mapping[Hashable, Any]) -> str:
 
 def _sample(config: BenchmarkConfig, facts: Facts, last: pd.DataFrame) -> str:
     """Runs and patients of a section in words."""
-    compared = last[[not m.all_labels for m in facts.methods]]
-    own = compared if len(compared) else last
+    grid_rows = last.loc[[m.key for m in facts.methods]]
+    compared = grid_rows[[not m.all_labels for m in facts.methods]]
+    own = compared if len(compared) else grid_rows
     runs, patients = (sorted(set(own[name])) for name in ("runs", "patients"))
     grid = config.grid
     folds, seeds = (", ".join(map(str, v)) for v in (grid.folds, grid.seeds))

@@ -22,6 +22,13 @@ VOXELS = ("ref_voxels", "pred_voxels")
 COLUMNS = (*IDENTITY, *MEASURED, *VOXELS, "empty")
 # Columns of the runs' table that tell what the runs were made with.
 MADE_WITH = ("settings", "split", "data")
+# Variant of rows that were predicted outside this suite, so that their key says so in every file.
+EXTERNAL = "external"
+# Table beside the case table of such rows: one row per run, what was read and what was checked.
+ORIGIN = "external.csv"
+ORIGIN_COLUMNS = (
+    "dataset", "method", "labels", "fold", "seed", "all_labels", "masks", "digest", "split",
+)  # fmt: skip
 
 _SEAL = "digests.json"
 # Scores have six decimals, and the Jaccard index changes at most twice as fast as Dice.

@@ -5,8 +5,6 @@ The only module that reads test data.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,18 +32,15 @@ from benchmarks.common.workspace import (
     weights_file,
 )  # fmt: skip
 from benchmarks.config import BenchmarkConfig
-from benchmarks.metrics import score_labels
 from benchmarks.plan.record import require_finished
 from benchmarks.plan.resolve import Run, resolve, settings_digest
-from benchmarks.scoring.cases import COLUMNS, MADE_WITH, MEASURED, seal
+from benchmarks.scoring.cases import COLUMNS, MADE_WITH, seal
 from benchmarks.scoring.pseudo_labels import COLUMNS as PSEUDO_COLUMNS
 from benchmarks.scoring.pseudo_labels import pseudo_label_rows
+from benchmarks.scoring.rows import Row, as_csv, case_rows, tested_cases
 from benchmarks.scoring.trained import Trained, open_trained
 from benchmarks.training.one import Place
-from datasets import load_dataset
 from datasets.preparing.store import Case, open_prepared
-
-Row = tuple[object, ...]
 
 
 def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -> Path:
@@ -115,7 +110,7 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
                     own += [_of_checkpoint(row, checkpoint) for row in own]
                     continue
                 trained = open_trained(run, place, checkpoint=checkpoint, like=trained)
-                cases = _test_cases(trained)
+                cases = tested_cases(trained.job.data, trained.job.fold.test)
                 for case in cases:
                     own += _score(trained, case)
                 if checkpoint == CHECKPOINTS[0]:
@@ -124,22 +119,14 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
                     _write_showcase(trained, cases, folder / SHOWCASE)
             rows += own
             board.update(name, number, len(runs))
-    write_text(folder / CASES, _csv(COLUMNS, rows))
-    write_text(folder / PSEUDO_LABELS, _csv(PSEUDO_COLUMNS, pseudo))
+    write_text(folder / CASES, as_csv(COLUMNS, rows))
+    write_text(folder / PSEUDO_LABELS, as_csv(PSEUDO_COLUMNS, pseudo))
     write_text(folder / RUNS, _identities(runs))
     for table, read in ((STEPS, _logged), (MECHANISMS, _ledger)):
         frame = pd.concat([read(run, place.root) for run in runs], ignore_index=True)
         text = frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
         write_text(folder / table, text)
     seal(folder)
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _equal_weights(folder: Path) -> bool:
@@ -177,41 +164,13 @@ def _of_run(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _test_cases(trained: Trained) -> list[Case]:
-    """Test cases of a run's fold.
-
-    Raises:
-        DataError: a test case has no mask, or there is none.
-    """
-    cases = trained.job.data.of_patients(trained.job.fold.test)
-    bare = [c.case for c in cases if not c.labeled]
-    if bare or not cases:
-        name = trained.run.key.dataset
-        raise DataError(
-            f"{name}: test cases without a mask: {', '.join(bare) or 'no test cases at all'};"
-            f" change data.{name}.split and run `python -m benchmarks split {name}`"
-        )
-    return cases
-
-
 def _score(trained: Trained, case: Case) -> list[Row]:
     """Rows of all foreground classes of a case, in native geometry."""
     key, data = trained.run.key, trained.job.data
     labels = trained.probability(data.image(case.case)).argmax(0).numpy().astype(np.uint8)
-    scores = score_labels(
-        data.to_native(case.case, labels),
-        data.reference(case.case),
-        case.spacing,
-        range(1, len(data.classes)),
-        tolerance=load_dataset(key.dataset).tolerance,
-    )
     run = (key.benchmark, key.dataset, key.base, key.variant, key.labels, key.fold, key.seed)
-    rows: list[Row] = []
-    for index, s in scores.items():
-        what = (trained.checkpoint, case.case, case.patient, data.classes[index])
-        values = (_number(getattr(s, name)) for name in MEASURED)
-        rows.append((*run, *what, *values, s.ref_voxels, s.pred_voxels, s.empty))
-    return rows
+    native = data.to_native(case.case, labels)
+    return case_rows(run, trained.checkpoint, data, case, native)
 
 
 def _of_checkpoint(row: Row, checkpoint: str) -> Row:
@@ -220,11 +179,6 @@ def _of_checkpoint(row: Row, checkpoint: str) -> Row:
         checkpoint if name == "checkpoint" else value
         for name, value in zip(COLUMNS, row, strict=True)
     )
-
-
-def _number(value: float) -> str:
-    """Six decimals; a value that does not count is an empty cell."""
-    return "" if np.isnan(value) else f"{value:.6f}"
 
 
 def _write_showcase(trained: Trained, cases: Sequence[Case], target: Path) -> None:

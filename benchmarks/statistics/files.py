@@ -21,6 +21,9 @@ Row = dict[str, str]
 _NEEDED = [*CELL, "method", "variant", "fold", "seed", "patient"]
 _METRICS = ("dice", "jaccard", "nsd", "hd95_mm", "asd_mm", "assd_mm")
 _WHOLE = ("labels", "fold", "seed")
+_WORST_FIRST = (
+    "not tested", "unconverged", "pilot", "undecided", "equivalent", "worse", "better",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,13 @@ class FileComparison:
 
     Attributes:
         rows: one per data set, labelled count and checkpoint that has both methods.
-        notes: what was left out or not compared, and descriptions, one line each.
+        news: what limits the outcomes, the worst first: no verdict and why, runs and patients that
+            were left out, cells that were not compared.
+        notes: descriptions, one line each.
     """
 
     rows: list[Row]
+    news: list[str]
     notes: list[str]
 
 
@@ -116,12 +122,12 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
             for name in (better, than)
         )
         raise ConfigError(f"'{path}' has no runs of both on the same patients: {places}")
-    notes = [note for d in found for note in _notes(d)]
     done = {(d.dataset, d.labels, d.checkpoint) for d in found}
     own = where[where["key"].isin([better, than])]
     alone = own[[key not in done for key in own[CELL].itertuples(index=False, name=None)]]
-    notes += [f"not compared: {place}, where only one method has runs" for place in _places(alone)]
-    return FileComparison([_row(d) for d in found], notes)
+    news = [*_limits(found), *(f"left out: {_place(d)}: {d.left_out}" for d in found if d.left_out)]
+    news += [f"not compared: {place}, where only one method has runs" for place in _places(alone)]
+    return FileComparison([_row(d) for d in found], news, [_note(d) for d in found])
 
 
 def _places(rows: pd.DataFrame) -> Iterable[str]:
@@ -133,7 +139,7 @@ def _row(d: Difference) -> Row:
     factor, name = unit(d.metric)
     ends = f" [{factor * d.low:+.1f}, {factor * d.high:+.1f}]" if not isnan(d.low) else ""
     return {
-        "cell": f"{d.dataset} {d.labels} {d.checkpoint}",
+        "cell": _place(d),
         f"{name} [95 %]": f"{factor * d.mean:+.1f}{ends}",
         "p": _p(d.p_holm),
         "p false": _p(d.p_false),
@@ -146,16 +152,28 @@ def _p(value: float) -> str:
     return "n/a" if isnan(value) else "<.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _notes(d: Difference) -> Iterable[str]:
+def _place(d: Difference) -> str:
+    return f"{d.dataset} {d.labels} {d.checkpoint}"
+
+
+def _limits(found: Sequence[Difference]) -> Iterable[str]:
+    """Outcomes that say more than their word, with the cells that have them, worst first.
+
+    Of the last checkpoint, where the table has it.
+    """
+    told: dict[str, list[str]] = {}
+    last = [d for d in found if d.checkpoint == "last"] or found
+    for d in sorted(last, key=lambda d: _WORST_FIRST.index(d.outcome)):
+        if phrase(d) != d.outcome:
+            told.setdefault(phrase(d), []).append(_place(d))
+    return [f"{words}: {', '.join(places)}" for words, places in told.items()]
+
+
+def _note(d: Difference) -> str:
     factor, name = unit(d.metric)
-    place = f"{d.dataset} {d.labels} {d.checkpoint}"
-    if phrase(d) != d.outcome:
-        yield f"{place}: {phrase(d)}"
-    if d.left_out:
-        yield f"left out: {place}: {d.left_out}"
     margin = "at all" if less_is_better(d.metric) else "by more than 1 point"
-    yield (
-        f"patients of {place}: {d.wins} better {margin}, {d.ties} alike, {d.losses} worse;"
+    return (
+        f"patients of {_place(d)}: {d.wins} better {margin}, {d.ties} alike, {d.losses} worse;"
         f" Hodges-Lehmann {factor * d.shift:+.1f} {name}; the tenth worst off"
         f" {factor * d.worst_tenth:+.1f} {name} (description, not a test)"
     )

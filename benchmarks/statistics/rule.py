@@ -40,12 +40,15 @@ from benchmarks.statistics.pairs import Cell, Design, Selection, Values, cells, 
 from benchmarks.statistics.signedrank import hodges_lehmann, signed_rank_p
 
 __all__ = [
-    "ALPHA", "MARGIN", "MIN_RUNS", "NO_TERMS", "Difference", "Outcome", "against", "compare",
-    "estimate", "judge", "less_is_better", "phrase", "unit",
+    "ALPHA", "INERT", "MARGIN", "MIN_RUNS", "NOTHING", "NO_TERMS", "Difference", "Outcome",
+    "against", "compare", "estimate", "judge", "less_is_better", "phrase", "unit",
 ]  # fmt: skip
 
 # Share of patients that counts as worst.
 _WORST = 0.1
+# How the reasons end where methods predict nothing.
+NOTHING = ("predict nothing", "predicts nothing")
+INERT = "inert"
 NO_TERMS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -154,12 +157,17 @@ _UNKNOWN = Estimate(*(np.array(NAN) for _ in range(5)))
 
 
 def _untestable(cell: Cell, contrast: ContrastConfig, inert: Mapping[str, str]) -> str:
-    """Why a contrast with shared runs and patients is not tested; empty if it is."""
+    """Why a contrast with shared runs and patients is not tested; empty if it is.
+
+    Where most methods predict nothing, the training and not the methods was tried.
+    """
+    if 2 * len(cell.barren) > len(cell.methods):
+        return f"{len(cell.barren)} of {len(cell.methods)} rows {NOTHING[0]}"
     for name in (contrast.better, contrast.than):
         if name in cell.barren:
-            return f"{name} predicts nothing"
+            return f"{name} {NOTHING[1]}"
         if name in inert:
-            return f"term {inert[name]} of {name} inert"
+            return f"term {inert[name]} of {name} {INERT}"
     return ""
 
 

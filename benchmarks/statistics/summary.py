@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.statistics.difference import NAN
 from benchmarks.statistics.inference import interval
 from benchmarks.statistics.pairs import Cell, cells, select, take
 from benchmarks.statistics.rule import estimate
@@ -69,18 +71,45 @@ def summarize(cases: pd.DataFrame, *, by: Sequence[str] = ()) -> pd.DataFrame:
             columns = (f"{name}_mm", f"{name}_low", f"{name}_high")
             row |= dict(zip(columns, quartiles, strict=True))
         row |= {"failed": int(failed.sum()), "failed_share": failed.mean()}
-        rows.append({**dict(zip(keys, key, strict=True)), **_dice(own), **row})
+        m = mean_interval(own)
+        dice = {"dice": m.mean, "dice_low": m.low, "dice_high": m.high}
+        counts = {"runs": m.runs, "patients": m.patients}
+        rows.append({**dict(zip(keys, key, strict=True)), **counts, **dice, **row})
     return pd.DataFrame(rows, columns=[*keys, *COLUMNS])
 
 
-def _dice(own: pd.DataFrame) -> dict[str, float]:
-    """Runs, patients, mean Dice and its interval of one method in one cell."""
-    cell: Cell = next(cells(own))
+@dataclass(frozen=True)
+class Mean:
+    """A mean over runs and patients.
+
+    Attributes:
+        runs: units of the decision rule.
+        patients: that count.
+        mean: of the scores.
+        low: lower end of its 95 % interval, cut to [0, 1]; NaN where there is none.
+        high: upper end.
+    """
+
+    runs: int
+    patients: int
+    mean: float
+    low: float = NAN
+    high: float = NAN
+
+
+def mean_interval(own: pd.DataFrame, metric: str = "dice") -> Mean:
+    """Mean and interval of one method in one cell.
+
+    Args:
+        own: its rows of the case table.
+        metric: column of scores in [0, 1].
+    """
+    cell: Cell = next(cells(own, metric=metric))
     selection = select(cell, cell.methods)
     if selection.design == "none":
-        mean = float(np.nanmean(cell.scores))
-        return {"runs": len(cell.runs), "patients": len(cell.patients), "dice": mean}
+        scored = cell.scores[~np.isnan(cell.scores)]
+        mean = float(scored.mean()) if len(scored) else NAN
+        return Mean(len(cell.runs), len(cell.patients), mean)
     e = estimate(selection.design, [b[0] for b in take(cell, selection, cell.methods)])
     low, high = (float(np.clip(end, 0, 1)) for end in interval(e))
-    counts = {"runs": len(selection.groups), "patients": selection.size}
-    return {**counts, "dice": float(e.mean), "dice_low": low, "dice_high": high}
+    return Mean(len(selection.groups), selection.size, float(e.mean), low, high)

@@ -106,6 +106,7 @@ def _timed() -> float:
         "split",
         "run",
         "evaluate",
+        "score",
         "report",
         "predict",
         "diagnose",
@@ -272,3 +273,25 @@ def test_whole_benchmark_from_an_empty_checkout(checkout: Path) -> None:
     image = nib.nifti1.load(next(raw.rglob(masks[0].name)))
     assert mask.shape == image.shape and np.array_equal(mask.affine, image.affine)
     assert "name another --out" in refused(checkout, *args, "--out", "masks")
+
+    # The masks of a run, scored as somebody else's, have the scores of that run.
+    foreign = ("score", "phantom_acdc", "--masks", "masks", "--name", "my_net", "--params")
+    assert "is a method" in refused(checkout, *foreign, "mine.yaml", "--name", "supervised")
+    split = "datasets/splits/small/phantom_acdc.json"
+    done = call(*foreign, "mine.yaml", "--split", split, cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    assert "over 1 patient\n" in done.stdout and "10 masks of cases that are not" in done.stdout
+    scores = checkout / "data/scores/small"
+    own, theirs = (
+        pd.read_csv(scores / name / "cases.csv").query("checkpoint == 'last'").iloc[:, 4:]
+        for name in ("phantom_acdc-entropy_min", "external/phantom_acdc-my_net")
+    )
+    pd.testing.assert_frame_equal(own, theirs)
+    done = call("report", "--params", "mine.yaml", cwd=checkout, COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    (first,) = (line for line in lines if line.startswith("Entropy minimisation "))
+    (second,) = (line for line in lines if line.startswith("my_net (external) "))
+    assert first.split()[2:6] == second.split()[2:6]
+    # What is opened is printed in one piece.
+    assert max(len(line) for line in lines if not line.startswith("open ")) <= 80

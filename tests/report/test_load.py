@@ -19,12 +19,20 @@ from benchmarks.report import build_report
 from benchmarks.report.facts import Facts, method_facts
 from benchmarks.report.load import with_cell_labels
 from benchmarks.scoring.cases import seal
-from tests.report.made import make_config, put, use_made_datasets, write_scores, write_showcase
+from tests.report.made import (
+    leave_figures_undrawn,
+    make_config,
+    put,
+    use_made_datasets,
+    write_scores,
+    write_showcase,
+)
 
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     use_made_datasets(monkeypatch)
+    leave_figures_undrawn(monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["cases.csv", "steps.csv"])

@@ -71,7 +71,7 @@ def test_a_faint_term_is_marked_and_tested(tmp_path: Path) -> None:
 def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:
     config = make_config()
     path = write_scores(tmp_path, config) / "heart-supervised/mechanisms.csv"
-    path.write_text("step\n1\n")
+    put(pd.DataFrame({"step": [1]}), path)
     with pytest.raises(RunError, match=r"heart-supervised/mechanisms.csv' has the columns"):
         build_report(config, root=tmp_path)
 

@@ -130,7 +130,7 @@ def test_no_groups_where_nothing_splits(tmp_path: Path, monkeypatch: pytest.Monk
     use_made_datasets(monkeypatch)
     config = make_config(methods=["supervised", "mean_teacher"])
     write_scores(tmp_path, config)
-    written = build_report(config, root=tmp_path)
+    written = build_report(config, root=tmp_path).files
     assert not [p for p in written if p.name.startswith("groups")]
     assert "entropy split" not in (tmp_path / "reports/tiny/README.md").read_text()
 
@@ -150,7 +150,7 @@ def test_heat_map_needs_two_swept_numbers(
     sweeps = {"both": {"methods": ["egcl_net-a5"], "values": values}}
     config = swept(make_config({"sweeps": sweeps}), "both")
     write_scores(tmp_path, config)
-    names = {p.name for p in build_report(config, root=tmp_path)}
+    names = {p.name for p in build_report(config, root=tmp_path).files}
     assert ("heatmap.png" in names) == drawn
     assert not any(name.endswith(".svg") for name in names)
 

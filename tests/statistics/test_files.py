@@ -65,7 +65,7 @@ def test_cells_with_one_method_are_notes_not_rows(path: Path) -> None:
     pd.concat([cases, more]).to_csv(path, index=False)
     found = compare_file(path, "a", "b-x")
     assert len(found.rows) == 1
-    assert found.notes[-1] == "not compared: acdc 3 last, where only one method has runs"
+    assert found.news == ["not compared: acdc 3 last, where only one method has runs"]
 
 
 def test_pilots_and_missing_runs_are_told(path: Path) -> None:
@@ -73,8 +73,10 @@ def test_pilots_and_missing_runs_are_told(path: Path) -> None:
     cases[(cases["seed"] < 3) | (cases["method"] == "a")].to_csv(path, index=False)
     found = compare_file(path, "a", "b-x")
     assert found.rows[0]["outcome"] == "pilot"
-    assert found.notes[0] == "acdc 7 last: pilot, 3 runs"
-    assert found.notes[1] == ("left out: acdc 7 last: fold 0 seed 3: only a; fold 0 seed 4: only a")
+    assert found.news == [
+        "pilot, 3 runs: acdc 7 last",
+        "left out: acdc 7 last: fold 0 seed 3: only a; fold 0 seed 4: only a",
+    ]
 
 
 def test_distances_are_in_millimetres(path: Path) -> None:
