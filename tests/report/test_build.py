@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -194,7 +195,7 @@ def test_one_method_one_patient_no_distance(tmp_path: Path, methods: list[str]) 
     source = write_scores(tmp_path, config, patients=1) / f"heart-{methods[0]}/cases.csv"
     frame = pd.read_csv(source, keep_default_na=False)
     gone = dict.fromkeys(("hd95_mm", "asd_mm", "assd_mm", "nsd"), "")
-    none = {"ref_voxels": 0, "pred_voxels": 0, "empty": "both"}
+    none: dict[str, Any] = {"ref_voxels": 0, "pred_voxels": 0, "empty": "both"}
     put(frame.assign(**gone, dice=1.0, jaccard=1.0, **none), source)
     build_report(config, root=tmp_path)
     page = page_of(tmp_path)
