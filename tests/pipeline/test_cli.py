@@ -110,6 +110,8 @@ def _timed() -> float:
         "predict",
         "diagnose",
         "repro",
+        "launch",
+        "plan",
         "tune",
         "compare",
         "power",
