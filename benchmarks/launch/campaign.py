@@ -21,7 +21,8 @@ from benchmarks.plan.estimate import run_cost
 from benchmarks.plan.resolve import Run, finished
 from benchmarks.training.one import Place, lease_file
 
-# A run is given up after so many workers have died of it, each with what it had.
+# A run is given up after so many workers have died of it, a launch after so many rounds in which
+# its workers came to the end of no run.
 _TRIES = 3
 _LOOK = 5.0  # seconds between two looks at runs that others hold
 
@@ -90,14 +91,16 @@ def launch(
     """
     summary = Summary(left={run.key.title: "not done yet" for run in runs})
     deaths: Counter[str] = Counter()
-    waiting = list(runs)
+    waiting, idle = list(runs), 0
     with catching_stops():
         try:
-            while waiting:
+            while waiting and idle < _TRIES:
+                before = len(summary.left)
                 free, waiting = _divided(waiting, place, summary)
                 if free:
                     outcomes = backend.start(free, place, report)
                     waiting += [o.run for o in outcomes if _again(o, summary, deaths, say)]
+                    idle = idle + 1 if len(summary.left) == before else 0
                 elif waiting:
                     time.sleep(_LOOK)
                 refuse_stopped()

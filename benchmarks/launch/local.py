@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 
 from benchmarks.common.workers import Report, run_tasks, worker_number
 from benchmarks.launch.backend import Slots, cards
 from benchmarks.launch.work import Outcome, attempt
 from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place
+
+# Imported once, before processes are forked; torch's deterministic mode imports the second.
+_WARM = ("benchmarks.engine.trainer", "torch._inductor")
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Local:
         most = self.slots.workers or len(found) * self.slots.per_card or cores
         count = min(most, len(runs))
         place = replace(place, threads=place.threads or max(1, cores // count))
+        for module in _WARM:
+            import_module(module)
         work = partial(_on_slot, place=place, found=found)
         with closing(run_tasks(work, runs, count, report=report, fork=not found)) as outcomes:
             for outcome in outcomes:

@@ -20,7 +20,7 @@ from benchmarks.common.workspace import launch_folder
 from benchmarks.launch.backend import Slots, missing
 from benchmarks.launch.work import Outcome, walk
 from benchmarks.plan.resolve import Run
-from benchmarks.training.one import Place
+from benchmarks.training.one import Place, lease_file
 
 # Of a job where the user names nothing else.
 _JOB: dict[str, Any] = {"name": "bench", "timeout_min": 240, "cpus_per_task": 4}
@@ -76,7 +76,7 @@ class OnSlurm:
         with catching_stops():
             with executor.batch():  # one array
                 jobs = [executor.submit(pull) for pull in pulls]
-            yield from _outcomes(jobs, runs, folder, report)
+            yield from _outcomes(jobs, runs, place.root, folder, report)
 
 
 def _executor(folder: Path, workers: int, place: Place, job: dict[str, str]) -> Any:
@@ -100,9 +100,9 @@ def _executor(folder: Path, workers: int, place: Place, job: dict[str, str]) -> 
 
 
 def _outcomes(
-    jobs: list[Any], runs: Sequence[Run], folder: Path, report: Report
+    jobs: list[Any], runs: Sequence[Run], root: Path, folder: Path, report: Report
 ) -> Iterator[Outcome]:
-    """Wait for all jobs; the runs of those that died are lost unless another one did them."""
+    """Wait for all jobs; what no job has done is looked at last."""
     open_runs, held, running = {run.digest: run for run in runs}, {}, list(jobs)
     while running:
         if stop_asked():
@@ -121,8 +121,9 @@ def _outcomes(
                     yield outcome
         time.sleep(_LOOK if running else 0)
     for digest, run in open_runs.items():
-        lost = Outcome(run, "lost", f"its job ended; what it said is in '{folder}'")
-        yield held.get(digest, lost)
+        died = lease_file(run, root).exists()  # whoever leaves a run takes its lease away
+        reason = f"its job ended; what it said is in '{folder}'"
+        yield held.get(digest, Outcome(run, "lost" if died else "open", reason))
 
 
 def _of_job(job: Any) -> list[Outcome]:

@@ -23,7 +23,7 @@ from benchmarks.plan.identity import code_digest
 from benchmarks.plan.resolve import Run, finished
 from benchmarks.training.one import Place, train_run
 
-State = Literal["trained", "kept", "failed", "held", "lost"]
+State = Literal["trained", "kept", "failed", "held", "lost", "open"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Outcome:
     Attributes:
         run: which.
         state: `trained` by this worker; `kept`, since it was finished; `failed` with an error;
-            `held` by another process; `lost` with its worker.
+            `held` by another process; `lost` with its worker; `open`, since all workers ended
+            before they came to it.
         reason: why it is not finished.
     """
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
-import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from torch import Tensor
 
 from benchmarks.common.errors import ConfigError
-from benchmarks.common.lease import leased
+from benchmarks.common.lease import is_held, leased
 from benchmarks.common.workers import quiet
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.launch import campaign
@@ -107,29 +108,20 @@ def test_a_second_launcher_helps_and_waits_for_what_is_held(
 ) -> None:
     monkeypatch.setattr(campaign, "_LOOK", 0.05)
     runs = plan(empty, "supervised")
-    free, begun = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with leased(lease_file(runs[0], empty)):
-            begun.set()
-            free.wait(60)
-
-    def release(text: str) -> None:
-        said.append(text)
-
-    said: list[str] = []
-    holder = threading.Thread(target=hold)
+    holder = multiprocessing.get_context("fork").Process(target=hold, args=(*runs, empty))
     holder.start()
-    assert begun.wait(10)
-    threading.Timer(0, lambda: (_wait_for(runs[1], empty), free.set())).start()
-    found = launch(runs, Local(Slots(1)), Place(empty, "cpu"), report=quiet, say=release)
+    while not is_held(lease_file(runs[0], empty)):
+        time.sleep(0.01)
+    found, _ = go(runs, empty, workers=1)
     holder.join()
     assert (found.kept, found.trained, found.failed, found.left) == (0, 2, {}, {})
 
 
-def _wait_for(run: Run, root: Path) -> None:
-    while not finished(run, root):
-        threading.Event().wait(0.02)
+def hold(held: Run, other: Run, root: Path) -> None:
+    """Hold a run until another launch, which cannot have it, has done the other one."""
+    with leased(lease_file(held, root)):
+        while not finished(other, root):
+            time.sleep(0.02)
 
 
 def test_workers_refuse_other_code_and_share_what_failed(empty: Path, tmp_path: Path) -> None:
