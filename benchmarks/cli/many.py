@@ -24,6 +24,8 @@ from benchmarks.common.errors import ConfigError, RunError
 from benchmarks.common.workspace import PRESETS, ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.config import BenchmarkConfig
     from benchmarks.launch.backend import Backend, Slots
 
@@ -129,7 +131,9 @@ def _backend(on: On, slots: Slots) -> Backend:
     from benchmarks.launch.ray import OnRay
     from benchmarks.launch.slurm import OnSlurm
 
-    return {On.local: Local, On.ray: OnRay, On.slurm: OnSlurm}[on](slots)
+    known: dict[On, Callable[[Slots], Backend]]
+    known = {On.local: Local, On.ray: OnRay, On.slurm: OnSlurm}
+    return known[on](slots)
 
 
 def _chosen(

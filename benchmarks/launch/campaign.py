@@ -112,7 +112,8 @@ def launch(
 
 def _divided(runs: Sequence[Run], place: Place, summary: Summary) -> tuple[list[Run], list[Run]]:
     """Runs that nobody trains, and those that others hold; finished ones are counted."""
-    free, held = [], []
+    free: list[Run] = []
+    held: list[Run] = []
     for run in runs:
         if finished(run, place.root):
             del summary.left[run.key.title]

@@ -62,7 +62,8 @@ def _outcomes(
     ray: Any, task: Any, runs: Sequence[Run], place: Place, most: int
 ) -> Iterator[Outcome]:
     """Give out runs, at most so many at once, and collect them."""
-    waiting, running = iter(runs), {}
+    waiting = iter(runs)
+    running: dict[Any, Run] = {}
     while not stop_asked():
         while len(running) < most and (run := next(waiting, None)) is not None:
             running[task.remote(run, place)] = run

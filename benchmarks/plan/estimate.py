@@ -87,7 +87,7 @@ def run_cost(config: BenchmarkConfig, dataset: str, method: str) -> float:
     """
     train, ndim = train_config(config, dataset, method), dimension(config, dataset)
     images = train.labeled_batch + train.unlabeled_batch
-    voxels = images * math.prod(_size(config, dataset)) * 3**ndim
+    voxels: float = images * math.prod(_size(config, dataset)) * 3**ndim
     kind = load_method(base_of(method))
     return train.iterations * voxels * step_cost(kind, method_params(config, method, ndim))
 
@@ -123,7 +123,7 @@ def _weights(config: BenchmarkConfig, dataset: str, method: str) -> int:
     kind, params = load_method(base_of(method)), method_params(config, method, info.ndim)
     builder = _builder(train_config(config, dataset, method), info)
     made = kind(builder, params, classes=len(info.classes), ndim=info.ndim)
-    return 2 * sum(t.numel() * t.element_size() for t in made.state_dict().values())
+    return 2 * sum(int(t.numel()) * int(t.element_size()) for t in made.state_dict().values())
 
 
 def _timed_size(size: tuple[int, ...], multiple: int) -> tuple[int, ...]:

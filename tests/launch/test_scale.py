@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 import shutil
@@ -39,6 +38,7 @@ FOLDER = ROOT / "reports" / "scaling"
 # Seconds of one core that a run may cost apart from its training, at 1,000 runs.
 MOST = 0.3
 QUEUED = (100, 1000, 5000)
+_RUNS = 12  # a multiple of all numbers of workers
 
 
 def spent() -> float:
@@ -97,10 +97,10 @@ def test_speed_of_workers(flat: Path) -> None:
     rows: list[dict[str, object]] = []
     for workers in (1, 2, 4):
         shutil.rmtree(flat / "runs", ignore_errors=True)
-        wall, cpu = go(plan(flat, 16, iterations=100), flat, workers)
-        rows.append({"workers": workers, "runs": 16, "wall_s": wall, "cpu_s": cpu})
+        wall, cpu = go(plan(flat, _RUNS, iterations=60), flat, workers)
+        rows.append({"workers": workers, "runs": _RUNS, "wall_s": wall, "cpu_s": cpu})
     table = write("workers", rows)
-    assert table["wall_s"][1] < table["wall_s"][0] or os.getloadavg()[0] > 2
+    assert table["wall_s"][1] < table["wall_s"][0], "on a busy machine, measure again"
 
 
 def test_file_operations_of_a_run(flat: Path) -> None:
