@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test contract lint types format readme speed kill faults errors lock
+.PHONY: help setup repro test contract lint types format readme speed kill launch scale faults errors lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -54,6 +54,13 @@ speed: setup ## time the engine against baselines, in one process, and write rep
 
 kill: setup ## kill runs of every method at random moments, resume, compare; writes reports/reliability
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_kill.py -m kill
+
+launch: setup ## train a grid with Ray and with submitit, kill their parts, compare with a serial run
+	$(BIN)/python -m pip install --quiet 'ray>=2.50' 'submitit>=1.5'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/launch -m launch
+
+scale: setup ## measure many runs and workers, and write reports/scaling
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/launch -m scale
 
 faults: setup ## inject faults and write what the user sees of each to reports/reliability
 	NOTE_FAULTS=1 $(BIN)/python -m pytest -q tests/engine tests/training tests/pipeline/test_storage.py

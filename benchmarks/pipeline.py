@@ -138,18 +138,27 @@ def whole_benchmark(
         BenchError: raw data missing, wrong parameters, or runs that failed.
     """
     grid, root = config.grid, place.root
-    for dataset in grid.datasets:
-        if load_dataset(dataset).synthetic and not raw_folder(root, dataset).exists():
-            fetch_stage(config, dataset, root)
-        if not _is_prepared(config, dataset, root):
-            prepare_stage(config, dataset, root)
-        split_stage(config, dataset, root)
+    make_ready(config, root)
     cells = [(dataset, method) for dataset in grid.datasets for method in grid.methods]
     runs = [run for dataset, method in cells for run in resolve(config, dataset, method, root)]
     train_runs(runs, place, jobs=jobs or config.runtime.fixed_jobs)
     for dataset, method in cells:
         evaluate(config, dataset, method, place)
     return build_report(config, root=root, params=params)
+
+
+def make_ready(config: BenchmarkConfig, root: Path) -> None:
+    """Prepare and split the data sets of the grid where it is not done; generate phantoms.
+
+    Raises:
+        BenchError: raw data missing, or wrong parameters.
+    """
+    for dataset in config.grid.datasets:
+        if load_dataset(dataset).synthetic and not raw_folder(root, dataset).exists():
+            fetch_stage(config, dataset, root)
+        if not _is_prepared(config, dataset, root):
+            prepare_stage(config, dataset, root)
+        split_stage(config, dataset, root)
 
 
 def _is_prepared(config: BenchmarkConfig, dataset: str, root: Path) -> bool:

@@ -32,6 +32,7 @@ LAYERS = (
     ("benchmarks.report",),
     ("benchmarks.tune",),
     ("benchmarks.pipeline",),
+    ("benchmarks.launch",),
     ("benchmarks.cli",),
     ("benchmarks.__main__",),
 )

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from benchmarks.cli import evidence, stages, tools
+from benchmarks.cli import evidence, many, stages, tools
 from benchmarks.cli.data import app as data_app
 from benchmarks.common.errors import BenchError
 from benchmarks.common.signals import default_sigint
@@ -18,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(stages.app)
+app.add_typer(many.app)
 app.add_typer(evidence.app)
 app.add_typer(tools.app)
 app.add_typer(data_app, name="datasets")

@@ -24,7 +24,7 @@ from benchmarks.cli.options import (
     show,
 )  # fmt: skip
 from benchmarks.common.errors import ConfigError
-from benchmarks.common.workspace import CHECKPOINTS, PRESETS, ROOT, raw_folder
+from benchmarks.common.workspace import CHECKPOINTS, ROOT, raw_folder
 
 _SHOWN = ("id", "year", "networks", "decoders", "parameters", "cost", "dimensions")
 
@@ -145,40 +145,6 @@ def methods(
     if not as_json:
         counted = [{key: row[key] for key in _SHOWN} for row in counted]
     show(counted, as_json=as_json)
-
-
-@app.command(epilog=example("plan --params acdc_cpu"))
-def plan(
-    params: Params = PARAMS,
-    sweep: Sweep = None,
-    into: Annotated[
-        Path | None, typer.Option(help="Only renew the table of all presets in this Markdown file.")
-    ] = None,
-) -> None:
-    """Count the runs of a benchmark and estimate their core hours, before anything is trained."""
-    from dataclasses import asdict
-    from functools import partial
-
-    from benchmarks.common.console import Board
-    from benchmarks.plan.estimate import estimate, presets_table
-    from benchmarks.report.documents import embed_text
-
-    with Board() as board:
-        if into is None:
-            config = read_config(params, sweep=sweep)
-            found = estimate(config, partial(board.update, f"plan {config.name}"))
-        else:
-            rows = []
-            for path in (PARAMS, *sorted(PRESETS.glob("*/params.yaml"))):
-                config = read_config(path)
-                progress = partial(board.update, f"plan {config.name}")
-                rows.append((path.as_posix(), config, estimate(config, progress)))
-    if into is not None:
-        embed_text(into, presets_table(rows), name="presets")
-        return
-    show([asdict(e) for e in found])
-    hours, runs = sum(e.hours for e in found), sum(e.runs for e in found)
-    say(f"{runs} runs, about {hours:.1f} core hours on this machine; a GPU is not estimated")
 
 
 @app.command(epilog=example("doctor"))

@@ -24,6 +24,14 @@ class RunError(BenchError):
     """A run that could not be finished or read."""
 
 
+class Held(RunError):  # noqa: N818 - it is well, elsewhere
+    """A run that another process is training."""
+
+
+class Lost(RunError):  # noqa: N818 - it may be tried again
+    """Work whose process ended without an answer, such as a killed one."""
+
+
 class StorageError(BenchError):
     """A file or folder that cannot be read or written, such as on a full disk."""
 

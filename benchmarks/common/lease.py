@@ -90,6 +90,20 @@ def leased(
             path.unlink(missing_ok=True)
 
 
+def is_held(path: Path, *, stale: float = STALE_SECONDS) -> bool:
+    """Whether a claim on a lease would be refused now.
+
+    Args:
+        path: of the lease file.
+        stale: seconds without a sign of life after which its holder is taken for dead.
+    """
+    try:
+        _refuse_alive(path, stale)
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _create(path: Path, me: Holder) -> bool:
     """Create the lease with its content; False if there is one.
 

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import current_process, get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from signal import SIGKILL, Signals
 from typing import Any, Generic, TypeVar, cast
 
-from benchmarks.common.errors import BenchError, Interrupted, RunError
+from benchmarks.common.errors import Interrupted, Lost, RunError
 from benchmarks.common.serving import LOOK, Ended, Report, serve
 from benchmarks.common.signals import (
     blocking_stops,
@@ -31,13 +31,14 @@ from benchmarks.common.signals import (
     stop_at_once,
 )
 
-__all__ = ["Outcome", "Report", "quiet", "run_tasks"]
+__all__ = ["Outcome", "Report", "quiet", "run_tasks", "worker_number"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 # A worker without a task that has not ended after so many seconds is killed.
 _PATIENCE = 10.0
+_NAME = "worker"  # of worker processes, before their number
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Outcome(Generic[Task, Result]):
         task: as it was given.
         result: what the work returned; None after an error.
         error: what the work raised, of its own type. One that is no `BenchError` has two notes:
-            "file:line" where it was raised, and the worker's traceback. A `RunError` if the worker
+            "file:line" where it was raised, and the worker's traceback. `Lost` if the worker
             process was killed; `Interrupted` if that process alone was asked to stop.
     """
 
@@ -65,6 +66,15 @@ class Outcome(Generic[Task, Result]):
 
 def quiet(name: str, done: int, total: int, note: str) -> None:
     """Progress that nobody wants to see."""
+
+
+def worker_number() -> int:
+    """Number of this worker process, below the count of processes at once; 0 in no worker.
+
+    No two workers have the same at a time, so it says which of several devices is theirs.
+    """
+    name, _, number = current_process().name.partition("-")
+    return int(number) if name == _NAME else 0
 
 
 def run_tasks(
@@ -161,9 +171,12 @@ class _Crew(Generic[Task, Result]):
         try:
             pipe, theirs = self._context.Pipe()
             known = [pipe, self._asks, *(w.pipe for w in self.workers), *(c for _, c in self._free)]
+            alive = [*(w.process for w in self.workers), *(p for p, _ in self._free)]
+            names = (f"{_NAME}-{number}" for number in range(self._count))
             process = self._context.Process(
                 target=serve,
                 args=(self._work, theirs, self._stop, known if self._fork else []),
+                name=next(name for name in names if name not in {p.name for p in alive}),
                 daemon=True,
             )
             with blocking_stops():
@@ -229,16 +242,16 @@ class _Crew(Generic[Task, Result]):
             wait([p.sentinel for p in alive], LOOK)
 
 
-def _cause(process: BaseProcess) -> BenchError:
+def _cause(process: BaseProcess) -> Interrupted | Lost:
     """Why a process ended without an answer."""
     process.join(_PATIENCE)
     code = process.exitcode
     if code == 0:
         return Interrupted("stopped before it began: its worker process was asked to stop")
     if code in {None, -SIGKILL}:
-        return RunError(
+        return Lost(
             "a worker process was killed, most often because memory ran out: lower --jobs, then"
             " run the same command again; what was saved is kept"
         )
     how = f"was ended by {Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return RunError(f"a worker process {how}; run the same command again to go on")
+    return Lost(f"a worker process {how}; run the same command again to go on")

@@ -89,6 +89,11 @@ def tuning_folder(root: Path, study: str) -> Path:
     return root / "data" / "tuning" / study
 
 
+def launch_folder(root: Path, name: str) -> Path:
+    """What jobs of a scheduler say, a folder for every launch."""
+    return root / "data" / "launch" / name
+
+
 def contact_sheet_file(root: Path, dataset: str, *, synthetic: bool) -> Path:
     """Picture of a data set's cases."""
     folder = report_folder(root, "datasets") if synthetic else local_folder(root, "datasets")

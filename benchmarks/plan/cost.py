@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -86,6 +87,7 @@ def method_cost(name: str) -> MethodCost:
     )
 
 
+@lru_cache(maxsize=256)
 def step_cost(cls: type[Method[Any]], params: MethodParams) -> float:
     """Operations of one step, forward and backward, relative to a supervised step.
 

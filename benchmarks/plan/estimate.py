@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.schema import check
-from benchmarks.config import BenchmarkConfig
-from benchmarks.engine.nets import Builder
+from benchmarks.config import BenchmarkConfig, TrainConfig
+from benchmarks.engine.nets import Builder, stride
 from benchmarks.plan.cost import step_cost
 from benchmarks.plan.grid import base_of
 from benchmarks.plan.resolve import dimension, method_params, train_config
 from datasets import load_dataset
+from datasets.base import DatasetInfo
 from methods import load_method
 from methods.blocks.losses import supervised_loss
 
 _STEPS = 2  # that are timed after a first one
 _TIMED = {2: 4, 3: 1}  # images of a timed step; more take proportionally longer
+_VOXELS = 2**16  # of a timed image at most; larger ones take proportionally longer
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Estimate:
         runs: trained models.
         steps: iterations of each.
         hours: of one core for all runs, without validation and data loading: the time of a step of
-            plain supervision on noise of the real size, times the method's counted operations.
+            plain supervision on noise, times the method's counted operations.
+        disk_gb: of the weights of all runs.
     """
 
     dataset: str
@@ -41,6 +46,7 @@ class Estimate:
     runs: int
     steps: int
     hours: float
+    disk_gb: float
 
 
 def estimate(
@@ -64,27 +70,78 @@ def estimate(
             runs = counts * len(config.grid.pairs)
             cost = step_cost(kind, method_params(config, method, ndim))
             hours = runs * train.iterations * seconds * cost / 3600
-            found.append(Estimate(dataset, method, runs, train.iterations, hours))
+            disk = runs * _weights(config, dataset, method) / 1e9
+            found.append(Estimate(dataset, method, runs, train.iterations, hours, disk))
             progress(len(found), cells)
     return found
 
 
-def _plain_step(config: BenchmarkConfig, dataset: str) -> float:
-    """Seconds of a supervised step on as many images as a step has, on one thread."""
-    train = config.train_for(dataset)
-    adapter = load_dataset(dataset)
-    params = check(adapter.Params, config.data[dataset].prepare, where=f"data.{dataset}.prepare")
-    info = adapter.info(params)
-    size = train.patch or getattr(params, "size", None)
+def run_cost(config: BenchmarkConfig, dataset: str, method: str) -> float:
+    """Cost of a run of a cell in relation to other cells, without timing: equal on all machines.
+
+    Images times voxels times the taps of a kernel that is 3 wide, times the method's counted
+    operations; networks are taken as equal.
+
+    Raises:
+        ConfigError: as `estimate`.
+    """
+    train, ndim = train_config(config, dataset, method), dimension(config, dataset)
+    images = train.labeled_batch + train.unlabeled_batch
+    voxels: float = images * math.prod(_size(config, dataset)) * 3**ndim
+    kind = load_method(base_of(method))
+    return train.iterations * voxels * step_cost(kind, method_params(config, method, ndim))
+
+
+def _info(config: BenchmarkConfig, dataset: str) -> DatasetInfo:
+    adapter, where = load_dataset(dataset), f"data.{dataset}.prepare"
+    return adapter.info(check(adapter.Params, config.data[dataset].prepare, where=where))
+
+
+def _size(config: BenchmarkConfig, dataset: str) -> tuple[int, ...]:
+    """Voxels of a training image along every axis."""
+    adapter, where = load_dataset(dataset), f"data.{dataset}.prepare"
+    params = check(adapter.Params, config.data[dataset].prepare, where=where)
+    size: Any = config.train_for(dataset).patch or getattr(params, "size", None)
     if size is None:
         raise ConfigError(f"images of {dataset} have no fixed size: set data.{dataset}.train.patch")
-    net = Builder(
+    return tuple(size)
+
+
+def _builder(train: TrainConfig, info: DatasetInfo) -> Builder:
+    return Builder(
         train.network,
         ndim=info.ndim,
         in_channels=len(info.channels),
         classes=len(info.classes),
         seed=0,
-    )()
+    )
+
+
+def _weights(config: BenchmarkConfig, dataset: str, method: str) -> int:
+    """Bytes that a finished run keeps: the last and the best checkpoint."""
+    info = _info(config, dataset)
+    kind, params = load_method(base_of(method)), method_params(config, method, info.ndim)
+    builder = _builder(train_config(config, dataset, method), info)
+    made = kind(builder, params, classes=len(info.classes), ndim=info.ndim)
+    return 2 * sum(int(t.numel()) * int(t.element_size()) for t in made.state_dict().values())
+
+
+def _timed_size(size: tuple[int, ...], multiple: int) -> tuple[int, ...]:
+    """A part of an image that is timed in its place: halved until it is small."""
+    while math.prod(size) > _VOXELS:
+        halves = (max(2, math.ceil(s / 2 / multiple)) * multiple for s in size)
+        smaller = tuple(min(s, half) for s, half in zip(size, halves, strict=True))
+        if smaller == size:
+            break
+        size = smaller
+    return size
+
+
+def _plain_step(config: BenchmarkConfig, dataset: str) -> float:
+    """Seconds of a supervised step on as many images as a step has, on one thread."""
+    train, info, whole = config.train_for(dataset), _info(config, dataset), _size(config, dataset)
+    size = _timed_size(whole, stride(train.network))
+    net = _builder(train, info)()
     images = train.labeled_batch + train.unlabeled_batch
     timed = min(images, _TIMED[info.ndim])
     image = torch.randn(timed, len(info.channels), *size)
@@ -98,7 +155,7 @@ def _plain_step(config: BenchmarkConfig, dataset: str) -> float:
             spent.append(time.perf_counter() - started)
     finally:
         torch.set_num_threads(threads)
-    return min(spent[1:]) * images / timed
+    return min(spent[1:]) * images / timed * math.prod(whole) / math.prod(size)
 
 
 def presets_table(rows: Sequence[tuple[str, BenchmarkConfig, Sequence[Estimate]]]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.common.device import cores_per_run, environment, pick_device
-from benchmarks.common.errors import BenchError, RunError, StorageError
+from benchmarks.common.errors import BenchError, Held, RunError, StorageError
 from benchmarks.common.files import storing, write_json, write_text
 from benchmarks.common.lease import leased
 from benchmarks.common.signals import catching_stops, stop_asked
@@ -54,13 +54,22 @@ class Place:
     checkpoint_seconds: float = 60.0
 
 
-def train_run(run: Run, report: Report, place: Place) -> None:
+def lease_file(run: Run, root: Path) -> Path:
+    """The file that says who trains a run."""
+    target = run.key.folder(root)
+    return target.with_name(f".{target.name}.lock")
+
+
+def train_run(run: Run, report: Report, place: Place) -> bool:
     """Train one run, or go on with one that was stopped.
+
+    Returns:
+        False if another process finished it before.
 
     Raises:
         Interrupted: stopped by a signal; the state is kept.
-        RunError: another process trains this run or took it over, a loss is not finite, or memory
-            ran out.
+        Held: another process trains this run.
+        RunError: another process took it over, a loss is not finite, or memory ran out.
         DataError: data or split changed since the run was resolved.
         StorageError: the disk is full or `runs/` cannot be written; the last state is kept.
     """
@@ -73,11 +82,11 @@ def train_run(run: Run, report: Report, place: Place) -> None:
     device = pick_device(place.device)
     with catching_stops(), _partial_folder(run, place.root) as claim:
         if claim is None:
-            return
+            return False
         partial, held = claim
         if not mismatch(run, partial):  # killed just before the folder got its name
             _move(partial, run.key.folder(place.root))
-            return
+            return True
         job = open_job(run, place.root, partial)
         if device.type == "cpu":
             torch.set_num_threads(min(place.threads or cores_per_run(1), useful_threads(job)))
@@ -96,6 +105,7 @@ def train_run(run: Run, report: Report, place: Place) -> None:
         arithmetic = str(precision(job.train, device)).removeprefix("torch.")
         _write_record(run, job, position, arithmetic, environment(str(device)))
         _move(partial, run.key.folder(place.root))
+    return True
 
 
 @contextmanager
@@ -108,7 +118,7 @@ def _partial_folder(run: Run, root: Path) -> Iterator[tuple[Path, Callable[[], b
     if target.is_symlink() or target.is_file():
         raise StorageError(f"'{target}' is a link or file in place of a run's folder; remove it")
     try:
-        with leased(target.with_name(f".{target.name}.lock")) as held, storing(target):
+        with leased(lease_file(run, root)) as held, storing(target):
             if finished(run, root):
                 yield None
                 return
@@ -116,7 +126,7 @@ def _partial_folder(run: Run, root: Path) -> Iterator[tuple[Path, Callable[[], b
             partial.mkdir(parents=True, exist_ok=True)
             yield partial, held
     except BlockingIOError as error:
-        raise RunError(
+        raise Held(
             f"another process is training '{target}' ({error}); wait for it, or stop it first"
         ) from None
 

@@ -111,6 +111,8 @@ def _timed() -> float:
         "predict",
         "diagnose",
         "repro",
+        "launch",
+        "plan",
         "tune",
         "compare",
         "power",

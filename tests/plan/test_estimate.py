@@ -30,6 +30,6 @@ def test_runs_and_steps_are_those_of_the_grid() -> None:
 
 def test_table_adds_up() -> None:
     config = load_config(ROOT / "params.yaml")
-    rows = [Estimate("a", "x", 3, 10, 0.25), Estimate("a", "y", 4, 10, 20.0)]
+    rows = [Estimate("a", "x", 3, 10, 0.25, 1.0), Estimate("a", "y", 4, 10, 20.0, 1.0)]
     line = presets_table([("params.yaml", config, rows)]).splitlines()[-1]
     assert line.startswith("| [`quick`](params.yaml) |") and line.endswith("| 7 | 20 |")

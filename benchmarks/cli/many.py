@@ -1,0 +1,202 @@
+"""The commands for whole grids: `plan` and `launch`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks.cli.options import (
+    PARAMS,
+    Device,
+    Params,
+    Sweep,
+    example,
+    params_file,
+    place,
+    read_config,
+    say,
+    show,
+)  # fmt: skip
+from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.workspace import PRESETS, ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.config import BenchmarkConfig
+    from benchmarks.launch.backend import Backend, Slots
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+class On(StrEnum):
+    """Where workers are."""
+
+    local = "local"
+    ray = "ray"
+    slurm = "slurm"
+
+
+def _part(text: str, option: str) -> str:
+    return f"Only these {text}, with commas: --{option} A,B."
+
+
+Datasets = Annotated[str, typer.Option(help=_part("data sets", "datasets"))]
+Methods = Annotated[str, typer.Option(help=_part("methods", "methods"))]
+Labels = Annotated[str, typer.Option(help=_part("labelled counts", "labels"))]
+Seeds = Annotated[str, typer.Option(help=_part("seeds", "seeds"))]
+
+
+@app.command(epilog=example("plan --params paper --datasets acdc --methods egcl_net,bcp"))
+def plan(
+    params: Params = PARAMS,
+    sweep: Sweep = None,
+    datasets: Datasets = "",
+    methods: Methods = "",
+    labels: Labels = "",
+    seeds: Seeds = "",
+    into: Annotated[
+        Path | None, typer.Option(help="Only renew the table of all presets in this Markdown file.")
+    ] = None,
+) -> None:
+    """Count the runs of a benchmark, their core hours and disk, before anything is trained."""
+    if into is not None:
+        _renew_table(into)
+        return
+    _show_plan(_chosen(read_config(params, sweep=sweep), datasets, methods, labels, seeds))
+
+
+@app.command(epilog=example("launch --params paper --on slurm --workers 8 --datasets acdc"))
+def launch(
+    params: Params = PARAMS,
+    on: Annotated[
+        On, typer.Option(help="This machine; Ray, here or at RAY_ADDRESS; jobs of SLURM.")
+    ] = On.local,
+    shard: Annotated[
+        str, typer.Option(help="Only the i-th of n parts: i/n, for machines without a shared disk.")
+    ] = "",
+    sweep: Sweep = None,
+    datasets: Datasets = "",
+    methods: Methods = "",
+    labels: Labels = "",
+    seeds: Seeds = "",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs at once; default: all cores, cards or slots.")
+    ] = None,
+    per_card: Annotated[int, typer.Option(min=1, help="Runs at once on one GPU.")] = 1,
+    job: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE of submitit, such as timeout_min=600, slurm_partition=gpu."),
+    ] = None,
+    device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+) -> None:
+    """Train a grid with many workers, here or on a cluster; give it twice and it helps itself.
+
+    Finished runs are kept, a killed worker costs the run it had, which the next one continues.
+    `dvc repro` or `repro` afterwards find all runs done. Exit code 0: all are done.
+    """
+    from benchmarks.common.console import Board
+    from benchmarks.launch.backend import Slots
+    from benchmarks.launch.campaign import by_cost, ready, shard_of
+    from benchmarks.launch.campaign import launch as do
+    from benchmarks.plan.resolve import resolve
+
+    config = _chosen(read_config(params, sweep=sweep), datasets, methods, labels, seeds)
+    slots = Slots(workers, per_card, _pairs(job or []))
+    if dry_run:
+        _show_plan(config)
+        return
+    ready(config, ROOT)
+    cells = [(d, m) for d in config.grid.datasets for m in config.grid.methods]
+    runs = by_cost(config, [run for cell in cells for run in resolve(config, *cell, ROOT)])
+    if shard:
+        runs = shard_of(runs, shard)
+    with Board() as board:
+        backend = _backend(on, slots)
+        found = do(runs, backend, place(config, device), report=board.update, say=board.say)
+    if found.failed or found.left:
+        raise RunError(
+            f"{len(found.failed)} runs failed and {len(found.left)} are left, for the reasons"
+            " above; what is finished is kept, the same command does the rest"
+        )
+    say(f"all done; next: `python -m benchmarks repro --params {params_file(params)}`")
+
+
+def _backend(on: On, slots: Slots) -> Backend:
+    from benchmarks.launch.local import Local
+    from benchmarks.launch.ray import OnRay
+    from benchmarks.launch.slurm import OnSlurm
+
+    known: dict[On, Callable[[Slots], Backend]]
+    known = {On.local: Local, On.ray: OnRay, On.slurm: OnSlurm}
+    return known[on](slots)
+
+
+def _chosen(
+    config: BenchmarkConfig, datasets: str, methods: str, labels: str, seeds: str
+) -> BenchmarkConfig:
+    """The benchmark with the wanted part of its grid."""
+    from benchmarks.plan.restrict import Part, restricted
+
+    numbers = _numbers("labels", labels), _numbers("seeds", seeds)
+    return restricted(config, Part(_names(datasets), _names(methods), *numbers))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(name) for name in _names(text))
+    except ValueError:
+        raise ConfigError(f"--{option} '{text}': give whole numbers such as 3,7") from None
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise ConfigError(f"--job '{text}': give KEY=VALUE, such as timeout_min=600")
+        found[key] = value
+    return found
+
+
+def _show_plan(config: BenchmarkConfig) -> None:
+    from dataclasses import asdict
+    from functools import partial
+
+    from benchmarks.common.console import Board
+    from benchmarks.plan.estimate import estimate
+
+    with Board() as board:
+        found = estimate(config, partial(board.update, f"plan {config.name}"))
+    show([asdict(e) for e in found])
+    runs, hours = sum(e.runs for e in found), sum(e.hours for e in found)
+    disk = sum(e.disk_gb for e in found)
+    say(
+        f"{runs} runs, about {hours:,.1f} core hours on this machine and {disk:,.1f} GB; a GPU is"
+        " not estimated"
+    )
+
+
+def _renew_table(into: Path) -> None:
+    """Write the sizes of all presets into a Markdown file."""
+    from functools import partial
+
+    from benchmarks.common.console import Board
+    from benchmarks.plan.estimate import estimate, presets_table
+    from benchmarks.report.documents import embed_text
+
+    rows = []
+    with Board() as board:
+        for path in (PARAMS, *sorted(PRESETS.glob("*/params.yaml"))):
+            config = read_config(path)
+            progress = partial(board.update, f"plan {config.name}")
+            rows.append((path.as_posix(), config, estimate(config, progress)))
+    embed_text(into, presets_table(rows), name="presets")

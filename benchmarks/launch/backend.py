@@ -1,0 +1,59 @@
+"""The interface of all ways to start workers, and what is asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from benchmarks.common.errors import ConfigError
+from benchmarks.common.workers import Report
+from benchmarks.launch.work import Outcome
+from benchmarks.plan.resolve import Run
+from benchmarks.training.one import Place
+
+
+@dataclass(frozen=True)
+class Slots:
+    """How much is done at once.
+
+    Attributes:
+        workers: runs at once; None leaves it to the machine or cluster.
+        per_card: runs at once on one GPU.
+        job: parameters of a scheduler's job.
+    """
+
+    workers: int | None = None
+    per_card: int = 1
+    job: dict[str, str] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """Starts workers somewhere and says how every run ended."""
+
+    def start(self, runs: Sequence[Run], place: Place, report: Report) -> Iterator[Outcome]:
+        """Do the runs, in about their order; yields an outcome of each as it becomes known.
+
+        Raises:
+            Interrupted: a signal asked this process to stop.
+            BenchError: nothing can be started; says what mends it.
+        """
+
+
+def cards(device: str) -> tuple[str, ...]:
+    """The GPUs that a device name stands for; none on a CPU."""
+    import torch
+
+    if device.startswith("cuda:"):
+        return (device,)
+    if device == "cpu" or not torch.cuda.is_available():
+        return ()
+    return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+
+
+def missing(extra: str) -> ConfigError:
+    """The error where an optional package is not installed."""
+    return ConfigError(
+        f"--on {extra} needs packages that are not installed; `python -m pip install"
+        f" '.[{extra}]'` in the checkout installs them, or take --on local"
+    )

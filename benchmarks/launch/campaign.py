@@ -1,0 +1,169 @@
+"""A whole plan with any back end: until every run is finished or failed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.common.errors import ConfigError
+from benchmarks.common.lease import is_held, leased
+from benchmarks.common.signals import catching_stops, refuse_stopped
+from benchmarks.common.workers import Report
+from benchmarks.common.workspace import prepared_folder
+from benchmarks.config import BenchmarkConfig
+from benchmarks.launch.backend import Backend
+from benchmarks.launch.work import Outcome
+from benchmarks.pipeline import make_ready
+from benchmarks.plan.estimate import run_cost
+from benchmarks.plan.resolve import Run, finished
+from benchmarks.training.one import Place, lease_file
+
+# A run is given up after so many workers have died of it, a launch after so many rounds in which
+# its workers came to the end of no run.
+_TRIES = 3
+_LOOK = 5.0  # seconds between two looks at runs that others hold
+
+
+@dataclass
+class Summary:
+    """How a plan stands.
+
+    Attributes:
+        kept: runs that were finished, before or by others.
+        trained: runs of this launch.
+        failed: reasons by run.
+        left: why a run was not done, by run.
+    """
+
+    kept: int = 0
+    trained: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """For people: the counts, and the reason of every run that is not done."""
+        done = self.kept + self.trained
+        head = f"done {done} ({self.trained} trained here), failed {len(self.failed)}"
+        reasons = [f"failed: {t}: {r}" for t, r in self.failed.items()]
+        reasons += [f"left: {t}: {r}" for t, r in self.left.items()]
+        return [f"{head}, left {len(self.left)}", *reasons]
+
+
+def ready(config: BenchmarkConfig, root: Path) -> None:
+    """Prepare and split the data of a plan; a second launcher waits until the first one has.
+
+    Raises:
+        BenchError: raw data missing, or wrong parameters.
+    """
+    lease = prepared_folder(root, config.name, "launch").with_suffix(".lock")
+    while True:
+        try:
+            with leased(lease):
+                make_ready(config, root)
+                return
+        except BlockingIOError:
+            time.sleep(_LOOK)
+
+
+def launch(
+    runs: Sequence[Run],
+    backend: Backend,
+    place: Place,
+    *,
+    report: Report,
+    say: Callable[[str], None],
+) -> Summary:
+    """Do all runs of a plan; those that others hold are waited for, and done if they are left.
+
+    Args:
+        runs: the plan, in the order in which they are wanted.
+        backend: starts the workers.
+        place: where runs are made.
+        report: called with progress.
+        say: called with lines for people: what has failed, and the summary, also after a stop.
+
+    Raises:
+        Interrupted: a signal came; what is done is kept.
+        BenchError: nothing can be started.
+    """
+    summary = Summary(left={run.key.title: "not done yet" for run in runs})
+    deaths: Counter[str] = Counter()
+    waiting, idle = list(runs), 0
+    with catching_stops():
+        try:
+            while waiting and idle < _TRIES:
+                before = len(summary.left)
+                free, waiting = _divided(waiting, place, summary)
+                if free:
+                    outcomes = backend.start(free, place, report)
+                    waiting += [o.run for o in outcomes if _again(o, summary, deaths, say)]
+                    idle = idle + 1 if len(summary.left) == before else 0
+                elif waiting:
+                    time.sleep(_LOOK)
+                refuse_stopped()
+        finally:
+            for line in summary.lines():
+                say(line)
+    return summary
+
+
+def _divided(runs: Sequence[Run], place: Place, summary: Summary) -> tuple[list[Run], list[Run]]:
+    """Runs that nobody trains, and those that others hold; finished ones are counted."""
+    free: list[Run] = []
+    held: list[Run] = []
+    for run in runs:
+        if finished(run, place.root):
+            del summary.left[run.key.title]
+            summary.kept += 1
+        else:
+            (held if is_held(lease_file(run, place.root)) else free).append(run)
+    return free, held
+
+
+def _again(
+    outcome: Outcome, summary: Summary, deaths: Counter[str], say: Callable[[str], None]
+) -> bool:
+    """Count an outcome; returns whether the run is to be looked at again."""
+    title = outcome.run.key.title
+    del summary.left[title]
+    if outcome.state == "kept":
+        summary.kept += 1
+    elif outcome.state == "trained":
+        summary.trained += 1
+    elif outcome.state == "failed":
+        summary.failed[title] = outcome.reason
+    else:
+        summary.left[title] = outcome.reason
+        deaths[title] += outcome.state == "lost"
+        if deaths[title] < _TRIES:
+            return True
+        summary.failed[title] = summary.left.pop(title)
+    if outcome.reason:
+        say(f"{title}: {outcome.state}: {outcome.reason}")
+    return False
+
+
+def by_cost(config: BenchmarkConfig, runs: Sequence[Run]) -> list[Run]:
+    """The longest runs first, by counted operations, in the same order on every machine."""
+    cells = {(run.key.dataset, run.key.method) for run in runs}
+    cost = {cell: run_cost(config, *cell) for cell in sorted(cells)}
+    return sorted(runs, key=lambda r: (-cost[r.key.dataset, r.key.method], r.key.title))
+
+
+def shard_of(runs: Sequence[Run], shard: str) -> list[Run]:
+    """The i-th of n parts of about equal cost.
+
+    Args:
+        runs: the plan, the longest first.
+        shard: "i/n", with i from 1 to n.
+
+    Raises:
+        ConfigError: another text.
+    """
+    part, slash, parts = shard.partition("/")
+    if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise ConfigError(f"--shard '{shard}': give a part and their number, such as 1/4 to 4/4")
+    return list(runs[int(part) - 1 :: int(parts)])

@@ -1,0 +1,113 @@
+"""Workers of Ray: on this machine, or on the cluster that RAY_ADDRESS names.
+
+All machines see the checkout under the same path.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmarks.common.signals import catching_stops, refuse_stopped, stop_asked
+from benchmarks.common.workers import Report, quiet
+from benchmarks.launch.backend import Slots, cards, missing
+from benchmarks.launch.work import Outcome, attempt
+from benchmarks.plan.resolve import Run
+from benchmarks.training.one import Place
+
+# A run whose process or machine is gone is given to another one so many times by Ray itself.
+_RETRIES = 2
+_LOOK = 0.5  # seconds between two looks for a signal
+_PATIENCE = 60.0  # seconds that stopped runs have to save their state
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """A task of Ray for every run, with a share of a card where there are cards.
+
+    Attributes:
+        slots: how many at once; one per core or share of a card where nothing is given.
+    """
+
+    slots: Slots
+
+    def start(self, runs: Sequence[Run], place: Place, report: Report) -> Iterator[Outcome]:
+        """See `Backend.start`; the progress of single steps is not shown."""
+        del report
+        try:
+            import ray
+        except ImportError:
+            raise missing("ray") from None
+        with catching_stops(), _cluster(ray, place, self.slots):
+            has_cards = place.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+            task = ray.remote(
+                num_cpus=1,
+                num_gpus=1 / self.slots.per_card if has_cards else 0,
+                max_retries=_RETRIES,
+            )(_attempt)
+            yield from _outcomes(ray, task, runs, place, self.slots.workers or len(runs))
+            refuse_stopped()
+
+
+def _attempt(run: Run, place: Place) -> Outcome:
+    """A task; Ray has chosen the card and the threads."""
+    return attempt(run, quiet, replace(place, threads=place.threads or 1))
+
+
+def _outcomes(
+    ray: Any, task: Any, runs: Sequence[Run], place: Place, most: int
+) -> Iterator[Outcome]:
+    """Give out runs, at most so many at once, and collect them."""
+    waiting = iter(runs)
+    running: dict[Any, Run] = {}
+    while not stop_asked():
+        while len(running) < most and (run := next(waiting, None)) is not None:
+            running[task.remote(run, place)] = run
+        if not running:
+            return
+        ready, _ = ray.wait(list(running), num_returns=len(running), timeout=_LOOK)
+        for handle in ready:
+            yield _outcome(ray, handle, running.pop(handle))
+    for handle in running:  # a Ctrl-C inside the task, which saves its state
+        ray.cancel(handle)
+    deadline = time.monotonic() + _PATIENCE
+    while running and time.monotonic() < deadline:
+        ready, _ = ray.wait(list(running), num_returns=len(running), timeout=_LOOK)
+        for handle in ready:
+            del running[handle]
+
+
+def _outcome(ray: Any, handle: Any, run: Run) -> Outcome:
+    try:
+        found: Outcome = ray.get(handle)
+    except ray.exceptions.RayTaskError as error:  # of the machine: it cannot import the task
+        return Outcome(run, "failed", str(error.cause or error))
+    except ray.exceptions.RayError as error:
+        return Outcome(run, "lost", f"{type(error).__name__}: {str(error).splitlines()[0]}")
+    return found
+
+
+@contextmanager
+def _cluster(ray: Any, place: Place, slots: Slots) -> Iterator[None]:
+    """Join the cluster of RAY_ADDRESS, or start one of this machine that ends with the block."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
+    address = os.environ.get("RAY_ADDRESS")
+    found = cards(place.device)
+    cores = len(os.sched_getaffinity(0))
+    most = slots.workers or len(found) * slots.per_card or cores
+    own = {"num_cpus": most, "num_gpus": len(found), "include_dashboard": False}
+    ray.init(
+        address=address or "local",
+        log_to_driver=False,
+        logging_level="warning",
+        runtime_env={"env_vars": {"PYTHONPATH": str(place.root)}},
+        **({} if address else own),
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,72 @@
+"""A part of a benchmark's grid, named on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from benchmarks.common.errors import ConfigError, nearest
+from benchmarks.config import BenchmarkConfig
+
+Value = TypeVar("Value", str, int)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is wanted of a grid; nothing given is all of it.
+
+    Attributes:
+        datasets: ids.
+        methods: keys in the grid.
+        labels: labelled patients; a data set without any of them is left out. A method with all
+            labels has no such number and stays.
+        seeds: of the runs.
+    """
+
+    datasets: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    labels: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+
+def restricted(config: BenchmarkConfig, part: Part) -> BenchmarkConfig:
+    """The benchmark with a part of its grid; its runs have the same names and identities.
+
+    Raises:
+        ConfigError: something that the grid does not hold, or nothing is left of it.
+    """
+    grid = config.grid
+    datasets = _kept("datasets", part.datasets, grid.datasets)
+    methods = _kept("methods", part.methods, grid.methods)
+    known = sorted({n for d in datasets for n in config.data[d].labels})
+    wanted = _kept("labels", part.labels, known)
+    labels = {d: tuple(n for n in config.data[d].labels if n in wanted) for d in datasets}
+    seeds = _kept("seeds", part.seeds, grid.seeds)
+    folds = grid.folds
+    if grid.bound:  # a fold goes with its seed
+        folds = tuple(f for f, s in zip(grid.folds, grid.seeds, strict=True) if s in seeds)
+    kept = {
+        "datasets": tuple(d for d in datasets if labels[d]),
+        "methods": methods,
+        "seeds": seeds,
+        "folds": folds,
+    }
+    data = {
+        d: block.model_copy(update={"labels": labels[d]}) if labels.get(d) else block
+        for d, block in config.data.items()
+    }
+    return config.model_copy(update={"grid": grid.model_copy(update=kept), "data": data})
+
+
+def _kept(option: str, given: Sequence[Value], allowed: Sequence[Value]) -> tuple[Value, ...]:
+    """The given values in the order of the grid, or all.
+
+    Raises:
+        ConfigError: one that is not in the grid.
+    """
+    for value in given:
+        if value not in allowed:
+            hint = nearest(str(value), map(str, allowed))
+            raise ConfigError(f"--{option}: '{value}' is not in this part of the grid: {hint}")
+    return tuple(value for value in allowed if value in given) if given else tuple(allowed)

@@ -1,0 +1,170 @@
+"""Workers of this machine: what is killed, fails, is held or of other code; parts of a grid."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from benchmarks.common.errors import ConfigError
+from benchmarks.common.lease import is_held, leased
+from benchmarks.common.workers import quiet
+from benchmarks.config import BenchmarkConfig, load_config
+from benchmarks.launch import campaign
+from benchmarks.launch.backend import Slots
+from benchmarks.launch.campaign import Summary, by_cost, launch, shard_of
+from benchmarks.launch.local import Local
+from benchmarks.launch.work import walk
+from benchmarks.plan.resolve import Run, finished, resolve
+from benchmarks.plan.restrict import Part, restricted
+from benchmarks.training.one import Place, lease_file
+from methods.base import Batch, Progress
+from methods.entropy_min import EntropyMin
+from methods.supervised import Supervised
+from tests.engine.small import make_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def plan(root: Path, *methods: str, seeds: tuple[int, ...] = (0, 1)) -> list[Run]:
+    config = make_config(iterations=2)
+    grid = config.grid.model_copy(update={"seeds": seeds})
+    config = config.model_copy(update={"grid": grid})
+    return [run for m in methods for run in resolve(config, "phantom_acdc", m, root)]
+
+
+def go(runs: list[Run], root: Path, workers: int = 2) -> tuple[Summary, list[str]]:
+    said: list[str] = []
+    local = Local(Slots(workers))
+    return launch(runs, local, Place(root, "cpu"), report=quiet, say=said.append), said
+
+
+@pytest.fixture
+def empty(flat: Path) -> Iterator[Path]:
+    """The prepared root without runs."""
+    shutil.rmtree(flat / "runs", ignore_errors=True)
+    yield flat
+    shutil.rmtree(flat / "runs", ignore_errors=True)
+
+
+def test_a_killed_worker_costs_nothing_and_an_error_its_run_alone(
+    empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = Supervised.losses
+
+    def die_once(self: Supervised, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        mark = tmp_path / "killed"
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trained(self, batch, t)
+
+    def fail(self: EntropyMin, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        del self, batch, t
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(Supervised, "losses", die_once)
+    monkeypatch.setattr(EntropyMin, "losses", fail)
+    runs = [*plan(empty, "entropy_min", seeds=(0,)), *plan(empty, "supervised", "mean_teacher")]
+    found, said = go(runs, empty)
+    assert (tmp_path / "killed").exists()
+    assert (found.kept, found.trained, found.left) == (0, 4, {})
+    assert list(found.failed) == [runs[0].key.title]
+    assert said[-2] == "done 4 (4 trained here), failed 1, left 0"
+    assert "ValueError: no such thing" in said[-1] and runs[0].key.title in said[-1]
+    assert [finished(run, empty) for run in runs] == [False, True, True, True, True]
+    assert not list(empty.glob("runs/**/.*.lock*"))
+
+    monkeypatch.undo()
+    found, _ = go(runs, empty)
+    assert (found.kept, found.trained, found.failed, found.left) == (4, 1, {}, {})
+
+
+def test_a_run_of_which_every_worker_dies_is_given_up(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(self: Supervised, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        del self, batch, t
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    monkeypatch.setattr(Supervised, "losses", die)
+    runs = plan(empty, "supervised", "mean_teacher", seeds=(0,))
+    found, _ = go(runs, empty)
+    assert found.trained == 1 and found.left == {}
+    assert "killed" in found.failed[runs[0].key.title]
+
+
+def test_a_second_launcher_helps_and_waits_for_what_is_held(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign, "_LOOK", 0.05)
+    runs = plan(empty, "supervised")
+    holder = multiprocessing.get_context("fork").Process(target=hold, args=(*runs, empty))
+    holder.start()
+    while not is_held(lease_file(runs[0], empty)):
+        time.sleep(0.01)
+    found, _ = go(runs, empty, workers=1)
+    holder.join()
+    assert (found.kept, found.trained, found.failed, found.left) == (0, 2, {}, {})
+
+
+def hold(held: Run, other: Run, root: Path) -> None:
+    """Hold a run until another launch, which cannot have it, has done the other one."""
+    with leased(lease_file(held, root)):
+        while not finished(other, root):
+            time.sleep(0.02)
+
+
+def test_workers_refuse_other_code_and_share_what_failed(empty: Path, tmp_path: Path) -> None:
+    (run,) = plan(empty, "supervised", seeds=(0,))
+    other = replace(run, code="0" * 16, digest="1" * 16)
+    place = Place(empty, "cpu", threads=1)
+    (first,) = walk([other], place, tmp_path, 0)
+    assert first.state == "failed" and "other code for supervised" in first.reason
+    (second,) = walk([other, run][:1], place, tmp_path, 1)
+    assert second == first
+    assert [o.state for o in walk([run], place, tmp_path, 0)] == ["trained"]
+    assert [o.state for o in walk([run], place, tmp_path, 1)] == ["kept"]
+
+
+def paper() -> BenchmarkConfig:
+    return load_config(ROOT / "benchmarks/presets/paper/params.yaml")
+
+
+def test_a_part_of_a_grid() -> None:
+    config = paper()
+    part = restricted(config, Part(methods=("bcp", "supervised"), labels=(3, 50), seeds=(1,)))
+    assert part.grid.datasets == ("acdc", "brats2019")
+    assert part.grid.methods == ("supervised", "bcp")
+    assert part.data["acdc"].labels == (3,) and part.data["brats2019"].labels == (50,)
+    assert part.grid.pairs == ((0, 1),)
+    assert restricted(config, Part()) == config
+    bound = config.grid.model_copy(update={"seeds": (5, 6), "folds": (0, 1), "bound": True})
+    config = config.model_copy(update={"grid": bound})
+    assert restricted(config, Part(seeds=(6,))).grid.pairs == ((1, 6),)
+    with pytest.raises(ConfigError, match=r"--methods: 'bpc'.*did you mean 'bcp'"):
+        restricted(config, Part(methods=("bpc",)))
+    with pytest.raises(ConfigError, match=r"--labels: '25'.*Allowed: 3, 7"):
+        restricted(config, Part(datasets=("acdc",), labels=(25,)))
+
+
+def test_shards_are_all_runs_once_and_the_longest_come_first(empty: Path) -> None:
+    runs = plan(empty, "supervised", "mean_teacher", seeds=(0, 1, 2))
+    ordered = by_cost(make_config(iterations=2), runs)
+    # Mean Teacher's step has 7/3 of the operations of a supervised one.
+    assert [r.key.method for r in ordered] == ["mean_teacher"] * 3 + ["supervised"] * 3
+    shards = [shard_of(ordered, f"{part}/4") for part in (1, 2, 3, 4)]
+    assert [len(s) for s in shards] == [2, 2, 1, 1]
+    assert sorted(r.digest for s in shards for r in s) == sorted(r.digest for r in runs)
+    for wrong in ("0/4", "5/4", "1", "a/b"):
+        with pytest.raises(ConfigError, match="--shard"):
+            shard_of(ordered, wrong)
