@@ -8,6 +8,9 @@ from benchmarks.report.results import Results
 from benchmarks.report.sections import MARK, cell_title
 from benchmarks.statistics.rule import ALPHA, MARGIN, MIN_RUNS
 
+# Parameters of supervision that stand for what a method has beside its loss terms.
+_CONTROLS = ("unlabeled_bn", "strong")
+
 
 def warnings(facts: Facts, results: Results) -> list[str]:
     """What stands at the top of the page, because it limits everything below."""
@@ -37,6 +40,7 @@ def notes(config: BenchmarkConfig, facts: Facts, results: Results) -> list[str]:
         " averaged within a patient first. Intervals are 95 % and count both runs and patients as"
         " drawn at random; with a single run they cover patients only.",
         *(_comparison_notes(config, facts) if compared else []),
+        *(_control_note(config, facts) if facts.baseline else []),
         "Rank: place by mean Dice, with the interval that the tests of all pairs leave (Holm)."
         f" {MARK}: not separable from the method with the best mean.",
         f"NSD: share of both surfaces within {_tolerances(facts)} of each other. HD95 and ASSD:"
@@ -61,6 +65,19 @@ def _comparison_notes(config: BenchmarkConfig, facts: Facts) -> list[str]:
         f"Outcome. better, worse: corrected p < {ALPHA}. equivalent: within {100 * MARGIN:g} Dice"
         " point, corrected too. undecided: neither; in brackets the difference that is found with"
         f" 80 % power. pilot: fewer than {MIN_RUNS} runs allow no verdict.",
+    ]
+
+
+def _control_note(config: BenchmarkConfig, facts: Facts) -> list[str]:
+    """What has to stand beside a method before a loss term of it is credited with anything."""
+    blocks = [config.methods[m.key] for m in facts.methods]
+    if all(any(block.get(control) for block in blocks) for control in _CONTROLS):
+        known = "and the rows that do so without another loss term tell how much"
+    else:
+        known = "and no row here tells how much"
+    return [
+        "Unlabelled images in the batch norm and strong views can raise Dice by themselves,"
+        f" {known}: nothing is credited to a term that is not above them."
     ]
 
 
