@@ -77,6 +77,7 @@ class DAN(OneNet[DANParams]):
     Params = DANParams
     title = "DAN"
     paper = "Zhang et al. 2017, doi:10.1007/978-3-319-66179-7_47"
+    auxiliary = frozenset({"discriminator"})
 
     def setup(self, build_net: NetBuilder) -> None:
         """Segmenter and discriminator."""

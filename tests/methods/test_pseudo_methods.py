@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 from methods import load_method, method_ids
 from methods.blocks import strong
+from methods.blocks.features import complementary_dropout
 from methods.blocks.losses import dice_loss, supervised_loss
 from methods.cps import CPS
 from methods.ctct import CTCT
 from methods.fixmatch import FixMatch
 from methods.unimatch import UniMatch
-from methods.unimatch_v2 import complementary_dropout
 from tests.pixel_net import END, batch, make
 
 
