@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test contract lint types format readme speed kill faults errors lock
+.PHONY: help setup repro test contract lint types format readme speed kill mutants faults errors lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -54,6 +54,9 @@ speed: setup ## time the engine against baselines, in one process, and write rep
 
 kill: setup ## kill runs of every method at random moments, resume, compare; writes reports/reliability
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_kill.py -m kill
+
+mutants: setup ## break every method on purpose and see which test notices; writes reports/reliability
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/mutants -m mutants -n auto --dist worksteal
 
 faults: setup ## inject faults and write what the user sees of each to reports/reliability
 	NOTE_FAULTS=1 $(BIN)/python -m pytest -q tests/engine tests/training tests/pipeline/test_storage.py

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 # The quick benchmark has no room for more rows.
 PRESETS = sorted(ROOT.glob("benchmarks/presets/*/params.yaml"))
 # What has to stand beside a row before its loss terms are credited with anything.
-BESIDE = {
+BESIDE: dict[str, dict[str, dict[str, Any]]] = {
     "supervised": {
         "supervised-unlabeled_bn": {"unlabeled_bn": True},
         "supervised-strong": {"strong": True},
