@@ -29,8 +29,6 @@ TABLE, SUMMARY = FOLDER / "mutants.csv", FOLDER / "README.md"
     [
         ("ugpcl", "heads cut from the network"),
         ("mean_teacher", "no update after the step"),
-        ("entropy_min", "entropy: gradient reversed"),
-        ("dan", "discriminator: no gradient"),
         ("ict", "noise for unlabelled images"),
     ],
 )
