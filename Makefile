@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test contract lint types format readme speed kill launch scale faults errors lock
+.PHONY: help setup repro test contract lint types format readme speed kill mutants launch scale faults errors lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -61,6 +61,9 @@ launch: setup ## train a grid with Ray and with submitit, kill their parts, comp
 
 scale: setup ## measure many runs and workers, and write reports/scaling
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/launch -m scale
+
+mutants: setup ## break every method on purpose and see which test notices; writes reports/reliability
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/mutants -m mutants -n auto --dist worksteal
 
 faults: setup ## inject faults and write what the user sees of each to reports/reliability
 	NOTE_FAULTS=1 $(BIN)/python -m pytest -q tests/engine tests/training tests/pipeline/test_storage.py

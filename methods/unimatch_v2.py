@@ -17,14 +17,13 @@ Deviations:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from methods.base import Batch, Progress, tuned
 from methods.blocks.families import EMAParams, WithTeacher
+from methods.blocks.features import complementary_dropout
 from methods.blocks.losses import supervised_loss
 from methods.blocks.pseudo import masked_cross_entropy, pseudo_label
 from methods.blocks.strong import strong_cutmix
@@ -44,23 +43,6 @@ class UniMatchV2Params(EMAParams):
     threshold: float = Field(0.95, ge=0, lt=1, description="least confidence of a pseudo-label")
     cutmix: float = Field(0.5, ge=0, le=1, description="probability of CutMix")
     whole: float = Field(0.5, ge=0, le=1, description="probability of maps without dropout")
-
-
-def complementary_dropout(levels: Sequence[Tensor], whole: float) -> list[Tensor]:
-    """Multiply the first half of the batch by `2 M`, the second by `2 (1 - M)`.
-
-    Args:
-        levels: encoder maps (2N, F_i, ...), two views of N images.
-        whole: probability of an image to keep its maps.
-    """
-    n = len(levels[0]) // 2
-    kept = torch.rand(n, 1, device=levels[0].device) < whole
-    out = []
-    for x in levels:
-        m = torch.randint(0, 2, (n, x.shape[1]), device=x.device).to(x.dtype) * 2
-        m = torch.where(kept, torch.ones_like(m), m)
-        out.append(x * torch.cat([m, 2 - m]).view(*x.shape[:2], *[1] * (x.ndim - 2)))
-    return out
 
 
 class UniMatchV2(WithTeacher[UniMatchV2Params]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "reports/reliability"
@@ -13,15 +14,20 @@ _TEMPORARY = re.compile(r"/tmp/pytest-of-[^/]+/pytest-\d+/[^/]+")
 
 def replace_row(table: Path, row: dict[str, object]) -> None:
     """Put a row into a CSV file in place of that with the same first value."""
-    key, rows = next(iter(row)), []
+    replace_rows(table, [row])
+
+
+def replace_rows(table: Path, new: Sequence[Mapping[str, object]]) -> None:
+    """Put rows with one first value into a CSV file in place of all that have it."""
+    key, rows = next(iter(new[0])), list[Mapping[str, object]]()
     if table.is_file():
         with table.open(encoding="utf-8", newline="") as stream:
-            rows = [dict(r) for r in csv.DictReader(stream) if r[key] != row[key]]
+            rows = [dict(r) for r in csv.DictReader(stream) if r[key] != new[0][key]]
     table.parent.mkdir(parents=True, exist_ok=True)
     with table.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(row), lineterminator="\n")
+        writer = csv.DictWriter(stream, list(new[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(sorted([*rows, row], key=lambda r: str(r[key])))
+        writer.writerows(sorted([*rows, *new], key=lambda r: str(r[key])))
 
 
 def noted(fault: str, said: object) -> str:

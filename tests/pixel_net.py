@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from methods.base import Batch, Method, Progress
 from methods.networks import Architecture, Decoded, Decoder, SegNet
 
 END = Progress(999, 1000)
+RAMP = math.exp(-5 * 0.001**2)  # of a ramp over the whole run, there
 
 
 class PixelNet(SegNet):
@@ -65,6 +67,20 @@ def make(
     ramp = {"ramp": 1.0} if "ramp" in cls.Params.model_fields else {}
     params = cls.Params.model_validate({**ramp, **(values or {})})
     return cls(build, params, classes=classes, ndim=2).train()
+
+
+def assert_same(method: nn.Module, term: Tensor, expected: Tensor, *, rtol: float = 1e-4) -> None:
+    """A term has an expected value, and moves every parameter as the expected one does."""
+    torch.testing.assert_close(term, expected, rtol=rtol, atol=1e-7)
+    trained = [p for p in method.parameters() if p.requires_grad]
+    found = [
+        torch.autograd.grad(v, trained, allow_unused=True, retain_graph=True)
+        for v in (term, expected)
+    ]
+    for p, own, other in zip(trained, *found, strict=True):
+        zero = torch.zeros_like(p)
+        a, b = (zero if g is None else g for g in (own, other))
+        torch.testing.assert_close(a, b, rtol=max(rtol, 1e-3), atol=1e-6)
 
 
 def batch(classes: int = 3, *, labeled: int = 2, unlabeled: int = 3, size: int = 8) -> Batch:

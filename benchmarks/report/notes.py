@@ -11,6 +11,9 @@ from benchmarks.report.sections import IDLE, MARK, cell_title, select
 from benchmarks.statistics.mechanisms import FAINT
 from benchmarks.statistics.rule import ALPHA, INERT, MARGIN, MIN_RUNS, NOTHING
 
+# Parameters of supervision that stand for what a method has beside its loss terms.
+_CONTROLS = ("unlabeled_bn", "strong")
+
 
 def warnings(facts: Facts, results: Results) -> list[str]:
     """What stands first, the worst before the rest, because it limits everything below."""
@@ -81,6 +84,7 @@ def notes(config: BenchmarkConfig, facts: Facts, results: Results) -> list[str]:
         " drawn at random; with a single run they cover patients only.",
         *(_comparison_notes(config, facts) if compared else []),
         *_mechanism_notes(results),
+        *(_control_note(config, facts) if facts.baseline else []),
         "Rank: place by mean Dice, with the interval that the tests of all pairs leave (Holm)."
         f" {MARK}: not separable from the method with the best mean.",
         f"NSD: share of both surfaces within {_tolerances(facts)} of each other. HD95 and ASSD:"
@@ -117,6 +121,19 @@ def _mechanism_notes(results: Results) -> list[str]:
         f"{inert}: a term of the method was inert, without any effect on the tested network, so the"
         f" row is not tested. {faint}: a term was faint, its gradient below {100 * FAINT:.0f} % of"
         " the supervised one."
+    ]
+
+
+def _control_note(config: BenchmarkConfig, facts: Facts) -> list[str]:
+    """What has to stand beside a method before a loss term of it is credited with anything."""
+    blocks = [config.methods[m.key] for m in facts.methods]
+    if all(any(block.get(control) for block in blocks) for control in _CONTROLS):
+        known = "and the rows that do so without another loss term tell how much"
+    else:
+        known = "and no row here tells how much"
+    return [
+        "Unlabelled images in the batch norm and strong views can raise Dice by themselves,"
+        f" {known}: nothing is credited to a term that is not above them."
     ]
 
 

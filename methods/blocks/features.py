@@ -40,3 +40,22 @@ def channel_dropout(levels: Sequence[Tensor], probability: float = 0.5) -> list[
     """
     kept = [F.dropout(x.new_ones(x.shape[:2]), probability, training=True) for x in levels]
     return [x * k.view(*k.shape, *[1] * (x.ndim - 2)) for x, k in zip(levels, kept, strict=True)]
+
+
+def complementary_dropout(levels: Sequence[Tensor], whole: float) -> list[Tensor]:
+    """Multiply the first half of the batch by `2 M`, the second by `2 (1 - M)` (UniMatch V2).
+
+    M ~ Bernoulli(1/2) per image and channel (Yang et al. 2024, arXiv:2410.10777).
+
+    Args:
+        levels: encoder maps (2N, F_i, ...), two views of N images.
+        whole: probability of an image to keep its maps.
+    """
+    n = len(levels[0]) // 2
+    kept = torch.rand(n, 1, device=levels[0].device) < whole
+    out = []
+    for x in levels:
+        m = torch.randint(0, 2, (n, x.shape[1]), device=x.device).to(x.dtype) * 2
+        m = torch.where(kept, torch.ones_like(m), m)
+        out.append(x * torch.cat([m, 2 - m]).view(*x.shape[:2], *[1] * (x.ndim - 2)))
+    return out

@@ -43,9 +43,6 @@ class GroupParams(SplitParams):
         description="negatives of low anchors; all: those of high entropy too, without gradient"
         " and not for a pixel's own or, from four classes on, second class unless it is labelled",
     )
-    least_group: float = Field(
-        0.001, ge=0, lt=1, description="smallest group, as share of the points; else it is empty"
-    )
 
 
 @dataclass(frozen=True)
@@ -105,10 +102,8 @@ def assign_groups(
     facts = _facts(pixels, predicted, known, (low, high))
     near = border(classed, reach=-(-_REACH // stride)).flatten()
     facts["high_border"] = (high & near).sum() / high.sum().clamp(min=1)
-    least = params.least_group * len(label)
-    members = low & (low.sum() >= least), high & (high.sum() >= least)
     traits = _traits(pixels, second, high & ~known, params)
-    return Groups(label, members, traits, classes, facts)
+    return Groups(label, (low, high), traits, classes, facts)
 
 
 def _traits(pixels: Pixels, second: Tensor, guessed: Tensor, params: GroupParams) -> Traits | None:

@@ -13,7 +13,7 @@ from methods.bcp import BCP, BCPParams
 from methods.blocks.components import largest_components
 from methods.blocks.copy_paste import halves, region_loss
 from methods.blocks.losses import supervised_loss
-from tests.pixel_net import END, batch, make
+from tests.pixel_net import END, assert_same, batch, make
 
 START = Progress(0, 1000)
 
@@ -114,8 +114,8 @@ def test_second_stage_counts_pseudo_regions_by_half_and_sums_both_passes() -> No
     z_1, z_2 = (method.predict(images[:, None]) for images in (first, second))
     true = region_loss(z_1, y_a, first > 0) + region_loss(z_2, y_b, second > 0)
     other = region_loss(z_1, pseudo_a, first < 0) + region_loss(z_2, pseudo_b, second < 0)
-    torch.testing.assert_close(terms["supervised"], true)
-    torch.testing.assert_close(terms["pseudo"], 0.5 * other)
+    assert_same(method, terms["supervised"], true)
+    assert_same(method, terms["pseudo"], 0.5 * other)
 
 
 def test_first_stage_mixes_labelled_halves_in_one_pass_and_sums_both_regions() -> None:
@@ -129,7 +129,7 @@ def test_first_stage_mixes_labelled_halves_in_one_pass_and_sums_both_regions() -
     assert inside.flatten(1).sum(1).tolist() == [64, 64]
     z, (y_a, y_b) = method.predict(images[:, None]), data.label.chunk(2)
     expected = region_loss(z, y_a, ~inside) + region_loss(z, y_b, inside)
-    torch.testing.assert_close(terms["supervised"], expected)
+    assert_same(method, terms["supervised"], expected)
 
 
 @pytest.mark.parametrize(("labeled", "unlabeled"), [(5, 2), (1, 1), (2, 3)])
@@ -147,16 +147,14 @@ def test_without_mixing_images_stay_whole() -> None:
     halves_l, halves_u = data.image.chunk(2), data.unlabeled.chunk(2)
     expected = [torch.cat([halves_u[0], halves_l[0]]), torch.cat([halves_l[1], halves_u[1]])]
     assert [torch.equal(a, b[:, 0]) for a, b in zip(seen, expected, strict=True)] == [True, True]
-    true = sum(
+    true = [
         supervised_loss(method.predict(x), y)
         for x, y in zip(halves_l, data.label.chunk(2), strict=True)
-    )
+    ]
     label = [largest_components(method.teacher(u).argmax(1), classes=3) for u in halves_u]
-    pseudo = sum(
-        supervised_loss(method.predict(u), y) for u, y in zip(halves_u, label, strict=True)
-    )
-    torch.testing.assert_close(terms["supervised"], true)
-    torch.testing.assert_close(terms["pseudo"], 0.5 * pseudo)
+    pseudo = [supervised_loss(method.predict(u), y) for u, y in zip(halves_u, label, strict=True)]
+    assert_same(method, terms["supervised"], true[0] + true[1])
+    assert_same(method, terms["pseudo"], 0.5 * (pseudo[0] + pseudo[1]))
 
 
 def test_teacher_copies_in_the_first_stage_and_follows_in_the_second() -> None:

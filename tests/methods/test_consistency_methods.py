@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from methods.base import Method, Progress
 from methods.blocks.adversarial import untracked_statistics, virtual_adversarial
 from methods.blocks.divergence import (
     jeffreys,
@@ -17,12 +19,16 @@ from methods.blocks.divergence import (
     sharpen_binary,
     soft_cross_entropy,
 )
+from methods.blocks.losses import supervised_loss
 from methods.blocks.rotation import draw_turns, rotate
 from methods.entropy_min import EntropyMin
 from methods.ict import ICT
+from methods.mean_teacher import MeanTeacher
 from methods.r_drop import RDrop
 from methods.rot_consistency import RotConsistency
-from tests.pixel_net import END, PixelNet, batch, make
+from methods.ua_mt import UAMT
+from methods.unimatch_v2 import UniMatchV2
+from tests.pixel_net import END, RAMP, PixelNet, assert_same, batch, make
 
 
 def _map(*rows: tuple[float, ...]) -> Tensor:
@@ -59,13 +65,18 @@ def test_r_drop_runs_over_the_classes() -> None:
     method = make(RDrop)
     terms = method.losses(batch(), END)
     assert terms["divergence"].item() == 0  # no dropout in this network
+    l_sup = supervised_loss(method.predict(batch().image), batch().label)
+    assert_same(method, terms["supervised"], l_sup)
 
 
 def test_entropy_minimisation_is_the_mean_entropy_of_all_images() -> None:
     method, data = make(EntropyMin, values={"weight": 2.0}), batch()
     p = method.predict(data.images).softmax(1)
     expected = 2 * -(p * p.log()).sum(1).mean() / math.log(3)
-    torch.testing.assert_close(method.losses(data, END)["entropy"], expected, rtol=0.02, atol=0)
+    terms = method.losses(data, END)
+    assert_same(method, terms["entropy"], RAMP * expected)
+    l_sup = supervised_loss(method.predict(data.image), data.label)
+    assert_same(method, terms["supervised"], l_sup)
 
 
 def test_ict_mixes_images_and_predictions_alike(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,11 +90,40 @@ def test_ict_mixes_images_and_predictions_alike(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(torch.distributions, "Beta", Quarter)
     method, data = make(ICT, values={"weight": 1.0}), batch()
+    method.teacher.slope.data.mul_(-1)
     x_a, x_b = data.unlabeled, data.unlabeled.roll(1, 0)
     p_a, p_b = (method.teacher(x).softmax(1) for x in (x_a, x_b))
     mixed = method.student(0.75 * x_a + 0.25 * x_b).softmax(1)
     expected = (mixed - (0.75 * p_a + 0.25 * p_b)).square().mean()
-    torch.testing.assert_close(method.losses(data, END)["consistency"], expected, rtol=0.02, atol=0)
+    terms = method.losses(data, Progress(500, 1000))
+    assert_same(method, terms["consistency"], math.exp(-1.25) * expected)
+    assert_same(
+        method, terms["supervised"], supervised_loss(method.predict(data.image), data.label)
+    )
+
+
+def test_mean_teacher_learns_from_another_network() -> None:
+    """At half of a ramp over the whole run: e^-1.25."""
+    method, data = make(MeanTeacher, values={"weight": 2.0, "noise": 0.0}), batch()
+    method.teacher.slope.data.mul_(-1)
+    target = method.teacher(data.unlabeled).softmax(1).detach()
+    distance = (method.student(data.unlabeled).softmax(1) - target).square().mean()
+    terms = method.losses(data, Progress(500, 1000))
+    assert_same(method, terms["consistency"], 2 * math.exp(-1.25) * distance)
+    l_sup = supervised_loss(method.predict(data.image), data.label)
+    assert_same(method, terms["supervised"], l_sup)
+
+
+@pytest.mark.parametrize("cls", [MeanTeacher, ICT, UAMT, UniMatchV2])
+def test_teachers_are_averages_of_students(cls: type[Method[Any]]) -> None:
+    """Of the weights, by min(1 - 1 / (t + 1), decay)."""
+    method = make(cls, values={"decay": 0.9})
+    for step, share in ((0, 0.0), (3, 3 / 4), (999, 0.9)):
+        method.teacher.slope.data.fill_(1.0)
+        method.student.slope.data.fill_(0.0)
+        method.after_step(Progress(step, 1000))
+        slope = method.teacher.slope
+        torch.testing.assert_close(slope, torch.full_like(slope, share))
 
 
 def test_rotations() -> None:
@@ -112,11 +152,14 @@ def test_rotation_consistency_measures_what_does_not_turn() -> None:
     torch.manual_seed(3)
     turns = draw_turns(data.unlabeled, identity=False)
     p, p_r = (method.student(x).softmax(1) for x in (data.unlabeled, rotate(data.unlabeled, turns)))
-    expected = (rotate(p, turns) - p_r).square().mean()
+    p = rotate(p, turns)
+    halves = [(p - p_r.detach()).square().mean(), (p.detach() - p_r).square().mean()]
     torch.manual_seed(3)
-    loss = method.losses(data, END)["consistency"]
-    torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
-    assert loss.item() > 1e-3
+    terms = method.losses(data, END)
+    assert_same(method, terms["consistency"], RAMP * (halves[0] + halves[1]) / 2)
+    assert halves[0].item() > 1e-3
+    l_sup = supervised_loss(method.predict(data.image), data.label)
+    assert_same(method, terms["supervised"], l_sup)
 
 
 def test_virtual_adversarial_direction() -> None:

@@ -113,13 +113,6 @@ def test_unlabeled_pixels_use_the_prediction() -> None:
     assert values(method, batch_of(1, 1))["contrast_low"] == 0
 
 
-def test_groups_below_their_least_share_are_silent() -> None:
-    for least, silent in ((0.51, True), (0.5, False)):
-        method, _ = halves_of(SURE, UNSURE, least_group=least)
-        terms = values(method, batch_of(1, 1))
-        assert [terms[f"contrast_{n}"] == 0 for n in ("low", "high", "cross")] == [silent] * 3
-
-
 def test_contrast_starts_late_and_ramps() -> None:
     method, _ = halves_of(SURE, SURE, start=0.5)
     assert set(values(method, batch_of(1, 1), Progress(499, 1000))) == {"supervised", "consistency"}

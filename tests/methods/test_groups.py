@@ -43,9 +43,6 @@ def test_labels_are_true_where_known_and_predicted_elsewhere() -> None:
         ({"pixels": "labeled", "split": "none"}, "xxx...", "......"),
         # Classes 1 1 0 | 0 0 2 in two images: the pair of a class change is a border.
         ({"split": "boundary"}, "x..x..", ".xx.xx"),
-        # Two of six points are low, four high.
-        ({"least_group": 0.4}, "......", ".xx.xx"),
-        ({"least_group": 0.7}, "......", "......"),
     ],
 )
 def test_policies(params: dict[str, object], low: str, high: str) -> None:

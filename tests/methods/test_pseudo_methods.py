@@ -8,13 +8,13 @@ from torch.nn import functional as F
 
 from methods import load_method, method_ids
 from methods.blocks import strong
+from methods.blocks.features import complementary_dropout
 from methods.blocks.losses import dice_loss, supervised_loss
 from methods.cps import CPS
 from methods.ctct import CTCT
 from methods.fixmatch import FixMatch
 from methods.unimatch import UniMatch
-from methods.unimatch_v2 import complementary_dropout
-from tests.pixel_net import END, batch, make
+from tests.pixel_net import END, RAMP, assert_same, batch, make
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def test_cps_and_ctct_learn_from_the_other_networks_labels() -> None:
         z_1, z_2 = method.net_1(data.unlabeled), method.net_2(data.unlabeled)
         expected = loss(z_1, z_2.argmax(1)) + loss(z_2, z_1.argmax(1))
         terms = method.losses(data, END)
-        torch.testing.assert_close(terms["pseudo"], expected, rtol=0.02, atol=0)
-        both = sum(supervised_loss(n(data.image), data.label) for n in (method.net_1, method.net_2))
-        torch.testing.assert_close(terms["supervised"], both)
+        assert_same(method, terms["pseudo"], RAMP * expected)
+        parts = [supervised_loss(n(data.image), data.label) for n in (method.net_1, method.net_2)]
+        assert_same(method, terms["supervised"], parts[0] + parts[1])
         assert torch.equal(method.predict(data.image), method.net_1(data.image))
 
 
@@ -62,8 +62,10 @@ def test_fixmatch_equals_cross_entropy_of_the_confident_pixels() -> None:
     keep = confidence >= 0.6
     assert 0 < keep.float().mean() < 1
     expected = F.cross_entropy(z, label, reduction="none")[keep].sum() / keep.numel()
-    term = method.losses(data, END)["pseudo"]
-    torch.testing.assert_close(term, expected)
+    terms = method.losses(data, END)
+    assert_same(method, terms["pseudo"], expected)
+    l_sup = supervised_loss(method.predict(data.image), data.label)
+    assert_same(method, terms["supervised"], l_sup)
     strict = make(FixMatch, values={"threshold": 0.9999}).losses(data, END)["pseudo"]
     assert strict.item() == 0
 
@@ -92,10 +94,10 @@ def test_unimatch_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     z = method.predict(data.unlabeled)
     dice = dice_loss(z.softmax(1), z.argmax(1))
     terms = method.losses(data, END)
-    torch.testing.assert_close(terms["image"], 0.25 * dice)
-    torch.testing.assert_close(terms["feature"], 0.25 * dice)
+    assert_same(method, terms["image"], 0.25 * dice)
+    assert_same(method, terms["feature"], 0.25 * dice)
     l_sup = supervised_loss(method.predict(data.image), data.label)
-    torch.testing.assert_close(terms["supervised"], 0.5 * l_sup)
+    assert_same(method, terms["supervised"], 0.5 * l_sup)
 
 
 def test_complementary_dropout_shares_the_channels() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 
 from benchmarks.config import UNetConfig
 from benchmarks.engine.nets import Builder
-from methods.base import Batch
+from methods.base import Batch, Method
 from methods.blocks.losses import supervised_loss
+from methods.full_supervised import FullSupervised
 from methods.supervised import Supervised, SupervisedParams
-from tests.pixel_net import END, batch, make
+from tests.pixel_net import END, assert_same, batch, make
 
 
 def small(**values: object) -> Supervised:
@@ -24,6 +26,13 @@ def small(**values: object) -> Supervised:
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     return method
+
+
+@pytest.mark.parametrize("cls", [Supervised, FullSupervised])
+def test_the_loss_is_that_of_the_labels(cls: type[Method[Any]]) -> None:
+    data, method = batch(), make(cls)
+    l_sup = supervised_loss(method.predict(data.image), data.label)
+    assert_same(method, method.losses(data, END)["supervised"], l_sup)
 
 
 def test_strong_supervision_changes_the_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:

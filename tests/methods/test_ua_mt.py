@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from methods.base import Batch, Progress
 from methods.blocks.entropy import entropy
-from methods.blocks.losses import softmax32
+from methods.blocks.losses import softmax32, supervised_loss
 from methods.blocks.ramps import sigmoid_ramp
 from methods.networks import Decoded, SegNet
 from methods.ua_mt import UAMT, UAMTParams, certain_mse
+from tests.pixel_net import END, RAMP, assert_same, batch, make
 
 
 def test_certain_mse_by_hand() -> None:
@@ -139,3 +140,16 @@ def test_threshold_rises_from_three_quarters_to_all(step: int, expected: float) 
 def test_ramp_shortens_the_warm_up() -> None:
     value, _ = consistency(method_of(STUDENT, TEACHER, weight=0.5, ramp=0.5), Progress(50, 100))
     assert value == pytest.approx(0.5 * 0.021725, rel=1e-5)
+
+
+def test_every_image_has_its_own_target() -> None:
+    """One pass without noise: its mask is that of the target itself."""
+    method, data = make(UAMT, values={"weight": 2.0, "passes": 1, "noise": 0.0}), batch()
+    method.teacher.slope.data.mul_(-1)
+    target = method.teacher(data.unlabeled).softmax(1).detach()
+    certain = -(target * target.log()).sum(1) < (0.75 + 0.25 * RAMP) * math.log(3)
+    squared = (method.student(data.unlabeled).softmax(1) - target).square().sum(1)
+    terms = method.losses(data, END)
+    assert_same(method, terms["consistency"], 2 * RAMP * squared[certain].mean() / 3)
+    l_sup = supervised_loss(method.predict(data.image), data.label)
+    assert_same(method, terms["supervised"], l_sup)

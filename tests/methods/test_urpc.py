@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Batch
+from benchmarks.config import UNetConfig
+from benchmarks.engine.nets import Builder
+from methods.base import Batch, Progress
 from methods.blocks.losses import supervised_loss
 from methods.blocks.scales import ScaleHeads
-from methods.urpc import URPC, URPCParams, rectified_consistency
+from methods.urpc import _PERTURB, URPC, URPCParams, rectified_consistency
 from tests.methods.fixed import striped, wave
-from tests.pixel_net import END, PixelNet
+from tests.pixel_net import END, PixelNet, assert_same, batch
 
 
 def test_two_scales_by_hand() -> None:
@@ -93,3 +95,25 @@ def test_scale_heads_repeat_coarse_logits() -> None:
     assert torch.equal(logits[0], view.logits)
     blocks = logits[2].unfold(2, 4, 4).unfold(3, 4, 4)
     assert torch.equal(blocks.amax((-1, -2)), blocks.amin((-1, -2)))
+
+
+def test_terms_of_all_scales(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the run: e^-1.25 of the weight; heads hand their gradient to the network."""
+    monkeypatch.setitem(_PERTURB, 2, (nn.Identity(),) * 3)
+    build = Builder(UNetConfig(channels=(4, 4, 8, 8)), ndim=2, in_channels=1, classes=3, seed=0)
+    torch.manual_seed(0)
+    method = URPC(build, URPCParams(weight=2.0), classes=3, ndim=2).train()
+    for module in method.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    data = batch(size=16)
+    view = method.student.decode(method.student.encode(data.images))
+    logits = [view.logits] + [
+        F.interpolate(head(stage), size=(16, 16))
+        for head, stage in zip(method.heads.heads, view.stages[1:], strict=True)
+    ]
+    terms = method.losses(data, Progress(500, 1000))
+    supervised = torch.stack([supervised_loss(z[:2], data.label) for z in logits]).mean()
+    assert_same(method, terms["supervised"], supervised)
+    consistency = rectified_consistency([z[2:] for z in logits])
+    assert_same(method, terms["consistency"], 2 * math.exp(-1.25) * consistency)

@@ -163,8 +163,8 @@ def test_sweep_makes_a_variant_of_every_combination() -> None:
     made = swept(config, "threshold_temperature")
     assert made.name == "ablation_threshold_temperature"
     assert len(made.grid.methods) == 2 * 3 * 3
-    assert made.methods["egcl_net-a5_tau=0.25_tau_c=0.2"] == {
-        **config.methods["egcl_net-a5"],
+    assert made.methods["egcl_net-a5f_tau=0.25_tau_c=0.2"] == {
+        **config.methods["egcl_net-a5f"],
         "tau": 0.25,
         "tau_c": 0.2,
     }

