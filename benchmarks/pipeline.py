@@ -60,7 +60,8 @@ def fetch_stage(
     given = block.fetch if block else {}
     options = check(adapter.FetchParams, given, where=f"data.{dataset}.fetch")
     target = raw or raw_folder(root, dataset)
-    with _stoppable("the bytes that have come"):
+    kept = "nothing was changed" if adapter.synthetic else "the bytes that have come stay"
+    with _stoppable(kept):
         make_available(adapter, target, options, mirror=mirror)
     return target
 
@@ -81,7 +82,7 @@ def prepare_stage(
         ConfigError: wrong parameters of the data set.
         DataError: raw data missing or not usable.
     """
-    with Board() as board, _stoppable("the cases that are done"):
+    with Board() as board, _stoppable("the cases that are done stay"):
         return prepare(
             load_dataset(dataset),
             raw or raw_folder(root, dataset),
@@ -167,4 +168,4 @@ def _stoppable(kept: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Interrupted):
-        raise Interrupted(f"stopped; {kept} stay, run the same command again to go on") from None
+        raise Interrupted(f"stopped; {kept}, run the same command again to go on") from None

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common.errors import DataError
-from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workers import Outcome, Report, run_tasks
 from datasets.base import Adapter, PrepareParams, RawCase, Volume
 from datasets.preparing.resample import resize_linear
@@ -32,6 +31,8 @@ _ALIKE = 0.97
 # Where images are single slices of unknown patients, a lower one points to slices of one patient.
 _SLICE_ALIKE = 0.93
 _AFFINE_MM = 0.01
+# Seconds that a case may go on after a stop; it is begun anew by the next call.
+_GRACE = 1.0
 
 T = TypeVar("T")
 
@@ -225,17 +226,14 @@ def map_cases(work: Callable[[RawCase], T], cases: Iterable[RawCase], jobs: int)
     """Apply `work` to all cases in order, in this process or in several.
 
     Raises:
-        Interrupted: a signal came; the cases begun before have ended.
+        Interrupted: a signal came; cases that did not end soon after it were given up.
         Exception: of the first case, in order, that failed; no case is begun after a failure.
     """
     if jobs > 1:
         yield from _map_at_once(work, cases, jobs)
         return
-    with catching_stops():
-        for case in cases:
-            refuse_stopped()
-            yield work(case)
-        refuse_stopped()
+    for case in cases:
+        yield work(case)
 
 
 def _map_at_once(work: Callable[[RawCase], T], cases: Iterable[RawCase], jobs: int) -> Iterator[T]:
@@ -243,7 +241,7 @@ def _map_at_once(work: Callable[[RawCase], T], cases: Iterable[RawCase], jobs: i
     failed: list[int] = []
     tasks = takewhile(lambda _: not failed, enumerate(cases))
     # Forked children of a process with running threads can hang, so they are spawned.
-    with closing(run_tasks(partial(_numbered, work), tasks, jobs)) as outcomes:
+    with closing(run_tasks(partial(_numbered, work), tasks, jobs, grace=_GRACE)) as outcomes:
         number = 0
         for outcome in outcomes:
             waiting[outcome.task[0]] = outcome
