@@ -32,6 +32,8 @@ def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) 
         RunError: runs failed; the others are finished.
     """
     todo = [run for run in wanted if not finished(run, place.root)]
+    if todo:
+        import benchmarks.engine.trainer  # noqa: F401 - takes seconds, in which a signal ends all
     count = min(jobs or default_jobs(place.device), len(todo))
     with Board() as board, catching_stops():
         for run in wanted:
