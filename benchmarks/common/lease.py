@@ -90,6 +90,12 @@ def leased(
             path.unlink(missing_ok=True)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a living process, as far as can be seen from here, holds a lease."""
+    holder = _holder(path)
+    return holder is not None and not holder.dead() and _age(path) <= STALE_SECONDS
+
+
 def _create(path: Path, me: Holder) -> bool:
     """Create the lease with its content; False if there is one.
 
