@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test contract lint types format readme speed kill faults errors lock
+.PHONY: help setup repro test contract lint types format readme speed kill chaos faults errors lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -54,6 +54,9 @@ speed: setup ## time the engine against baselines, in one process, and write rep
 
 kill: setup ## kill runs of every method at random moments, resume, compare; writes reports/reliability
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_kill.py -m kill
+
+chaos: setup ## stop every command at every moment, disturb whole benchmarks; writes reports/reliability
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/chaos -m chaos
 
 faults: setup ## inject faults and write what the user sees of each to reports/reliability
 	NOTE_FAULTS=1 $(BIN)/python -m pytest -q tests/engine tests/training tests/pipeline/test_storage.py
