@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test contract lint types format readme speed kill mutants launch scale faults errors lock
+.PHONY: help setup repro test contract lint types format readme speed kill chaos mutants launch scale faults errors lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -54,6 +54,9 @@ speed: setup ## time the engine against baselines, in one process, and write rep
 
 kill: setup ## kill runs of every method at random moments, resume, compare; writes reports/reliability
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_kill.py -m kill
+
+chaos: setup ## stop every command at every moment, disturb whole benchmarks; writes reports/reliability
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/chaos -m chaos
 
 launch: setup ## train a grid with Ray and with submitit, kill their parts, compare with a serial run
 	$(BIN)/python -m pip install --quiet 'ray>=2.50' 'submitit>=1.5'

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.cli import main
+from benchmarks.common.signals import obeying_stops
 
 if __name__ == "__main__":
-    main()
+    with obeying_stops():  # first of all: imports take seconds
+        from benchmarks.cli import main
+
+        main()

@@ -31,6 +31,7 @@ LAYERS = (
     ("benchmarks.statistics",),
     ("benchmarks.report",),
     ("benchmarks.tune",),
+    ("benchmarks.repair",),
     ("benchmarks.pipeline",),
     ("benchmarks.launch",),
     ("benchmarks.cli",),

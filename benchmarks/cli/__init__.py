@@ -8,8 +8,7 @@ import typer
 
 from benchmarks.cli import evidence, many, stages, tools
 from benchmarks.cli.data import app as data_app
-from benchmarks.common.errors import BenchError
-from benchmarks.common.signals import default_sigint
+from benchmarks.common.errors import BenchError, Interrupted
 
 app = typer.Typer(
     help="EGCL-Bench: fair comparison of semi-supervised medical image segmentation.",
@@ -25,14 +24,21 @@ app.add_typer(data_app, name="datasets")
 
 
 def main() -> None:
-    """Run a command; an expected error prints one clear message and exits with its code."""
-    default_sigint()
+    """Run a command; an expected error prints one clear message and exits with its code.
+
+    Raises:
+        KeyboardInterrupt: stopped at once by a signal.
+    """
     try:
         try:
             app()
-        except BenchError as error:
-            sys.stderr.write(f"error: {error}\n")
-            sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        sys.exit(130)
+        except SystemExit as end:
+            if end.code == Interrupted.exit_code:  # all that Typer makes of KeyboardInterrupt
+                raise KeyboardInterrupt from None
+            raise
+    except Interrupted as stop:
+        sys.stderr.write(f"{stop}\n")
+        sys.exit(stop.exit_code)
+    except BenchError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)

@@ -148,8 +148,16 @@ def methods(
 
 
 @app.command(epilog=example("doctor"))
-def doctor() -> None:
-    """Print versions, devices, free disk and which raw data are here."""
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what killed commands left; asks before.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Print versions, devices, free disk and which raw data are here; or mend the checkout."""
+    if repair:
+        _repair(yes=yes)
+        return
     import shutil
 
     from benchmarks.common.device import environment, pick_device
@@ -160,3 +168,18 @@ def doctor() -> None:
     here = [name for name in dataset_ids() if raw_folder(ROOT, name).exists()]
     facts["raw_data"] = ", ".join(here) or "none; `python -m benchmarks fetch <dataset>`"
     show([{"what": key, "value": value} for key, value in facts.items()])
+
+
+def _repair(*, yes: bool) -> None:
+    """List what can be mended, ask, and do it."""
+    from benchmarks.repair import find_repairs
+
+    found = find_repairs(ROOT)
+    for repair in found:
+        say(f"{repair.path.relative_to(ROOT)}: {repair.what}")
+    if not found:
+        say("nothing to mend")
+    elif yes or typer.confirm(f"mend these {len(found)}?"):
+        for repair in found:
+            repair.mend()
+        say(f"{len(found)} mended")

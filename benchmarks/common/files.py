@@ -9,16 +9,19 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from benchmarks.common.errors import Interrupted, StorageError
+from benchmarks.common.signals import holding_stops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# A folder that is made anew has this ending; unlike one that is continued, it is of no use later.
+FILLING = ".filling"
 # After these the next call continues what was begun; any other error makes it anew.
 _RESUMES = (Interrupted, StorageError, OSError)
 # What mends a failed write, where it is neither space nor permission.
@@ -60,7 +63,7 @@ def atomic_open(path: Path) -> Iterator[IO[bytes]]:
         StorageError: the disk is full or the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with storing(path):
+    with holding_stops(), storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as stream:
@@ -193,6 +196,21 @@ def _locked(path: Path) -> IO[str]:
         stream.close()
 
 
+def in_use(path: Path) -> bool:
+    """Whether a living process holds a lock file (`claimed`) or a folder that it fills."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def fill_folder(target: Path, fill: Callable[[Path], None], *, key: str | None = None) -> None:
     """Make `target` in one step: `fill` writes a hidden sibling that is renamed when complete.
 
@@ -202,25 +220,62 @@ def fill_folder(target: Path, fill: Callable[[Path], None], *, key: str | None =
         target: folder to make, or a link to one.
         fill: writes into the folder it is given.
         key: identity of what is written. With it, a call that is stopped, killed or out of disk
-            leaves its sibling, and the next call with the same key is given it to continue.
+            leaves its sibling, and the next call with the same key is given it to continue; the
+            caller takes care that there is one call at a time.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
     target = Path(os.path.realpath(target))
-    partial = target.with_name(f".{target.name}.{key or os.getpid()}.partial")
     with storing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        siblings = target.parent.glob(f".{target.name}.*.partial")
-        for old in [partial] if key is None else [p for p in siblings if p != partial]:
-            shutil.rmtree(old, ignore_errors=True)
-        partial.mkdir(exist_ok=True)
-        try:
-            fill(partial)
-            shutil.rmtree(target, ignore_errors=True)
-            partial.rename(target)
-        except BaseException as error:
-            resumes = isinstance(error, _RESUMES) or not isinstance(error, Exception)
-            if key is None or not resumes:
-                shutil.rmtree(partial, ignore_errors=True)
-            raise
+        for rest in target.parent.glob(f".{target.name}.*{FILLING}"):
+            if not in_use(rest):  # of a call that was killed
+                shutil.rmtree(rest, ignore_errors=True)
+        if key is None:
+            _fill_anew(target, fill)
+        else:
+            _fill_further(target, fill, key)
+
+
+def _fill_anew(target: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a folder that is removed if the block fails, or by the next call if it is killed."""
+    new = target.with_name(f".{target.name}.{os.getpid()}.new")
+    folder = new.with_suffix(FILLING)
+    new.mkdir(exist_ok=True)
+    handle = os.open(new, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        new.rename(folder)  # only now others see it, and that it is in use
+        fill(folder)
+        _swap(folder, target)
+    finally:
+        with holding_stops():
+            os.close(handle)
+            for rest in (new, folder):
+                shutil.rmtree(rest, ignore_errors=True)
+
+
+def _fill_further(target: Path, fill: Callable[[Path], None], key: str) -> None:
+    partial = target.with_name(f".{target.name}.{key}.partial")
+    for other in target.parent.glob(f".{target.name}.*.partial"):
+        if other != partial:
+            shutil.rmtree(other, ignore_errors=True)
+    partial.mkdir(exist_ok=True)
+    try:
+        fill(partial)
+        _swap(partial, target)
+    except BaseException as error:
+        if isinstance(error, Exception) and not isinstance(error, _RESUMES):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _swap(made: Path, target: Path) -> None:
+    """Give a complete folder its name; an older one is moved aside first, so none is ever half."""
+    old = target.with_name(f".{target.name}.{os.getpid()}.old{FILLING}")
+    with holding_stops():
+        with suppress(FileNotFoundError):
+            target.rename(old)
+        made.rename(target)
+        shutil.rmtree(old, ignore_errors=True)

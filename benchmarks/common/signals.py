@@ -1,13 +1,16 @@
-"""Ctrl-C and SIGTERM as a request of the whole process, which loops ask for between two steps.
+"""Ctrl-C and SIGTERM: the command ends at once, or where work can be saved, at the next step.
 
-The first signal asks for a stop; a Ctrl-C after it raises KeyboardInterrupt. In a worker process
-(`benchmarks.common.workers`) the request comes from the parent.
+`obeying_stops` around a whole command makes both signals raise KeyboardInterrupt. Inside
+`catching_stops` the first one is a request that loops ask for between two steps, and a Ctrl-C after
+it raises. In a worker process (`benchmarks.common.workers`) the request comes from the parent.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,24 +18,32 @@ from typing import Any
 
 from benchmarks.common.errors import Interrupted
 
+STOPPED = "stopped; what is finished is kept, run the same command again to continue"
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_STOPPED = "stopped; what is finished is kept, run the same command again to continue"
+# Seconds after a signal in which another one does not disturb a command that is leaving.
+_LEAVING = 1.0
+# Seconds after which KeyboardInterrupt is raised again where Python could only report it.
+_AGAIN = 0.05
 
 
 class _State:
     """What this process knows about stops.
 
     Attributes:
-        asked: a signal came.
+        asked: a signal came that is to be answered at the next step.
         at_once: Ctrl-C came after it.
+        due: KeyboardInterrupt is to be raised when nothing holds it any more.
+        last: time of the last signal.
         depth: contexts that catch signals; a worker catches them for good.
-        held: contexts in which a second Ctrl-C only sets `at_once`.
+        held: contexts in which nothing is raised.
         parent: in a worker, whether the parent asks for a stop or is gone.
         handlers: to be restored.
     """
 
     def __init__(self) -> None:
-        self.asked = self.at_once = False
+        self.asked = self.at_once = self.due = False
+        self.last = -_LEAVING
         self.depth = self.held = 0
         self.parent: Callable[[], bool] | None = None
         self.handlers: dict[int, Any] = {}
@@ -51,12 +62,56 @@ def stop_asked() -> bool:
 def refuse_stopped() -> None:
     """Raise Interrupted if a stop was asked for."""
     if stop_asked():
-        raise Interrupted(_STOPPED)
+        raise Interrupted(STOPPED)
 
 
 def stop_at_once() -> bool:
-    """Whether Ctrl-C came again after a stop was asked for."""
+    """Whether Ctrl-C came again after a stop was asked for; whoever asks answers it."""
+    _state.due = False
     return _state.at_once
+
+
+@contextmanager
+def obeying_stops() -> Iterator[None]:
+    """Signals end the block, a whole command, with one sentence and exit code 130.
+
+    Ctrl-C does so too where it was ignored before: background jobs of non-interactive shells
+    inherit that. After the block, while Python ends, signals are ignored.
+
+    Raises:
+        SystemExit: a signal came.
+    """
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, _handle)
+        signal.signal(signal.SIGALRM, _raise_again)
+        sys.unraisablehook = _not_lost
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{STOPPED}\n")
+        raise SystemExit(Interrupted.exit_code) from None
+    finally:
+        for number in (*_SIGNALS, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _not_lost(report: sys.UnraisableHookArgs) -> None:
+    """Raise KeyboardInterrupt again that struck where Python cannot raise, as in a finaliser."""
+    if issubclass(report.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    else:
+        sys.__unraisablehook__(report)
+
+
+def _raise_again(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    _raise()
+
+
+def _raise() -> None:
+    """End the command now, or when nothing holds it any more."""
+    _state.due = bool(_state.held)
+    if not _state.due:
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -83,7 +138,7 @@ def catching_stops() -> Iterator[None]:
         _leave()
         raise
     if _leave():
-        raise Interrupted(_STOPPED)
+        raise Interrupted(STOPPED)
 
 
 def _leave() -> bool:
@@ -101,22 +156,34 @@ def _leave() -> bool:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    if not _state.asked:
+    now = time.monotonic()
+    leaving = now - _state.last < _LEAVING
+    if not leaving:
+        _state.last = now
+    if not _state.depth:
+        if not leaving:
+            _raise()
+    elif not _state.asked:
         _state.asked = True
     elif number == signal.SIGINT:
         _state.at_once = True
-        if not _state.held:
-            raise KeyboardInterrupt
+        _raise()
 
 
 @contextmanager
 def holding_stops() -> Iterator[None]:
-    """A second Ctrl-C raises nothing while the block runs, but sets `stop_at_once`."""
+    """Nothing is raised while the block runs, but at its end, unless `stop_at_once` was asked.
+
+    Raises:
+        KeyboardInterrupt: at the end of the outermost block.
+    """
     _state.held += 1
     try:
         yield
     finally:
         _state.held -= 1
+        if _state.due and not _state.held:
+            _raise()
 
 
 @contextmanager
@@ -140,9 +207,3 @@ def become_worker(parent_asks: Callable[[], bool]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _handle)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-
-
-def default_sigint() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt where a shell had this process ignore it."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

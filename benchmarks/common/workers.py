@@ -8,6 +8,7 @@ that it reads as ended in all workers when the parent closes it, and when the pa
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -84,6 +85,7 @@ def run_tasks(
     *,
     report: Report = quiet,
     fork: bool = False,
+    grace: float = math.inf,
 ) -> Generator[Outcome[Task, Result], None, None]:
     """Do tasks in `count` processes at once; yields the outcomes in the order of completion.
 
@@ -98,23 +100,22 @@ def run_tasks(
         report: called in this process with the progress of all tasks.
         fork: workers inherit what is imported and start in milliseconds, on Linux; CUDA and
             running threads forbid it.
+        grace: seconds after a stop in which tasks must end that do not ask for it, or be killed.
 
     Raises:
         Interrupted: a signal came; the tasks that ran then have ended and were yielded, but for
-            those that were interrupted themselves.
+            those that were interrupted or killed.
         KeyboardInterrupt: Ctrl-C came after it; the workers were killed.
         RunError: no process can be started.
     """
     with catching_stops():
-        crew = _Crew(work, iter(tasks), count, report, fork=fork)
+        crew = _Crew(work, iter(tasks), count, report, fork=fork, grace=grace)
         try:
             with holding_stops():
                 crew.hire()
             while crew.workers:
                 with holding_stops():
                     outcomes = crew.step()
-                if stop_at_once():
-                    raise KeyboardInterrupt
                 yield from outcomes
             refuse_stopped()
         finally:
@@ -140,8 +141,10 @@ class _Crew(Generic[Task, Result]):
         report: Report,
         *,
         fork: bool,
+        grace: float,
     ) -> None:
         self.workers: list[_Worker[Task]] = []
+        self._grace, self._until = grace, math.inf
         self._work, self._tasks, self._count, self._report = work, tasks, count, report
         self._fork = fork and sys.platform == "linux"
         self._context: ForkContext | SpawnContext = (
@@ -191,15 +194,20 @@ class _Crew(Generic[Task, Result]):
 
     def step(self) -> list[Outcome[Task, Result]]:
         """Wait a moment for answers; pass the stop on; give free workers their next task."""
-        if stop_asked():
+        if stop_asked() and not self._asks.closed:
             self._asks.close()
+            self._until = time.monotonic() + self._grace
+        late = time.monotonic() > self._until
+        for worker in self.workers if late else ():
+            worker.process.kill()
         by_handle: dict[Any, _Worker[Task]] = {w.pipe: w for w in self.workers}
         by_handle |= {w.process.sentinel: w for w in self.workers}
         answered = dict.fromkeys(by_handle[handle] for handle in wait(list(by_handle), LOOK))
         heard = [self._hear(w) for w in answered]
         self.hire()
         mine = [o for o in heard if o is not None]
-        return [o for o in mine if not (stop_asked() and isinstance(o.error, Interrupted))]
+        given_up = (Interrupted, Lost) if late else Interrupted
+        return [o for o in mine if not (stop_asked() and isinstance(o.error, given_up))]
 
     def _hear(self, worker: _Worker[Task]) -> Outcome[Task, Result] | None:
         """Take one message of a worker, which is at its end if it has none."""

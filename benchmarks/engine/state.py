@@ -21,6 +21,7 @@ from benchmarks.common.files import atomic_open
 # Kept until the record of the finished run is written.
 STATE = "state.pt"
 PREVIOUS = "previous_state.pt"
+DAMAGED = ".damaged"  # ending of one that could not be read
 
 
 @dataclass
@@ -88,7 +89,7 @@ def load_state(path: Path, digest: str) -> tuple[Position, dict[str, Any]] | Non
                 return None
             return Position(**state.pop("position")), state
         except Exception as error:
-            aside = candidate.replace(candidate.with_name(f"{candidate.name}.damaged"))
+            aside = candidate.replace(candidate.with_name(f"{candidate.name}{DAMAGED}"))
             warnings.warn(
                 f"'{candidate}' is no readable state of a run ({type(error).__name__}); it is now"
                 f" '{aside.name}', and the state before it is used or the run starts anew",

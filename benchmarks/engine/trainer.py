@@ -28,6 +28,7 @@ from methods.base import Progress
 
 # Values of a step by name: tensors are still on the device.
 Row = Mapping[str, Tensor | float]
+Predict = Callable[[Tensor], Tensor]
 
 # Parts of a step as a profile names them.
 SECTIONS = (
@@ -88,6 +89,8 @@ class Trainer:
             RunError: a loss is not finite; names iteration and terms.
         """
         self._resume()
+        if not self._validate():  # where it was stopped before
+            raise Interrupted(f"stopped at iteration {self.position.step}; run again to resume")
         total = self.job.train.iterations
         every = max(1, total // 100)
         started = saved = time.monotonic()
@@ -99,9 +102,8 @@ class Trainer:
                 self.position.seconds = spent + time.monotonic() - started
                 if (step + 1) % every == 0 or step + 1 == total:
                     self._log(step + 1, row)
-                if step + 1 in self._validation_steps():
-                    self._validate(step + 1)
-                if self.hooks.stop() and step + 1 < total:
+                stopped = not self._validate()
+                if stopped or (self.hooks.stop() and step + 1 < total):
                     self._save(row)
                     raise Interrupted(f"stopped at iteration {step + 1}; run again to resume")
                 if time.monotonic() - saved >= self.hooks.checkpoint_seconds:
@@ -183,23 +185,46 @@ class Trainer:
         """Mean Dice of the tested network on the validation patients, and that of every class."""
         self.method.eval()
         with record_function("validation"):
-            return self._score(self.method.predict)
+            return self._score(self._asking(self.method.predict))
 
-    def _validate(self, done: int) -> None:
-        """Score the tested network and its companions; keep the best of the former."""
-        if not self.val_cases:
-            return
-        score, per_class = self.score_validation()
+    def _asking(self, predict: Predict) -> Predict:
+        """The same prediction, which asks for a stop: a validation may take minutes."""
+
+        def asking(images: Tensor) -> Tensor:
+            if self.hooks.stop():
+                raise Interrupted("stopped in a validation")
+            return predict(images)
+
+        return asking
+
+    def _validate(self) -> bool:
+        """Score the tested network and its companions if it is time; keep the best of the former.
+
+        Returns:
+            False if it was stopped, and is still to be done.
+        """
+        done = self.position.step
+        seen = self.position.validations
+        if not self.val_cases or done in seen or done not in self._validation_steps():
+            return True
+        try:
+            score, per_class = self.score_validation()
+            beside = {
+                name: self._score(self._asking(predict))[0]
+                for name, predict in self.method.companions().items()
+            }
+        except Interrupted:
+            return False
         names = self.job.data.classes[1:]
         row = {f"val/dice/{name}": value for name, value in zip(names, per_class, strict=True)}
-        for name, predict in self.method.companions().items():
-            row[f"val/dice_{name}"] = self._score(predict)[0]
+        row |= {f"val/dice_{name}": value for name, value in beside.items()}
         self._write({"step": done, "val/dice": score, **row})
-        self.position.validations[done] = score
+        seen[done] = score
         if score > self.position.best_score:
             self.position.best_score, self.position.best_step = score, done
             save_weights(self.job.folder / "best.safetensors", self.method)
         self.hooks.report(done, f"val Dice {score:.3f}")
+        return True
 
     def _save(self, row: Row) -> None:
         self._finite(self.position.step, row)

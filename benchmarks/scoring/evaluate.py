@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from benchmarks.common.console import Board
 from benchmarks.common.errors import DataError
 from benchmarks.common.files import atomic_open, fill_folder, known_digest, write_text
-from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workspace import (
     CASES,
     CHECKPOINTS,
@@ -61,15 +60,13 @@ def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -
     Raises:
         RunError: a run is missing or was made from another configuration.
         DataError: a test patient has no mask.
-        Interrupted: stopped by a signal; nothing is written.
     """
     runs = resolve(config, dataset, method, place.root)
     for run in runs:
         require_finished(run, place.root)
     _check_unit(config, dataset, place.root)
     target = scores_folder(place.root, config.name, dataset, method)
-    with catching_stops():
-        fill_folder(target, lambda folder: _fill(folder, runs, place))
+    fill_folder(target, lambda folder: _fill(folder, runs, place))
     return target
 
 
@@ -105,7 +102,6 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
         for number, run in enumerate(runs, 1):
             own: list[Row] = []
             for checkpoint in CHECKPOINTS:
-                refuse_stopped()
                 if own and _equal_weights(run.key.folder(place.root)):
                     own += [_of_checkpoint(row, checkpoint) for row in own]
                     continue

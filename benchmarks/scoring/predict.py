@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common.console import Board
-from benchmarks.common.errors import ConfigError
-from benchmarks.common.files import atomic_open
+from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.files import atomic_open, claimed, digest, read_json, write_json
 from benchmarks.common.schema import check
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import Run
 from benchmarks.scoring.trained import open_trained
 from benchmarks.training.one import Place
 from datasets import load_dataset
+from datasets.base import RawCase
 from datasets.preparing.prepare import prepare
+from datasets.preparing.store import FINGERPRINT, Prepared, open_prepared
+
+_UNFINISHED = ".unfinished"  # in the folder of the masks until all are there
 
 
 def predict(
@@ -32,6 +38,8 @@ def predict(
     jobs: int = 2,
 ) -> list[Path]:
     """Segment every case of a raw folder in the data set's layout; masks are not needed.
+
+    The next call with the same arguments continues one that was stopped or killed.
 
     Args:
         config: of the benchmark.
@@ -47,7 +55,8 @@ def predict(
         values are class numbers of the run, 0 background.
 
     Raises:
-        RunError: the run is missing or made from another configuration.
+        RunError: the run is missing or made from another configuration, or another process writes
+            to `out`.
         DataError: images are missing or damaged.
         ConfigError: one of the masks exists.
     """
@@ -55,20 +64,59 @@ def predict(
     key = run.key
     adapter = load_dataset(key.dataset)
     options = check(adapter.Params, config.data[key.dataset].prepare)
-    sources = {case.case: case.images[0] for case in adapter.scan(raw, options)}
+    cases = adapter.scan(raw, options)
+    sources = {case.case: case.images[0] for case in cases}
     targets = {case: out / f"{case}{_suffix(path)}" for case, path in sources.items()}
-    taken = [path for path in targets.values() if path.exists()]
-    if taken:
-        raise ConfigError(f"'{taken[0]}' exists; name another --out or remove it")
-    with TemporaryDirectory() as scratch, Board() as board:
-        read = partial(board.update, "read")
-        data = prepare(adapter, raw, Path(scratch) / "data", options, jobs=jobs, progress=read)
+    identity = digest([run.digest, checkpoint, *_files(cases)])
+    with _unfinished(out, identity, list(targets.values())) as folder, Board() as board:
+        if (folder / FINGERPRINT).is_file():
+            data: Prepared = open_prepared(folder)
+        else:
+            read = partial(board.update, "read")
+            data = prepare(adapter, raw, folder, options, jobs=jobs, progress=read)
         for number, case in enumerate(data.cases, 1):
-            p = trained.probability(data.image(case.case))
-            labels = data.to_native(case.case, p.argmax(0).numpy().astype(np.uint8))
-            _write(labels, sources[case.case], targets[case.case])
+            target = targets[case.case]
+            if not target.exists():
+                p = trained.probability(data.image(case.case))
+                labels = data.to_native(case.case, p.argmax(0).numpy().astype(np.uint8))
+                _write(labels, sources[case.case], target)
             board.update(f"predict {key.dataset} {key.method}", number, len(data.cases))
     return list(targets.values())
+
+
+def _files(cases: list[RawCase]) -> Iterator[tuple[str, str, int, int]]:
+    """Case, path, bytes and time of change (ns) of every image."""
+    for case in cases:
+        for path in (p for p in case.images if p.is_file()):
+            facts = path.stat()
+            yield case.case, str(path.resolve()), facts.st_size, facts.st_mtime_ns
+
+
+@contextmanager
+def _unfinished(out: Path, identity: str, targets: list[Path]) -> Iterator[Path]:
+    """Hold the folder of the masks, and yield the folder of the prepared images in it.
+
+    While that exists, masks with the targets' names are those of a stopped call like this one.
+
+    Raises:
+        ConfigError: one of the masks exists and is not.
+        RunError: another process writes masks here.
+    """
+    work = out / _UNFINISHED
+    note = work / "identity.json"
+    try:
+        with claimed(out / f"{_UNFINISHED}.lock"):
+            begun = note.is_file() and read_json(note) == identity
+            taken = [path for path in targets if path.exists()]
+            if taken and not begun:
+                raise ConfigError(f"'{taken[0]}' exists; name another --out or remove it")
+            if not begun:
+                shutil.rmtree(work, ignore_errors=True)
+                write_json(note, identity)
+            yield work / "data"
+            shutil.rmtree(work)
+    except BlockingIOError:
+        raise RunError(f"another process writes masks to '{out}'; wait for it") from None
 
 
 def _suffix(source: Path) -> str:
@@ -90,4 +138,4 @@ def _write(labels: NDArray[np.uint8], source: Path, target: Path) -> None:
     affine = nib.nifti1.load(source).affine
     image = nib.nifti1.Nifti1Image(labels.transpose(2, 1, 0), affine)
     with atomic_open(target) as stream:
-        stream.write(gzip.compress(image.to_bytes(), 6))
+        stream.write(gzip.compress(image.to_bytes(), 6, mtime=0))  # equal masks, equal bytes

@@ -39,13 +39,12 @@ def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) 
     """
     why = {run.key: mismatch(run, run.key.folder(place.root)) for run in wanted}
     todo = [run for run in wanted if why[run.key]]
+    if todo:
+        import benchmarks.engine.trainer  # noqa: F401 - takes seconds, in which a signal ends all
     count = min(jobs or default_jobs(place.device), len(todo))
     with Board() as board, catching_stops():
         for run in wanted:
-            if not why[run.key]:
-                board.say(f"{run.key.title}: finished before, kept")
-            elif run.key.folder(place.root).exists():
-                board.say(f"{run.key.title}: trained again, since {why[run.key]}")
+            _announce(run, why[run.key], place, board)
         slow = on_cpu(place.device) and not native_bf16("cpu")
         if slow and any(run.train.amp == "bf16" for run in todo):
             board.say("this processor has no bf16 instructions: `train.amp: off` is much faster")
@@ -65,6 +64,14 @@ def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) 
         for run in todo:
             board.say(str(run.key.folder(place.root)))
     return len(todo)
+
+
+def _announce(run: Run, why: str, place: Place, board: Board) -> None:
+    """Say that a run is kept, or why one that is there is trained again."""
+    if not why:
+        board.say(f"{run.key.title}: finished before, kept")
+    elif run.key.folder(place.root).exists():
+        board.say(f"{run.key.title}: trained again, since {why}")
 
 
 def _train_at_once(

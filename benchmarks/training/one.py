@@ -179,9 +179,10 @@ def _write_record(
 
 def _move(partial: Path, target: Path) -> None:
     """Give a complete run its name; what resumed it is not needed any more."""
-    from benchmarks.engine.state import PREVIOUS, STATE
+    from benchmarks.engine.state import DAMAGED, PREVIOUS, STATE
 
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
-    for name in (STATE, PREVIOUS, ERROR):
-        (target / name).unlink(missing_ok=True)
+    useless = [target / name for name in (STATE, PREVIOUS, ERROR)]
+    for rest in (*useless, *target.glob(f"*{DAMAGED}")):
+        rest.unlink(missing_ok=True)

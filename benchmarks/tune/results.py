@@ -106,8 +106,11 @@ def _lay_out(figure: Figure, title: str, name: str) -> None:
         ax.tick_params(which="minor", labelbottom=False, labelleft=False)
 
 
-def budget(studies: Sequence[tuple[Plan, optuna.Study]]) -> str:
-    """The budget of every method as CSV: what a fair comparison of tuned methods must state."""
+def write_budget(studies: Sequence[tuple[Plan, optuna.Study]], path: Path) -> Path:
+    """Write the budget of every method: what a fair comparison of tuned methods must state.
+
+    Rows of methods that were tuned before and are not among `studies` stay.
+    """
     rows = []
     for plan, study in studies:
         whole = study.get_trials(states=(TrialState.COMPLETE,))
@@ -123,7 +126,14 @@ def budget(studies: Sequence[tuple[Plan, optuna.Study]]) -> str:
                 "best_validation_dice": study.best_value if whole else float("nan"),
             }
         )
-    return pd.DataFrame(rows).to_csv(index=False, float_format="%.6f")
+    frame = pd.DataFrame(rows)
+    if path.is_file():
+        before = pd.read_csv(path)
+        others = before[~before["method"].isin(frame["method"])]
+        frame = pd.concat([others, frame]) if len(others) else frame
+    frame = frame.sort_values("method")
+    write_text(path, frame.to_csv(index=False, float_format="%.6f"))
+    return path
 
 
 def apply_best(study: optuna.Study, plan: Plan, params: Path) -> None:

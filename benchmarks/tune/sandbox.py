@@ -7,7 +7,6 @@ its name are inside.
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,9 @@ SPLITS = "splits"  # of whole data, test patients among them
 
 
 def make_sandbox(config: BenchmarkConfig, dataset: str, root: Path, sandbox: Path) -> Path:
-    """Make or renew the folder; runs that are in it stay.
+    """Make the folder, or renew what is not as it should be; runs that are in it stay.
+
+    A search that runs meanwhile goes on with what it has opened.
 
     Args:
         config: of the benchmark; its data must be prepared and split.
@@ -42,9 +43,11 @@ def make_sandbox(config: BenchmarkConfig, dataset: str, root: Path, sandbox: Pat
     split = load_split(split_file(root, config.name, dataset))
     tested = {patient for fold in split.folds for patient in fold.test}
     kept = {case.case for case in source.cases if case.patient not in tested}
+    whole = TypeAdapter(Fingerprint).validate_python(read_json(source.root / FINGERPRINT))
+    boxed = replace(whole, cases=tuple(case for case in whole.cases if case.case in kept))
     target = prepared_folder(sandbox, config.name, dataset)
-    shutil.rmtree(target, ignore_errors=True)
-    fill_folder(target, lambda folder: _copy_cases(source.root, folder, kept))
+    if not _is(target, source.root, boxed):
+        fill_folder(target, lambda folder: _copy_cases(source.root, folder, boxed))
     folds = [replace(fold, test=()) for fold in split.folds]
     save_split(
         sealed(dataset, config.data[dataset].split, folds),
@@ -54,16 +57,25 @@ def make_sandbox(config: BenchmarkConfig, dataset: str, root: Path, sandbox: Pat
     return sandbox
 
 
-def _copy_cases(source: Path, target: Path, kept: set[str]) -> None:
-    """Hard links to the arrays of the kept cases, and a fingerprint of them alone."""
-    whole = TypeAdapter(Fingerprint).validate_python(read_json(source / FINGERPRINT))
-    cases = tuple(case for case in whole.cases if case.case in kept)
-    for case in cases:
+def _is(folder: Path, source: Path, wanted: Fingerprint) -> bool:
+    """Whether a folder holds just the wanted cases, and their very files."""
+    files = [Path(case.case) / name for case in wanted.cases for name, _ in case.files]
+    try:
+        return bool(read_json(folder / FINGERPRINT) == wanted.to_json()) and all(
+            (folder / file).samefile(source / file) for file in files
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def _copy_cases(source: Path, target: Path, boxed: Fingerprint) -> None:
+    """Hard links to the arrays of the cases, and their fingerprint."""
+    for case in boxed.cases:
         for name, _ in case.files:
             file = target / case.case / name
             file.parent.mkdir(parents=True, exist_ok=True)
             os.link(source / case.case / name, file)
-    write_json(target / FINGERPRINT, replace(whole, cases=cases).to_json())
+    write_json(target / FINGERPRINT, boxed.to_json())
 
 
 def _link_code(root: Path, sandbox: Path) -> None:
@@ -73,6 +85,8 @@ def _link_code(root: Path, sandbox: Path) -> None:
         if path.name != SPLITS:
             links[sandbox / "datasets" / path.name] = path
     for link, path in links.items():
+        if link.is_symlink() and link.readlink() == path:
+            continue
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(path)

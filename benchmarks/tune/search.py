@@ -7,13 +7,12 @@ from pathlib import Path
 
 from benchmarks.common.console import Board
 from benchmarks.common.errors import ConfigError, RunError
-from benchmarks.common.files import write_text
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import report_folder, tuning_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.grid import base_of, check_names
 from benchmarks.training.one import Place
-from benchmarks.tune.results import apply_best, budget, write_results
+from benchmarks.tune.results import apply_best, write_budget, write_results
 from benchmarks.tune.sandbox import make_sandbox
 from benchmarks.tune.space import space_of
 from benchmarks.tune.study import Plan, equal_budget, run_study
@@ -94,6 +93,8 @@ def tune(
         for method in methods
     ]  # fmt: skip
     equal_budget(plans)
+    seconds = config.runtime.checkpoint_seconds
+    place = Place(sandbox, options.device, checkpoint_seconds=seconds)
     target, files, found = report_folder(root, "tuning") / study_name, [], []
     with Board() as board:
         for plan in plans:
@@ -101,7 +102,7 @@ def tune(
             try:
                 study = run_study(
                     plan,
-                    Place(sandbox, options.device),
+                    place,
                     name=f"{study_name}-{plan.method}",
                     folder=folder,
                     url=options.storage,
@@ -111,8 +112,8 @@ def tune(
                 raise RunError(f"another process tunes '{folder}'; wait for it") from None
             files += write_results(study, plan, target / plan.method)
             found.append((plan, study))
-    write_text(target / "budget.csv", budget(found))
+    files.append(write_budget(found, target / "budget.csv"))
     if options.apply is not None:
         for plan, study in found:
             apply_best(study, plan, options.apply)
-    return [*files, target / "budget.csv"]
+    return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryFailed
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from benchmarks.common.errors import ConfigError
+from benchmarks.common.errors import ConfigError, Interrupted
 from benchmarks.common.files import claimed, digest, read_json
 from benchmarks.common.schema import check
+from benchmarks.common.signals import STOPPED
 from benchmarks.common.workspace import RECORD
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import resolve
@@ -22,6 +24,8 @@ from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
 from benchmarks.tune.space import Range
 
+JOURNAL = "journal.log"
+JOURNAL_CLAIM = "journal.claim"
 # Trials before TPE takes over from random draws and before the median is trusted.
 _STARTUP = 8
 _HEARTBEAT = 60  # seconds between signs of life of a worker with a database
@@ -90,6 +94,7 @@ def score(plan: Plan, trial: optuna.Trial, place: Place) -> float:
     config = trial_config(plan, values, f"{plan.method}-t{trial.number:04d}")
     runs = resolve(config, plan.dataset, config.grid.methods[0], place.root)
     step = 1 if plan.jobs == 1 else len(runs)
+    told = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
     dice: list[float] = []
     for first in range(0, len(runs), step):
         train_runs(runs[first : first + step], place, jobs=plan.jobs)
@@ -97,21 +102,62 @@ def score(plan: Plan, trial: optuna.Trial, place: Place) -> float:
             seen = read_json(r.key.folder(place.root) / RECORD)["position"]["validations"]
             dice.append(float(seen[max(seen, key=int)]))
         mean = sum(dice) / len(dice)
-        trial.report(mean, len(dice))
+        if len(dice) not in told:  # by a call that was stopped
+            trial.report(mean, len(dice))
         if len(dice) < len(runs) and trial.should_prune():
             raise optuna.TrialPruned
     trial.set_user_attr("dice", dice)
     return mean
 
 
-def open_storage(folder: Path, url: str | None) -> BaseStorage:
-    """A journal file in the study's folder, or a database shared by several machines."""
-    if url is not None:
-        return RDBStorage(
-            url, heartbeat_interval=_HEARTBEAT, failed_trial_callback=RetryFailedTrialCallback()
-        )
+class Sampler(optuna.samplers.BaseSampler):
+    """TPE whose draw depends on study, trial, parameter and finished trials alone.
+
+    So a search that was stopped or killed draws what it would have drawn.
+    """
+
+    def infer_relative_search_space(self, study: object, trial: object) -> dict[str, Any]:
+        """None: TPE draws every parameter by itself."""
+        del study, trial
+        return {}
+
+    def sample_relative(self, study: object, trial: object, search_space: object) -> dict[str, Any]:
+        """None."""
+        del study, trial, search_space
+        return {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: optuna.distributions.BaseDistribution,
+    ) -> Any:
+        """A value."""
+        seed = int(digest([study.study_name, trial.number, param_name])[:8], 16)
+        tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+        return tpe.sample_independent(study, trial, param_name, param_distribution)
+
+
+def open_journal(folder: Path) -> BaseStorage:
+    """The journal file in a study's folder, which nobody else has open.
+
+    What a process left that was killed in the middle of a write is removed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+    file = folder / JOURNAL
+    for lock in folder.glob(f"{JOURNAL}.lock*"):  # Optuna's own, for which it would wait
+        lock.unlink()
+    if file.is_file():
+        os.truncate(file, file.read_bytes().rfind(b"\n") + 1)  # to its last whole line
+    return JournalStorage(JournalFileBackend(str(file)))
+
+
+def _database(url: str) -> BaseStorage:
+    """A database that several machines share."""
+    return RDBStorage(
+        url, heartbeat_interval=_HEARTBEAT, failed_trial_callback=RetryFailedTrialCallback()
+    )
 
 
 def done(study: optuna.Study) -> int:
@@ -143,52 +189,81 @@ def run_study(
         Interrupted: stopped by a signal; finished trials are kept.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = open_storage(folder, url)
-    if url is None:
-        with claimed(folder / "journal.claim"):
-            return _search(plan, place, storage, name, say, alone=True)
-    return _search(plan, place, storage, name, say, alone=False)
+    if url is not None:
+        return _search(plan, place, _opened(name, _database(url)), say)
+    with claimed(folder / JOURNAL_CLAIM):
+        storage = open_journal(folder)
+        study = _opened(name, storage)
+        _go_on(plan, place, study, storage, say)
+        return _search(plan, place, study, say)
+
+
+def _opened(name: str, storage: BaseStorage) -> optuna.Study:
+    return optuna.create_study(
+        study_name=name,
+        storage=storage,
+        direction="maximize",
+        load_if_exists=True,
+        sampler=Sampler(),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP),
+    )
+
+
+class _Left(BaseException):
+    """Stopped by a signal; Optuna would count any other exception as a failed trial."""
 
 
 def _search(
-    plan: Plan,
-    place: Place,
-    storage: BaseStorage,
-    name: str,
-    say: Callable[[str], None],
-    *,
-    alone: bool,
+    plan: Plan, place: Place, study: optuna.Study, say: Callable[[str], None]
 ) -> optuna.Study:
-    study = optuna.create_study(
-        study_name=name, storage=storage, direction="maximize", load_if_exists=True
-    )
-    if alone:
-        _take_up_abandoned(study)
-    # A sampler that starts anew must not repeat its first draws.
-    seed = int(digest([name, len(study.trials)])[:8], 16)
-    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
-    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP)
+    """Do further trials until there are as many as planned."""
+
+    def objective(trial: optuna.Trial) -> float:
+        try:
+            return score(plan, trial, place)
+        except (Interrupted, KeyboardInterrupt) as stop:
+            raise _Left from stop
 
     def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        shown = ", ".join(f"{key}={value:.4g}" for key, value in trial.params.items())
-        value = "pruned" if trial.value is None else f"{trial.value:.4f}"
-        say(f"{name} {done(study)}/{plan.trials}: {value}  {shown}")
+        _say(plan, study, trial, say)
         if done(study) >= plan.trials:
             study.stop()
 
     if done(study) < plan.trials:
-        study.optimize(
-            lambda trial: score(plan, trial, place), timeout=plan.timeout, callbacks=[tell]
-        )
+        try:
+            study.optimize(objective, timeout=plan.timeout, callbacks=[tell])
+        except _Left:
+            raise Interrupted(STOPPED) from None
     return study
 
 
-def _take_up_abandoned(study: optuna.Study) -> None:
-    """Close trials that a dead process left running and queue their values again."""
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-        if trial.params:
-            study.enqueue_trial(trial.params)
+def _go_on(
+    plan: Plan, place: Place, study: optuna.Study, storage: BaseStorage, say: Callable[[str], None]
+) -> None:
+    """Finish trials that a process left running which was stopped or killed."""
+    number = storage.get_study_id_from_name(study.study_name)
+    for left in study.get_trials(states=(TrialState.RUNNING,)):
+        trial = optuna.Trial(
+            study, storage.get_trial_id_from_study_id_trial_number(number, left.number)
+        )
+        try:
+            told = study.tell(trial, score(plan, trial, place))
+        except optuna.TrialPruned:
+            told = study.tell(trial, state=TrialState.PRUNED)
+        except Interrupted:
+            raise
+        except Exception:
+            study.tell(trial, state=TrialState.FAIL)
+            raise
+        _say(plan, study, told, say)
+
+
+def _say(
+    plan: Plan, study: optuna.Study, trial: optuna.trial.FrozenTrial, say: Callable[[str], None]
+) -> None:
+    shown = ", ".join(f"{key}={value:.4g}" for key, value in trial.params.items())
+    value = "pruned" if trial.state == TrialState.PRUNED else f"{trial.value:.4f}"
+    say(f"{study.study_name} {done(study)}/{plan.trials}: {value}  {shown}")
 
 
 def equal_budget(plans: Sequence[Plan]) -> None:

@@ -8,9 +8,11 @@ from functools import partial
 from itertools import takewhile
 from typing import TypeVar
 
-from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workers import Outcome, Report, run_tasks
 from datasets.base import RawCase
+
+# Seconds that a case may go on after a stop; it is begun anew by the next call.
+_GRACE = 1.0
 
 T = TypeVar("T")
 
@@ -19,17 +21,14 @@ def map_cases(work: Callable[[RawCase], T], cases: Iterable[RawCase], jobs: int)
     """Apply `work` to all cases in order, in this process or in several.
 
     Raises:
-        Interrupted: a signal came; the cases begun before have ended.
+        Interrupted: a signal came; cases that did not end soon after it were given up.
         Exception: of the first case, in order, that failed; no case is begun after a failure.
     """
     if jobs > 1:
         yield from _map_at_once(work, cases, jobs)
         return
-    with catching_stops():
-        for case in cases:
-            refuse_stopped()
-            yield work(case)
-        refuse_stopped()
+    for case in cases:
+        yield work(case)
 
 
 def _map_at_once(work: Callable[[RawCase], T], cases: Iterable[RawCase], jobs: int) -> Iterator[T]:
@@ -37,7 +36,7 @@ def _map_at_once(work: Callable[[RawCase], T], cases: Iterable[RawCase], jobs: i
     failed: list[int] = []
     tasks = takewhile(lambda _: not failed, enumerate(cases))
     # Forked children of a process with running threads can hang, so they are spawned.
-    with closing(run_tasks(partial(_numbered, work), tasks, jobs)) as outcomes:
+    with closing(run_tasks(partial(_numbered, work), tasks, jobs, grace=_GRACE)) as outcomes:
         number = 0
         for outcome in outcomes:
             waiting[outcome.task[0]] = outcome

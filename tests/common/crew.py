@@ -65,6 +65,13 @@ def held(raw: RawCase) -> str:
     return raw.case
 
 
+def endless(raw: RawCase) -> str:
+    """The id of a case; from `HELD` on it takes a minute, whatever is asked for."""
+    if int(raw.case) >= HELD:
+        time.sleep(60)
+    return raw.case
+
+
 def named(raw: RawCase) -> str:
     """The id of a case, if it is none of those that fail; the first cases take longest."""
     number = int(raw.case)
@@ -119,6 +126,32 @@ def command(folder: Path, *options: str) -> list[str]:
 def set_sigint(handler: signal.Handlers) -> Callable[[], object]:
     """For `preexec_fn`: what the command inherits, whatever the tests' own shell does."""
     return partial(signal.signal, signal.SIGINT, handler)
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for something that must come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+def members(group: int) -> list[int]:
+    """Processes of a group, but for those that nobody has waited for (zombies)."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of_group = status.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(of_group) == group and state != "Z":
+            found.append(int(status.parent.name))
+    return found
+
+
+def gone(group: int) -> bool:
+    """Whether no process of a group is left."""
+    return not members(group)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common.errors import BenchError, DataError, Interrupted, RunError
-from benchmarks.common.signals import catching_stops, default_sigint, stop_asked
+from benchmarks.common.signals import catching_stops, holding_stops, stop_asked
 from benchmarks.common.workers import Report, run_tasks
 from datasets.base import RawCase
+from datasets.preparing import at_once
 from datasets.preparing.at_once import map_cases
 from tests.common.crew import (
     AT_ONCE,
@@ -26,9 +28,12 @@ from tests.common.crew import (
     INTERRUPTED,
     Work,
     command,
+    endless,
+    gone,
     held,
     named,
     set_sigint,
+    until,
 )  # fmt: skip
 
 ROOT = Path(__file__).parents[2]
@@ -54,13 +59,6 @@ def started(folder: Path, *options: str, inherited: str = "default") -> Group:
     )  # fmt: skip
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
-
-
 def notes(folder: Path, kind: str) -> set[int]:
     return {int(path.stem) for path in folder.glob(f"*.{kind}")}
 
@@ -69,18 +67,6 @@ def pid_of(folder: Path, task: int) -> int:
     """Process that does a task, once it has begun."""
     until(lambda: (folder / f"{task}.began").is_file() and (folder / f"{task}.began").read_text())
     return int((folder / f"{task}.began").read_text())
-
-
-def gone(group: int) -> bool:
-    """Whether no process is left, but for those that nobody has waited for (zombies)."""
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, of_group = status.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(of_group) == group and state != "Z":
-            return False
-    return True
 
 
 def finished(process: Group, seconds: float = 20.0) -> int:
@@ -297,15 +283,41 @@ def cases(*numbers: int) -> list[RawCase]:
     return [RawCase(str(n), "patient", (), None) for n in numbers]
 
 
-def test_an_ignored_ctrl_c_raises_again() -> None:
-    before = signal.signal(INT, signal.SIG_IGN)
-    try:
-        default_sigint()
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), INT)
-            time.sleep(1)
-    finally:
-        signal.signal(INT, before)
+LOST = """
+import os, signal, sys, time
+from benchmarks.common.signals import obeying_stops
+
+class Odd:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+with obeying_stops():
+    odd = Odd()
+    del odd  # Python can only report what a finaliser raises
+    for _ in range(1000):
+        time.sleep(0.005)
+    print("not reached")
+"""
+
+
+def test_a_signal_that_strikes_in_a_finaliser_is_not_lost() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOST], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130 and not done.stdout
+    assert done.stderr.startswith("stopped;") and len(done.stderr.splitlines()) == 1
+
+
+def test_a_second_ctrl_c_waits_for_what_is_held() -> None:
+    ended = []
+    with pytest.raises(KeyboardInterrupt), catching_stops():
+        with holding_stops():
+            for _ in range(2):
+                os.kill(os.getpid(), INT)
+            ended.append("write")
+        ended.append("not reached")
+    assert ended == ["write"]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -330,8 +342,7 @@ def test_a_killed_worker_of_cases_is_an_error() -> None:
         list(map_cases(named, cases(1, 9, 2), 2))
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_cases_stop_within_one(jobs: int) -> None:
+def test_cases_stop_within_one() -> None:
     taken: list[str] = []
 
     def counted() -> Iterator[RawCase]:
@@ -339,10 +350,23 @@ def test_cases_stop_within_one(jobs: int) -> None:
             taken.append(case.case)
             yield case
 
-    mapped = map_cases(held, counted(), jobs)
+    mapped = map_cases(held, counted(), 2)
     assert next(mapped) == "7"
     os.kill(os.getpid(), INT)
     before = len(taken)
     with pytest.raises(Interrupted, match="run the same command again"):
         list(mapped)
     assert len(taken) <= before + 1 < 30
+
+
+def test_a_case_that_does_not_end_soon_after_a_stop_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(at_once, "_GRACE", 0.2)
+    mapped = map_cases(endless, cases(7, HELD, HELD), 2)
+    assert next(mapped) == "7"
+    os.kill(os.getpid(), INT)
+    begun = time.monotonic()
+    with pytest.raises(Interrupted):
+        list(mapped)
+    assert time.monotonic() - begun < 5

@@ -79,7 +79,9 @@ def stop_at(step: int) -> Hooks:
     """Hooks that ask for a stop once a step has been reported."""
     seen: list[int] = []
     return replace(
-        QUIET, report=lambda done, _note: seen.append(done), stop=lambda: max(seen) >= step
+        QUIET,
+        report=lambda done, _note: seen.append(done),
+        stop=lambda: max(seen, default=0) >= step,
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from benchmarks.common.lease import leased
 from benchmarks.common.workspace import scores_folder
 from benchmarks.engine.loader import make_loader
 from benchmarks.engine.optim import learning_rate
+from benchmarks.engine.state import STATE
 from benchmarks.engine.streams import Stream, StreamConfig
 from benchmarks.engine.trainer import SECTIONS, Trainer
 from benchmarks.engine.validate import validation_dice
@@ -172,6 +176,30 @@ def test_crop_larger_than_the_volume_is_padded(solid: Path, tmp_path: Path) -> N
     assert image.shape == (2, 1, 64, 8, 8)
     assert label is not None and label.shape == (2, 64, 8, 8)
     assert not image[:, :, -4:].any()
+
+
+def test_a_run_stopped_again_and_again_in_steps_and_validations_ends_with_the_same_bits(
+    flat: Path, tmp_path: Path
+) -> None:
+    whole, cut = (job_of(flat, tmp_path / name, "mean_teacher") for name in ("whole", "cut"))
+    expected = Trainer(whole, torch.device("cpu"), QUIET).train()
+    rng, stops = random.Random(0), []
+    for _ in range(100):
+        asks = iter([False] * rng.randrange(6))
+        hooks = replace(QUIET, stop=partial(next, asks, True))
+        try:
+            found = Trainer(cut, torch.device("cpu"), hooks).train()
+            break
+        except Interrupted:
+            state = torch.load(cut.folder / STATE, weights_only=True)["position"]
+            stops.append((state["step"], len(state["validations"])))
+    assert {(3, 0), (6, 1)} <= set(stops), "before a validation was complete"
+    assert replace(found, seconds=0, metrics_bytes=0) == replace(
+        expected, seconds=0, metrics_bytes=0
+    )
+    assert weights(cut.folder) == weights(whole.folder)
+    lines = [(job.folder / "metrics.jsonl").read_bytes() for job in (whole, cut)]
+    assert lines[0] == lines[1]
 
 
 def test_poly_rate() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
@@ -21,7 +25,7 @@ from benchmarks.training.one import Place
 from benchmarks.tune.sandbox import make_sandbox
 from benchmarks.tune.search import TuneOptions, tune
 from benchmarks.tune.space import Range, declared_ranges, parse_range, space_of
-from benchmarks.tune.study import Plan, equal_budget, open_storage, run_study
+from benchmarks.tune.study import JOURNAL, Plan, Sampler, equal_budget, open_journal, run_study
 from datasets import load_dataset
 from datasets.preparing.split import load_split
 from datasets.preparing.store import open_prepared
@@ -150,10 +154,10 @@ def _plan(**changed: Any) -> Plan:
     return Plan(CONFIG, "phantom_acdc", "mean_teacher", **given)
 
 
-def test_trial_of_a_dead_process_is_repeated_and_finished_ones_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("drawn", [True, False])
+def test_the_trial_of_a_dead_process_is_finished_and_the_rest_drawn_as_without_it(
+    drawn: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
     scores: list[float] = []
 
     def fake(plan: Plan, trial: optuna.Trial, _: Place) -> float:
@@ -164,17 +168,69 @@ def test_trial_of_a_dead_process_is_repeated_and_finished_ones_stay(
     search = partial(
         run_study, place=Place(tmp_path), name="s", folder=tmp_path / "s", url=None, say=print
     )
-    before = [t.params for t in search(_plan(trials=2)).trials]
+    undisturbed = search(_plan(trials=10), name="s", folder=tmp_path / "whole")
+    before = [t.params for t in search(_plan(trials=8)).trials]
     dead = optuna.create_study(
-        study_name="s", storage=open_storage(tmp_path / "s", None), load_if_exists=True,
-        direction="maximize",
+        study_name="s", storage=open_journal(tmp_path / "s"), load_if_exists=True,
+        direction="maximize", sampler=Sampler(),
     ).ask()  # fmt: skip
-    lost = dead.suggest_float("weight", 0.01, 1.0, log=True)
-    study = search(_plan(trials=3))
-    states = [t.state for t in study.trials]
-    assert states == [TrialState.COMPLETE] * 2 + [TrialState.FAIL, TrialState.COMPLETE]
-    assert study.trials[3].params == {"weight": lost}
-    assert [t.params for t in study.trials[:2]] == before
+    if drawn:
+        dead.suggest_float("weight", 0.01, 1.0, log=True)
+    study = search(_plan(trials=10))
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 10
+    assert [t.params for t in study.trials[:8]] == before
+    assert [t.params for t in study.trials] == [t.params for t in undisturbed.trials]
+
+
+def test_a_journal_that_was_cut_off_loses_its_last_entry_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "benchmarks.tune.study.score", lambda plan, trial, _: plan.space[0].draw(trial)
+    )
+    search = partial(
+        run_study, place=Place(tmp_path), name="s", folder=tmp_path / "s", url=None, say=print
+    )
+    whole = search(_plan(trials=6))
+    shutil.rmtree(tmp_path / "s")
+    search(_plan(trials=3))
+    journal = tmp_path / "s" / JOURNAL
+    journal.write_bytes(journal.read_bytes()[:-7])
+    journal.with_name(f"{JOURNAL}.lock").symlink_to(journal)  # which Optuna takes off in seconds
+    begun = time.monotonic()
+    study = search(_plan(trials=6))
+    assert time.monotonic() - begun < 10
+    assert [(t.state, t.params) for t in study.trials] == [
+        (t.state, t.params) for t in whole.trials
+    ]
+    for line in journal.read_text().splitlines():
+        json.loads(line)
+
+
+def test_a_second_search_leaves_the_data_of_the_first_alone(root: Path, tmp_path: Path) -> None:
+    """It renews what is damaged, and what was opened before stays readable."""
+    box = tmp_path / "box"
+    make_sandbox(CONFIG, "phantom_acdc", root, box)
+    target = prepared_folder(box, CONFIG.name, "phantom_acdc")
+    files = {p: p.stat() for p in [*target.rglob("*"), *(box / "benchmarks",)]}
+    make_sandbox(CONFIG, "phantom_acdc", root, box)
+    assert {p: p.stat() for p in files} == files
+    image = next(target.rglob("image.npy"))
+    opened = np.load(image, mmap_mode="r")
+    expected = np.array(opened)
+    image.unlink()
+    make_sandbox(CONFIG, "phantom_acdc", root, box)
+    assert np.array_equal(np.load(image), expected) and np.array_equal(opened, expected)
+
+
+def test_the_budget_keeps_methods_that_were_tuned_before(root: Path, options: TuneOptions) -> None:
+    for methods, trials in (("mean_teacher", 2), ("egcl_net", 1), ("mean_teacher", 3)):
+        tune(CONFIG, "phantom_acdc", (methods,), replace(options, labels=3, trials=trials), root)
+    budgets = pd.read_csv(root / "reports/tuning/tiny-phantom_acdc-l3/budget.csv")
+    assert budgets[["method", "trials"]].to_numpy().tolist() == [
+        ["egcl_net", 1],
+        ["mean_teacher", 3],
+    ]
 
 
 def test_budgets_must_be_equal_and_seeds_several() -> None:

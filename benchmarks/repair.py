@@ -1,0 +1,197 @@
+"""What killed commands and full disks leave behind, and what mends it (`doctor --repair`).
+
+Nothing that a living process holds is touched, no finished result, and no unfinished work that
+the same command goes on with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from benchmarks.common.files import FILLING, claimed, in_use, write_bytes
+from benchmarks.common.lease import is_held, leased
+from benchmarks.common.workspace import PRESETS, RECORD
+from benchmarks.engine.state import DAMAGED, PREVIOUS, STATE
+from benchmarks.tune.study import JOURNAL, JOURNAL_CLAIM
+
+_PLACES = ("data", "runs", "reports", "datasets/splits")
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.(?:tmp|new)")
+_OF_RUN = re.compile(r"\.l\d+-f\d+-s\d+\.(partial|lock)")
+_LOCKS = ("dvc.lock", "datasets/dvc.lock", "benchmarks/dvc.lock", f"{PRESETS}/*/dvc.lock")
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Something that can be mended.
+
+    Attributes:
+        path: file or folder.
+        what: is wrong, and what is done about it.
+        mend: does it; a path that has come into use meanwhile stays as it is.
+    """
+
+    path: Path
+    what: str
+    mend: Callable[[], None]
+
+
+def find_repairs(root: Path) -> list[Repair]:
+    """What can be mended in a checkout. Nothing is changed.
+
+    Processes are looked for on this machine alone.
+    """
+    found = [repair for place in _PLACES for repair in _left_behind(root / place)]
+    return [*found, *_journals(root), *_dvc(root)]
+
+
+def _left_behind(place: Path) -> Iterator[Repair]:
+    """Files and folders of no use any more; what is inside of one is not named as well."""
+    for folder, folders, files in os.walk(place):
+        if Path(folder) == place / "raw":  # data of users, but for what is hidden beside them
+            folders[:] = [name for name in folders if name.startswith(".")]
+        for name in sorted(folders):
+            if repair := _folder(Path(folder, name)):
+                folders.remove(name)
+                yield repair
+        for name in sorted(files):
+            if repair := _file(Path(folder, name)):
+                yield repair
+
+
+def _folder(path: Path) -> Repair | None:
+    if (path.name.endswith(FILLING) and not in_use(path)) or _of_dead_process(path):
+        return Repair(path, "half made when its command was killed: remove", partial(_remove, path))
+    if not _OF_RUN.fullmatch(path.name) or is_held(lock := path.with_suffix(".lock")):
+        return None
+    if any((path / name).is_file() for name in (STATE, PREVIOUS, RECORD)):
+        return None
+    what = "begun run with no state to go on from: remove"
+    return Repair(path, what, partial(_remove_claimed, path, lock))
+
+
+def _file(path: Path) -> Repair | None:
+    if path.name.endswith(DAMAGED):
+        return Repair(path, "set aside as damaged: remove", path.unlink)
+    if path.name.startswith(".") and path.suffix == ".lock" and not _is_locked(path):
+        return Repair(path, "lock of a process that is gone: remove", partial(_release, path))
+    if _of_dead_process(path):
+        what = "half written when its command was killed: remove"
+        return Repair(path, what, partial(path.unlink, missing_ok=True))
+    return None
+
+
+def _of_dead_process(path: Path) -> bool:
+    """Whether a temporary name carries the number of a process that is gone."""
+    found = _TEMPORARY.fullmatch(path.name)
+    if found is None:
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # it lives
+        pass
+    return False
+
+
+def _remove(folder: Path) -> None:
+    if not in_use(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_claimed(folder: Path, lock: Path) -> None:
+    with suppress(BlockingIOError), leased(lock):
+        shutil.rmtree(folder)
+
+
+def _is_locked(lock: Path) -> bool:
+    """Whether somebody has a run's lease, or any other lock file."""
+    return is_held(lock) if _OF_RUN.fullmatch(lock.name) else in_use(lock)
+
+
+def _release(lock: Path) -> None:
+    """Take a lock file, which removes it at the end."""
+    take = leased if _OF_RUN.fullmatch(lock.name) else claimed
+    with suppress(BlockingIOError), take(lock):
+        pass
+
+
+def _journals(root: Path) -> Iterator[Repair]:
+    """Journals of tuning studies with an entry that is none; those after it cannot be read."""
+    for file in sorted(root.glob(f"data/tuning/*/studies/*/{JOURNAL}")):
+        content = file.read_bytes()
+        good = _readable(content)
+        if good < len(content) and not in_use(file.with_name(JOURNAL_CLAIM)):
+            entries = content[good:].count(b"\n") or 1
+            what = f"damaged: cut its last {entries} entries; what they tell is done again"
+            yield Repair(file, what, partial(_cut, file))
+
+
+def _readable(journal: bytes) -> int:
+    """Length of the entries, a line each, before the first that is none."""
+    good = 0
+    for line in journal.splitlines(keepends=True):
+        try:
+            json.loads(line)
+        except ValueError:
+            break
+        if not line.endswith(b"\n"):
+            break
+        good += len(line)
+    return good
+
+
+def _cut(journal: Path) -> None:
+    """Keep what can be read; the whole is set aside."""
+    with suppress(BlockingIOError), claimed(journal.with_name(JOURNAL_CLAIM)):
+        content = journal.read_bytes()
+        write_bytes(journal.with_name(f"{JOURNAL}{DAMAGED}"), content)
+        write_bytes(journal, content[: _readable(content)])
+
+
+def _dvc(root: Path) -> Iterator[Repair]:
+    """Files of DVC that it refuses to read."""
+    if in_use(root / ".dvc/tmp/lock"):
+        return
+    rwlock = root / ".dvc/tmp/rwlock"
+    if rwlock.is_file() and not _is_json(rwlock):
+        yield Repair(rwlock, "cannot be read, and says nothing without DVC: remove", rwlock.unlink)
+    for lock in sorted(path for pattern in _LOCKS for path in root.glob(pattern)):
+        if not _is_lock(lock):
+            text = lock.relative_to(root).with_suffix(".yaml")
+            what = (
+                f"cannot be read: remove. Then take back the committed one with `git checkout --"
+                f" {lock.relative_to(root)}`, or make it anew with `dvc repro {text}`, which"
+                " prepares, scores and reports again, but trains nothing that is finished"
+            )
+            yield Repair(lock, what, lock.unlink)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_bytes()), dict)
+    except ValueError:
+        return False
+
+
+def _is_lock(path: Path) -> bool:
+    """Whether DVC takes the file."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # type: ignore[import-untyped]
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(path))
+    except (YAMLError, Invalid, UnicodeDecodeError):
+        return False
+    return True
