@@ -29,35 +29,27 @@ The paper's text was not at hand: equations are those of the code, names those o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from methods.base import Batch, Progress, tuned
+from methods.blocks import heterogeneous as h
 from methods.blocks.ema import copy_weights, ema_update
 from methods.blocks.families import EMAParams, OneNet
-from methods.blocks.losses import one_hot, softmax32, supervised_loss
+from methods.blocks.losses import softmax32, supervised_loss
 from methods.blocks.pseudo import pseudo_label
 from methods.blocks.strong import strong_cutmix
 from methods.networks import NetBuilder
 
-# Of UC, US, DC, DS.
-Weights = tuple[float, float, float, float]
 # Class and confidence, (N, *S) each.
 Prediction = tuple[Tensor, Tensor]
 
-_FIRST, _KEPT = 0.9, 0.5
-
-
-def _falling(first: float, rate: float) -> Weights:
-    """`first exp(-(j rate)^3)` for j = 0 to 3."""
-    uc, us, dc, ds = (first * math.exp(-((j * rate) ** 3)) for j in range(4))
-    return uc, us, dc, ds
+# Thresholds at first.
+_FIRST = 0.9
 
 
 class MetaSSLParams(EMAParams):
@@ -71,8 +63,8 @@ class MetaSSLParams(EMAParams):
         json_schema_extra=tuned(0.001, 1.0, log=True),
     )
     ramp: float = Field(0.3, gt=0, le=1, description="share of the run until the weight is full")
-    unlabeled: Weights = Field(_falling(50, 0.6), description="weights of UC, US, DC, DS")
-    labeled: Weights = Field(_falling(85, 0.3), description="the same on labelled images")
+    unlabeled: h.Weights = Field(h.falling(50, 0.6), description="weights of UC, US, DC, DS")
+    labeled: h.Weights = Field(h.falling(85, 0.3), description="the same on labelled images")
     cap: float = Field(1.0, gt=0, le=1, description="largest threshold")
     cutmix: float = Field(0.5, ge=0, le=1, description="probability of CutMix, for fixmatch")
 
@@ -84,17 +76,12 @@ class MetaSSLParams(EMAParams):
             "base": "mean_teacher",
             "weight": 0.1,
             "ramp": 0.6,
-            "unlabeled": (50, 50 / 1.25, 50 / (1.25 * 5) ** 3, 50 / (1.25**2 * 5)),
-            "labeled": (50, 50 / 1.4, 50 / 1.4**3, 50 / 1.4**2),
+            "unlabeled": h.CODE_UNLABELED,
+            "labeled": h.powers(50, 1.4),
         },
     }
     by_dimension: ClassVar[Mapping[int, Mapping[str, object]]] = {
-        3: {
-            "ramp": 0.6,
-            "cap": 0.9,
-            "unlabeled": (50, 50 / 1.25, 50 / (1.25 * 5) ** 3, 50 / (1.25**2 * 5)),
-            "labeled": (50, 50 / 1.5, 50 / 1.5**3, 50 / 1.5**2),
-        }
+        3: {"ramp": 0.6, "cap": 0.9, "unlabeled": h.CODE_UNLABELED, "labeled": h.powers(50, 1.5)}
     }
 
 
@@ -117,14 +104,9 @@ class MetaSSL(OneNet[MetaSSLParams]):
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup` and H on labelled and on unlabelled images."""
-        terms = [
-            self.of_pair(number, z, reference, batch)
-            for number, (z, reference) in enumerate(self.pairs(batch))
-        ]
-        supervised, labeled, pseudo = (
-            torch.stack(values).sum() for values in zip(*terms, strict=True)
-        )
-        w = self.params.weight_at(t)
+        pairs, w = self.pairs(batch), self.params.weight_at(t)
+        terms = [self.of_pair(number, *pair, batch) for number, pair in enumerate(pairs)]
+        supervised, labeled, pseudo = torch.stack([torch.stack(part) for part in terms]).sum(0)
         return {"supervised": supervised, "labeled": w * labeled, "pseudo": w * pseudo}
 
     def pairs(self, batch: Batch) -> list[tuple[Tensor, Prediction]]:
@@ -139,8 +121,9 @@ class MetaSSL(OneNet[MetaSSLParams]):
         if self.params.base == "mean_teacher":
             return [(self.student(batch.images), (label, sure))]
         (label_l, label_u), (sure_l, sure_u) = batch.split(label), batch.split(sure)
+        chance = self.params.cutmix
         strong, label_u, sure_u = strong_cutmix(
-            batch.unlabeled, label_u, sure_u, probability=self.params.cutmix
+            batch.unlabeled, label_u, sure_u, probability=chance
         )
         reference = torch.cat([label_l, label_u]), torch.cat([sure_l, sure_u])
         return [(self.student(torch.cat([batch.image, strong])), reference)]
@@ -154,23 +137,18 @@ class MetaSSL(OneNet[MetaSSLParams]):
         (own_l, own_u), (ref_l, ref_u) = batch.split(own), batch.split(reference[0])
         sure_l = self.confident(number, 0, own_l, batch.split(own_sure)[0])
         sure_u = self.confident(number, 1, ref_u, batch.split(reference[1])[1])
-        self.observe(
-            confident_share=sure_u.float().mean(), agree_share=(own_u == ref_u).float().mean()
-        )
-        regions_l, regions_u = regions(own_l, ref_l, sure_l), regions(own_u, ref_u, sure_u)
-        return (
-            supervised_loss(z_l, batch.label),
-            heterogeneous_loss(z_l, batch.label, regions_l, p.labeled),
-            heterogeneous_loss(z_u, ref_u, regions_u, p.unlabeled),
-        )
+        self.observe(confident_share=sure_u.float().mean())
+        r_l, r_u = h.regions(own_l, ref_l, sure_l), h.regions(own_u, ref_u, sure_u)
+        labeled = h.heterogeneous_loss(z_l, batch.label, r_l, p.labeled)
+        pseudo = h.heterogeneous_loss(z_u, ref_u, r_u, p.unlabeled)
+        return supervised_loss(z_l, batch.label), labeled, pseudo
 
     @torch.no_grad()
     def confident(self, number: int, kind: int, label: Tensor, confidence: Tensor) -> Tensor:
         """Where a confidence exceeds its class's threshold, after that has followed the batch."""
-        of_class = one_hot(label, self.classes).movedim(1, -1).flatten(0, -2)
-        mean = (of_class * confidence.flatten()[:, None]).sum(0) / (of_class.sum(0) + 1)
-        self.threshold[number, kind].lerp_(mean, _KEPT)
-        return confidence > self.threshold[number, kind].clamp(max=self.params.cap)[label]
+        threshold = self.threshold[number, kind]
+        threshold.lerp_(h.class_confidence(label, confidence, self.classes), 0.5)
+        return confidence > threshold.clamp(max=self.params.cap)[label]
 
     def after_step(self, t: Progress) -> None:
         """EMA of the weights, for a teacher."""
@@ -180,24 +158,3 @@ class MetaSSL(OneNet[MetaSSLParams]):
     def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
         """The other network."""
         return {} if self.params.base == "fixmatch" else {"other": self.other}
-
-
-def regions(own: Tensor, reference: Tensor, sure: Tensor) -> list[Tensor]:
-    """Masks (N, *S): UC foreground, UC background, US, DC, DS."""
-    same, foreground = own == reference, reference > 0
-    unanimous = same & sure
-    return [
-        unanimous & foreground,
-        unanimous & ~foreground,
-        same & ~sure,
-        ~same & sure,
-        ~same & ~sure,
-    ]
-
-
-def heterogeneous_loss(z: Tensor, label: Tensor, masks: list[Tensor], weights: Weights) -> Tensor:
-    """H of logits (N, K, *S) and targets (N, *S), 0-d."""
-    ce = F.cross_entropy(z.float(), label, reduction="none")
-    of_mask = (weights[0], *weights)
-    parts = [w * (ce * m).sum() / (m.sum() + 1) for w, m in zip(of_mask, masks, strict=True)]
-    return torch.stack(parts).sum()

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from methods.base import Batch, Progress
+from methods.blocks.heterogeneous import heterogeneous_loss, regions
 from methods.blocks.losses import softmax32, supervised_loss
 from methods.blocks.pseudo import pseudo_label
-from methods.meta_ssl import MetaSSL, MetaSSLParams, heterogeneous_loss, regions
+from methods.meta_ssl import MetaSSL, MetaSSLParams
 from tests.methods.fixed import mixed, striped
 from tests.pixel_net import END, PixelNet, batch, make
 

@@ -49,7 +49,6 @@ def test_table_has_a_row_per_method() -> None:
 
 
 def test_readme_lists_every_method() -> None:
-    assert set(re.findall(r"^\| (\w+) \|", README.read_text(), re.MULTILINE)) == {
-        "id",
-        *method_ids(),
-    }
+    table = README.read_text().partition("<!-- begin: methods -->")[2].partition("<!-- end: ")[0]
+    found = re.findall(r"^\| (\w+) \|", table, re.MULTILINE)
+    assert set(found) == {"id", *method_ids()}
