@@ -18,7 +18,8 @@ from benchmarks.launch.backend import Backend
 from benchmarks.launch.work import Outcome
 from benchmarks.pipeline import make_ready
 from benchmarks.plan.estimate import run_cost
-from benchmarks.plan.resolve import Run, finished
+from benchmarks.plan.record import finished
+from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place, lease_file
 
 # A run is given up after so many workers have died of it, a launch after so many rounds in which

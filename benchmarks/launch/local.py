@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 
+from benchmarks.common.device import cores_per_run
 from benchmarks.common.workers import Report, run_tasks, worker_number
 from benchmarks.launch.backend import Slots, cards
 from benchmarks.launch.work import Outcome, attempt
@@ -34,7 +35,7 @@ class Local:
         found, cores = cards(place.device), len(os.sched_getaffinity(0))
         most = self.slots.workers or len(found) * self.slots.per_card or cores
         count = min(most, len(runs))
-        place = replace(place, threads=place.threads or max(1, cores // count))
+        place = replace(place, threads=place.threads or cores_per_run(count))
         for module in _WARM:
             import_module(module)
         work = partial(_on_slot, place=place, found=found)

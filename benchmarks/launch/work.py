@@ -20,7 +20,8 @@ from benchmarks.common.files import read_json, write_json
 from benchmarks.common.signals import refuse_stopped
 from benchmarks.common.workers import Report, quiet
 from benchmarks.plan.identity import code_digest
-from benchmarks.plan.resolve import Run, finished
+from benchmarks.plan.record import finished
+from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place, train_run
 
 State = Literal["trained", "kept", "failed", "held", "lost", "open"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common.workers import quiet
+from benchmarks.common.workspace import CHECKPOINTS, MECHANISMS, METRICS, weights_file
 from benchmarks.engine import trainer
 from benchmarks.engine.job import Job
 from benchmarks.engine.state import Position
@@ -27,7 +28,7 @@ class NoTraining:
         self.job = job
 
     def train(self) -> Position:
-        for name in ("last.safetensors", "best.safetensors", "metrics.jsonl"):
+        for name in (*map(weights_file, CHECKPOINTS), METRICS, MECHANISMS):
             (self.job.folder / name).write_bytes(b"0")
         return Position(step=self.job.train.iterations)
 

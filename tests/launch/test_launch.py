@@ -23,7 +23,8 @@ from benchmarks.launch.backend import Slots
 from benchmarks.launch.campaign import Summary, by_cost, launch, shard_of
 from benchmarks.launch.local import Local
 from benchmarks.launch.work import walk
-from benchmarks.plan.resolve import Run, finished, resolve
+from benchmarks.plan.record import finished
+from benchmarks.plan.resolve import Run, resolve
 from benchmarks.plan.restrict import Part, restricted
 from benchmarks.training.one import Place, lease_file
 from methods.base import Batch, Progress
