@@ -24,7 +24,7 @@ from methods import method_ids
 from methods.base import Method, MethodParams, Progress
 from methods.blocks.losses import supervised_loss
 from methods.networks import SegNet
-from tests.contract.test_method import SMALL, Case, assert_same_bits, optimizer_of, state_of
+from tests.contract.case import SMALL, Case, assert_same_bits, optimizer_of, state_of
 
 ROOT = Path(__file__).parents[2]
 CLASSES = 4
