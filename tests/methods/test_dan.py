@@ -56,6 +56,12 @@ def test_discriminator_gives_the_logits_of_the_published_one(
     torch.testing.assert_close(logits, torch.tensor(expected), atol=2e-5, rtol=0)
 
 
+def test_discriminator_sees_the_mean_of_the_channels() -> None:
+    net = Discriminator(3, ndim=2, width=2).eval()
+    p, image = torch.rand(1, 3, 16, 16), torch.rand(1, 2, 16, 16)
+    torch.testing.assert_close(net(p, image), net(p, image.mean(1, keepdim=True)))
+
+
 @pytest.mark.parametrize(("ndim", "layers"), [(2, 2), (3, 3)])
 def test_discriminator_drops_channels_in_training(ndim: int, layers: int) -> None:
     """SSL4MIS: with p = 0.5, after the second and third layer, in 3D after the first one too."""

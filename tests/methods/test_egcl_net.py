@@ -97,6 +97,23 @@ def test_cross_term_moves_the_uncertain_side_only() -> None:
     assert all(p.grad is None for p in net.logits), "the split takes no gradient"
 
 
+@pytest.mark.parametrize("name", ["low", "high", "cross"])
+def test_terms_fall_along_their_gradient(name: str) -> None:
+    method, net = halves_of(SURE, UNSURE)
+    term = method.losses(batch_of(1, 1), END)[f"contrast_{name}"]
+    (gradient,) = torch.autograd.grad(term, net.features)
+    net.features.data.sub_(gradient)
+    assert method.losses(batch_of(1, 1), END)[f"contrast_{name}"] < term
+
+
+def test_supervision_of_both_decoders_on_the_labels_of_each_image() -> None:
+    method, net = method_of()
+    labels = torch.stack([HALVES, 1 - HALVES])
+    net.fill(labels, [SURE, SURE], labels)
+    image = torch.zeros(2, 1, *HALVES.shape)
+    assert values(method, Batch(image, labels, image[:0]))["supervised"] < 1e-4
+
+
 def test_labeled_pixels_use_their_label_not_the_prediction() -> None:
     method, net = method_of()
     net.fill(HALVES[None], [SURE], torch.zeros_like(HALVES[None]))  # all predicted as background
@@ -126,9 +143,9 @@ def test_consistency_by_hand() -> None:
     method, net = halves_of(SURE, UNSURE, weight=0.5)
     with torch.no_grad():
         net.logits[1][1] *= -1
-    assert values(method, batch_of(1, 1))["consistency"] == pytest.approx(
-        0.5 * 0.04 * RAMP, rel=1e-5
-    )
+    for t, ramp in ((END, RAMP), (Progress(500, 1000), 0.2865048)):
+        value = values(method, batch_of(1, 1), t)["consistency"]
+        assert value == pytest.approx(0.5 * 0.04 * ramp, rel=1e-5)
 
 
 def test_memory_lengthens_the_keys_and_takes_no_gradient() -> None:
