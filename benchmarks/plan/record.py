@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,7 @@ def write_record(
         **reached,
         "files": {name: file_digest(folder / name) for name in files},
     }
+    body = json.loads(json.dumps(body))  # sealed as it is read: steps in JSON are texts
     write_json(folder / RECORD, {_SEAL: digest(body), **body})
 
 

@@ -14,7 +14,7 @@ from benchmarks.common.errors import BenchError, ConfigError, DataError, RunErro
 from benchmarks.common.files import digest, write_json
 from benchmarks.common.workspace import RECORD, prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
-from benchmarks.plan.record import finished, mismatch
+from benchmarks.plan.record import finished, mismatch, write_record
 from benchmarks.plan.resolve import Run, resolve
 from benchmarks.report.stale import stale_words
 from benchmarks.scoring.cases import broken_seal
@@ -52,6 +52,16 @@ def change(key: str, value: object) -> Callable[[dict[str, Any]], None]:
         record[last] = value
 
     return apply
+
+
+def test_steps_of_different_length_keep_a_record_whole(
+    trained: tuple[Path, list[Run]], tmp_path: Path
+) -> None:
+    """Numbers and the texts that JSON makes of them have different orders: 5 < 10, "10" < "5"."""
+    root, (run, _) = trained
+    write_record(run, tmp_path, (), {"position": {"validations": {5: 0.1, 10: 0.2}}})
+    assert mismatch(run, tmp_path) == ""
+    assert finished(run, root)
 
 
 CONFIGURED = [
