@@ -24,15 +24,13 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from methods.base import Batch, MethodParams, Progress
-from methods.blocks.adversarial import evaluating, fgsm, untracked_statistics
-from methods.blocks.divergence import jensen_shannon, soft_cross_entropy
+from methods.blocks.adversarial import fgsm_of, resistance
+from methods.blocks.divergence import jensen_shannon
 from methods.blocks.families import TwoNets
 from methods.blocks.losses import softmax32, supervised_loss
 from methods.blocks.ramps import sigmoid_ramp
-from methods.networks import SegNet
 
 
 class DCTParams(MethodParams):
@@ -63,29 +61,16 @@ class DCT(TwoNets[DCTParams]):
         z = [net(batch.images) for net in nets]
         prob = [softmax32(logits) for logits in z]
         p_1, p_2 = (batch.split(v)[1] for v in prob)
-        pairs = zip(nets, z, prob, reversed(nets), strict=True)
-        difference = torch.stack([
-            self.resist(other, self.attack(net, batch, logits), target.detach())
-            for net, logits, target, other in pairs
-        ]).sum()  # fmt: skip
+        own = [torch.cat([batch.label, batch.split(v)[1].argmax(1)]) for v in z]
+        attacked = [
+            fgsm_of(net, batch.images, label, epsilon=p.epsilon)
+            for net, label in zip(nets, own, strict=True)
+        ]
+        difference = resistance(nets[1], attacked[0], prob[0].detach())
+        difference = difference + resistance(nets[0], attacked[1], prob[1].detach())
         supervised = [supervised_loss(batch.split(v)[0], batch.label) for v in z]
         return {
             "supervised": supervised[0] + supervised[1],
             "agreement": r * p.weight_cot * jensen_shannon(p_1, p_2).mean(),
             "difference": r * p.weight_dif * difference,
         }
-
-    def attack(self, net: SegNet, batch: Batch, logits: Tensor) -> Tensor:
-        """`g_v(x)` of all images, against the labels and the network's own predictions."""
-        label = torch.cat([batch.label, batch.split(logits)[1].argmax(1)])
-        with evaluating(net):
-            return fgsm(
-                batch.images,
-                lambda image: F.cross_entropy(net(image).float(), label),
-                epsilon=self.params.epsilon,
-            )
-
-    def resist(self, net: SegNet, attacked: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy of a prediction on an adversarial example against a target, 0-d."""
-        with untracked_statistics(net):
-            return soft_cross_entropy(target, net(attacked))

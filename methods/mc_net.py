@@ -25,12 +25,11 @@ from torch import Tensor
 from methods.base import Batch, Progress
 from methods.blocks.divergence import sharpen, sharpen_binary
 from methods.blocks.families import OneNet, RampParams
-from methods.blocks.losses import consistency_mse, dice_loss, softmax32, supervised_loss
-from methods.blocks.overlap import foreground_dice_loss
+from methods.blocks.losses import consistency_mse, softmax32, supervised_loss
+from methods.blocks.overlap import literal_dice_loss
 from methods.networks import Decoder, NetBuilder
 
 _KINDS: tuple[Decoder, ...] = ("transposed", "linear", "nearest")
-_PUBLISHED_2D: tuple[Decoder, ...] = ("linear", "transposed", "nearest")
 
 
 class MCNetParams(RampParams):
@@ -59,33 +58,20 @@ class MCNet(OneNet[MCNetParams]):
 
     def setup(self, build_net: NetBuilder) -> None:
         """One encoder, decoders with different up-sampling."""
-        kinds = _PUBLISHED_2D if self.params.literal and self.ndim == 2 else _KINDS
+        kinds = (*_KINDS[1::-1], _KINDS[2]) if self.params.literal and self.ndim == 2 else _KINDS
         self.student = build_net(decoders=kinds[: self.params.decoders])
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup` of all decoders and their mutual consistency."""
         p, z = self.params, [view.logits for view in self.student.outputs(batch.images)]
         prob = [softmax32(v) for v in z]
-        sharp = [self.sharpened(v) for v in z]
-        supervised = [self.supervision(batch.split(v)[0], batch.label) for v in z]
+        sharp = [sharpen(v.detach(), p.temperature) for v in z]
+        if p.literal:
+            sharp = [sharpen_binary(v, p.temperature) for v in prob]
+        supervision = literal_dice_loss if p.literal else supervised_loss
+        supervised = [supervision(batch.split(v)[0], batch.label) for v in z]
         mutual = [consistency_mse(prob[v], sharp[u]) for v, u in permutations(range(len(z)), 2)]
         return {
             "supervised": p.weight_supervised * torch.stack(supervised).sum(),
             "consistency": p.weight_at(t) * torch.stack(mutual).sum(),
         }
-
-    def sharpened(self, logits: Tensor) -> Tensor:
-        """`S(p)`, (N, K, *S)."""
-        if self.params.literal:
-            return sharpen_binary(softmax32(logits), self.params.temperature)
-        return sharpen(logits.detach(), self.params.temperature)
-
-    def supervision(self, logits: Tensor, label: Tensor) -> Tensor:
-        """`L_sup` of one decoder, 0-d."""
-        if not self.params.literal:
-            return supervised_loss(logits, label)
-        p = softmax32(logits)
-        if self.ndim == 3:
-            return foreground_dice_loss(p, label)
-        # 1 - sum p y / (sum p^2 + sum y^2 + s) for every class, at least 1/2.
-        return (1 + dice_loss(p, label, smooth=1e-10)) / 2

@@ -28,7 +28,7 @@ from torch import Tensor
 from methods.base import Batch, Progress
 from methods.blocks.entropy import entropy
 from methods.blocks.families import StudentTeacher, TeacherParams
-from methods.blocks.losses import masked_mean, softmax32, supervised_loss
+from methods.blocks.losses import certain_mse, softmax32, supervised_loss
 from methods.blocks.ramps import sigmoid_ramp
 
 
@@ -42,26 +42,6 @@ class UAMTParams(TeacherParams):
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "ssl4mis": {"threshold_base": "ln2", "norm": "two"}
     }
-
-
-def certain_mse(
-    probability: Tensor, target: Tensor, uncertainty: Tensor, *, threshold: float, norm: float
-) -> tuple[Tensor, Tensor]:
-    """Squared difference averaged over the pixels whose uncertainty is below a threshold.
-
-    Args:
-        probability: (N, K, *S), of the student.
-        target: (N, K, *S), of the teacher.
-        uncertainty: (N, *S) in nats.
-        threshold: in nats.
-        norm: divisor `c` of the class sum.
-
-    Returns:
-        Loss (0-d) and the share of pixels below the threshold (0-d, in [0, 1]).
-    """
-    certain = uncertainty < threshold
-    squared = (probability - target).square().sum(1) / norm
-    return masked_mean(squared, certain), certain.float().mean()
 
 
 class UAMT(StudentTeacher[UAMTParams]):

@@ -7,7 +7,10 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from methods.blocks.divergence import soft_cross_entropy
 
 
 @contextmanager
@@ -46,6 +49,34 @@ def fgsm(image: Tensor, loss: Callable[[Tensor], Tensor], *, epsilon: float) -> 
     start = image.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(start), start)
     return image.detach() + epsilon * gradient.sign()
+
+
+def fgsm_of(net: nn.Module, image: Tensor, label: Tensor, *, epsilon: float) -> Tensor:
+    """FGSM example of a network in eval mode, against labels.
+
+    Args:
+        net: gives logits (N, K, *S).
+        image: (N, C, *S).
+        label: (N, *S) int64.
+        epsilon: in image units.
+
+    Returns:
+        (N, C, *S), without gradient.
+    """
+    with evaluating(net):
+        return fgsm(image, lambda x: F.cross_entropy(net(x).float(), label), epsilon=epsilon)
+
+
+def resistance(net: nn.Module, attacked: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy, 0-d, of a prediction on adversarial examples against a target.
+
+    Args:
+        net: gives logits; its running statistics do not see the examples.
+        attacked: (N, C, *S).
+        target: (N, K, *S) probabilities.
+    """
+    with untracked_statistics(net):
+        return soft_cross_entropy(target, net(attacked))
 
 
 def _of_rms(direction: Tensor, rms: float) -> Tensor:

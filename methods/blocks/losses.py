@@ -92,3 +92,23 @@ def masked_mean(value: Tensor, mask: Tensor) -> Tensor:
 def softmax32(logits: Tensor) -> Tensor:
     """Softmax over the class axis (N, K, *S) in float32, also under autocast."""
     return torch.softmax(logits.float(), dim=1)
+
+
+def certain_mse(
+    probability: Tensor, target: Tensor, uncertainty: Tensor, *, threshold: float, norm: float
+) -> tuple[Tensor, Tensor]:
+    """Squared difference where the uncertainty is below a threshold (UA-MT, arXiv:1907.07034).
+
+    Args:
+        probability: (N, K, *S), of the student.
+        target: (N, K, *S), of the teacher.
+        uncertainty: (N, *S) in nats.
+        threshold: in nats.
+        norm: divisor `c` of the class sum.
+
+    Returns:
+        Loss (0-d) and the share of pixels below the threshold (0-d, in [0, 1]).
+    """
+    certain = uncertainty < threshold
+    squared = (probability - target).square().sum(1) / norm
+    return masked_mean(squared, certain), certain.float().mean()

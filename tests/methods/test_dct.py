@@ -89,7 +89,7 @@ def test_attacks_leave_the_running_statistics_to_images_and_see_the_net_in_eval_
         modes.extend(m.training for m in (method.net_1, method.net_2))
         return fgsm(x, loss, epsilon=epsilon)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("methods.dct.fgsm", watched)
+    monkeypatch.setattr("methods.blocks.adversarial.fgsm", watched)
     torch.manual_seed(1)
     method.losses(data, END)
     assert modes == [False, True, True, False]  # each time the attacked network alone

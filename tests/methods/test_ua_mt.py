@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from methods.base import Batch, Progress
 from methods.blocks.entropy import entropy
-from methods.blocks.losses import softmax32, supervised_loss
+from methods.blocks.losses import certain_mse, softmax32, supervised_loss
 from methods.blocks.ramps import sigmoid_ramp
 from methods.networks import Decoded, SegNet
-from methods.ua_mt import UAMT, UAMTParams, certain_mse
+from methods.ua_mt import UAMT, UAMTParams
 from tests.pixel_net import END, RAMP, assert_same, batch, make
 
 
