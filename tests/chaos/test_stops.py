@@ -58,7 +58,7 @@ class Moment:
     call: int = 1
 
 
-def training(*more: Moment) -> list[Moment]:
+def training() -> list[Moment]:
     """Moments of a command that trains."""
     trainer, one = "benchmarks.engine.trainer", "benchmarks.training.one"
     return [
@@ -69,7 +69,6 @@ def training(*more: Moment) -> list[Moment]:
         Moment("last step", trainer, "Trainer._finish"),
         Moment("record", one, "_write_record"),
         Moment("last task", "benchmarks.training.many", "train_run", 3),
-        *more,
     ]
 
 
@@ -125,11 +124,12 @@ TABLE: list[Row] = [
         Moment("middle", _DIAGNOSE, "_projected"),
         Moment("save", _DRAWN, "write_text", 2),
     ]),
-    (CHAIN[-2], MADE["tune"], training(
+    (CHAIN[-2], MADE["tune"], [
+        *training()[:3],
         Moment("data", "benchmarks.tune.sandbox", "_copy_cases"),
         Moment("second trial", _STUDY, "score", 2),
         Moment("results", _TUNED, "write_text", 2),
-    )),
+    ]),
     (("repro",), "data/prepared data/scores runs reports/tiny", [
         _PREPARING[2], Moment("split", "benchmarks.pipeline", "split_stage"), *training()[1:4],
         Moment("evaluation", _EVALUATE, "_score", 8), _REPORTING[1],
@@ -174,8 +174,8 @@ IMPORTS = {  # when a command struck while it imports
 
 
 def ways_of(args: tuple[str, ...], number: int) -> list[Way]:
-    """All ways for a command that trains; else half of them, with every pair of two choices."""
-    if args[0] in {"run", "tune"}:
+    """All ways for `run`; else half of them, with every pair of two choices."""
+    if args[0] == "run":
         return WAYS
     return [w for w in WAYS if ((w[0] == INT) + w[1] + w[2] + number) % 2]
 
