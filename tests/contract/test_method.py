@@ -169,6 +169,7 @@ def test_bfloat16_autocast_is_close_to_float32(case: Case) -> None:
     assert all(g.isfinite().all() for g in found.values())
 
 
+@pytest.mark.parametrize("case", cases(solid=False), indirect=True)
 def test_the_first_thirty_steps_lower_the_supervised_loss(case: Case) -> None:
     """Of the run: at full weight some published terms outweigh what has not been learnt yet."""
     method = case.make()

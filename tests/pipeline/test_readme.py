@@ -18,7 +18,8 @@ def test_documented_method_passes_the_contract(tmp_path: Path) -> None:
     assert name and code
     for folder in ("benchmarks", "methods", "datasets", "tests"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for file in ("pyproject.toml", "params.yaml"):
+        shutil.copy(ROOT / file, tmp_path)
     target = tmp_path / "methods" / f"{name[1]}.py"
     assert not target.exists()
     target.write_text(code[1])
