@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
@@ -256,7 +257,8 @@ def test_whoever_leaves_early_stops_the_workers_and_takes_no_task_ahead(tmp_path
     with closing(run_tasks(Work(tmp_path, 0.05), tasks(), 2, fork=True)) as outcomes:
         next(outcomes)
     pids = {int(path.read_text()) for path in tmp_path.glob("*.began")}
-    assert len(pids) == 2 and not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert pids and not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert multiprocessing.active_children() == []  # the second may not have begun a task
     assert len(taken) <= 4
     assert notes(tmp_path, "began") <= notes(tmp_path, "ended") | notes(tmp_path, "interrupted")
 
