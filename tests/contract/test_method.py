@@ -45,6 +45,7 @@ def test_terms_are_finite_float32_scalars(case: Case, sizes: tuple[int, int], st
     assert acted.keys() <= terms.keys() and all(v.shape == () for v in acted.values())
 
 
+@pytest.mark.parametrize("case", cases(solid=False), indirect=True)
 def test_unlabeled_images_count_only_where_declared(case: Case) -> None:
     method = trained(case, steps=16)  # until a teacher is sure of some pixels
     batch = case.batch(77)
