@@ -45,7 +45,7 @@ def test_terms_are_finite_float32_scalars(case: Case, sizes: tuple[int, int], st
     assert acted.keys() <= terms.keys() and all(v.shape == () for v in acted.values())
 
 
-@pytest.mark.parametrize("case", cases(solid=False), indirect=True)
+@pytest.mark.parametrize("case", list(cases(solid=False)), indirect=True)
 def test_unlabeled_images_count_only_where_declared(case: Case) -> None:
     method = trained(case, steps=16)  # until a teacher is sure of some pixels
     batch = case.batch(77)
@@ -170,7 +170,7 @@ def test_bfloat16_autocast_is_close_to_float32(case: Case) -> None:
     assert all(g.isfinite().all() for g in found.values())
 
 
-@pytest.mark.parametrize("case", cases(solid=False), indirect=True)
+@pytest.mark.parametrize("case", list(cases(solid=False)), indirect=True)
 def test_the_first_thirty_steps_lower_the_supervised_loss(case: Case) -> None:
     """Of the run: at full weight some published terms outweigh what has not been learnt yet."""
     method = case.make()
