@@ -16,7 +16,7 @@ from benchmarks.common.errors import DataError, Interrupted
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
-from benchmarks.plan.resolve import prepare_params, resolve
+from benchmarks.plan.resolve import Run, prepare_params, resolve
 from benchmarks.report import Report, build_report
 from benchmarks.scoring.evaluate import evaluate
 from benchmarks.training.many import train_runs
@@ -139,12 +139,27 @@ def whole_benchmark(
     """
     grid, root = config.grid, place.root
     make_ready(config, root)
-    cells = [(dataset, method) for dataset in grid.datasets for method in grid.methods]
-    runs = [run for dataset, method in cells for run in resolve(config, dataset, method, root)]
-    train_runs(runs, place, jobs=jobs or config.runtime.fixed_jobs)
-    for dataset, method in cells:
-        evaluate(config, dataset, method, place)
+    train_runs(all_runs(config, root), place, jobs=jobs or config.runtime.fixed_jobs)
+    for dataset in grid.datasets:
+        for method in grid.methods:
+            evaluate(config, dataset, method, place)
     return build_report(config, root=root, params=params)
+
+
+def all_runs(config: BenchmarkConfig, root: Path) -> list[Run]:
+    """Every run of a benchmark, in the order of its grid.
+
+    Raises:
+        ConfigError: wrong parameters.
+        DataError: data not prepared or not split.
+    """
+    grid = config.grid
+    return [
+        run
+        for dataset in grid.datasets
+        for method in grid.methods
+        for run in resolve(config, dataset, method, root)
+    ]
 
 
 def make_ready(config: BenchmarkConfig, root: Path) -> None:

@@ -103,7 +103,7 @@ def launch(
     from benchmarks.launch.backend import Slots
     from benchmarks.launch.campaign import by_cost, ready, shard_of
     from benchmarks.launch.campaign import launch as do
-    from benchmarks.plan.resolve import resolve
+    from benchmarks.pipeline import all_runs
 
     config = _chosen(read_config(params, sweep=sweep), datasets, methods, labels, seeds)
     slots = Slots(workers, per_card, _pairs(job or []))
@@ -111,8 +111,7 @@ def launch(
         _show_plan(config)
         return
     ready(config, ROOT)
-    cells = [(d, m) for d in config.grid.datasets for m in config.grid.methods]
-    runs = by_cost(config, [run for cell in cells for run in resolve(config, *cell, ROOT)])
+    runs = by_cost(config, all_runs(config, ROOT))
     if shard:
         runs = shard_of(runs, shard)
     with Board() as board:

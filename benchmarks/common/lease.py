@@ -136,9 +136,8 @@ def _clear_dead(path: Path, stale: float) -> None:
     try:
         os.close(os.open(gate, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
-        if (
-            _age(gate) > stale
-        ):  # its creator died inside; nobody stays here for longer than a moment
+        # Nobody stays here for longer than a moment: the creator of an old one died inside.
+        if _age(gate) > stale:
             gate.unlink(missing_ok=True)
         raise BlockingIOError("another process is taking it over") from None
     try:

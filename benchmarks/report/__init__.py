@@ -44,9 +44,8 @@ def build_report(
     `classes.csv`, `components.csv`, `mechanisms.csv`, `pseudo_labels.csv`, `runs.csv`,
     `metrics.json`; where there are external rows, `external.csv`; where methods split pixels by
     entropy, `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `mechanisms`, `groups`, and of
-    a sweep of two numbers `heatmap`; one
-    `overlay-<dataset>.png` per data set with showcase files (in `local/` unless the data are
-    synthetic). Equal input gives equal bytes.
+    a sweep of two numbers `heatmap`; one `overlay-<dataset>.png` per data set with showcase files
+    (in `local/` unless the data are synthetic). Equal input gives equal bytes.
 
     Args:
         config: the benchmark.

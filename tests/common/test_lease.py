@@ -14,25 +14,7 @@ import pytest
 
 from benchmarks.common import lease
 from benchmarks.common.lease import leased
-
-FORK = multiprocessing.get_context("fork")
-
-
-def contend(path: Path, held: Path, until: float, overlaps: multiprocessing.Queue[int]) -> None:
-    """Claim in a tight loop; a second process inside finds the mark of the first."""
-    count = 0
-    while time.monotonic() < until:
-        try:
-            with leased(path):
-                try:
-                    os.close(os.open(held, os.O_CREAT | os.O_EXCL))
-                except FileExistsError:
-                    count += 1
-                    continue
-                held.unlink()
-        except BlockingIOError:
-            continue
-    overlaps.put(count)
+from tests.common.contend import FORK, overlaps_of
 
 
 def hold(path: Path, ready: Path) -> None:
@@ -65,14 +47,7 @@ def test_a_lease_is_exclusive_without_locks_of_the_kernel(
     os.kill(dead.pid or 0, signal.SIGKILL)
     dead.join()
     assert path.exists()
-    overlaps: multiprocessing.Queue[int] = FORK.Queue()
-    arguments = (path, tmp_path / "held", time.monotonic() + 1.5, overlaps)
-    processes = [FORK.Process(target=contend, args=arguments) for _ in range(4)]
-    for process in processes:
-        process.start()
-    assert [overlaps.get(timeout=30) for _ in processes] == [0, 0, 0, 0]
-    for process in processes:
-        process.join()
+    assert overlaps_of(leased, path, processes=4, seconds=1.5) == [0, 0, 0, 0]
     assert [p.name for p in tmp_path.iterdir()] == ["ready"]
 
 

@@ -74,14 +74,22 @@ CONFIGURED = [
 REACHED = [change("position.validations", {"2": 0.99}), change("files", {})]
 
 
-@pytest.mark.parametrize("edit", [*CONFIGURED, *REACHED])
-def test_a_record_that_was_changed_is_noticed(
+def edited(
     trained: tuple[Path, list[Run]], edit: Callable[[dict[str, Any]], None]
-) -> None:
+) -> tuple[Run, Path, dict[str, Any]]:
+    """The first run, its record's file, and what stands in it after an edit."""
     root, (run, _) = trained
     path = run.key.folder(root) / RECORD
     record = json.loads(path.read_text())
     edit(record)
+    return run, path, record
+
+
+@pytest.mark.parametrize("edit", [*CONFIGURED, *REACHED])
+def test_a_record_that_was_changed_is_noticed(
+    trained: tuple[Path, list[Run]], edit: Callable[[dict[str, Any]], None]
+) -> None:
+    run, path, record = edited(trained, edit)
     write_json(path, record)
     assert mismatch(run, path.parent) == "its run.json was changed after it was written"
 
@@ -91,10 +99,7 @@ def test_a_record_is_compared_with_the_configuration(
     trained: tuple[Path, list[Run]], edit: Callable[[dict[str, Any]], None]
 ) -> None:
     """Also where its own digest was made anew."""
-    root, (run, _) = trained
-    path = run.key.folder(root) / RECORD
-    record = json.loads(path.read_text())
-    edit(record)
+    run, path, record = edited(trained, edit)
     del record["record"]
     write_json(path, {"record": digest(record), **record})
     assert "names another" in mismatch(run, path.parent)
