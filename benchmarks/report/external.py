@@ -12,7 +12,7 @@ from benchmarks.common.errors import RunError
 from benchmarks.common.workspace import CASES, external_folder, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts, MethodFacts
-from benchmarks.report.load import Source, load_cases, read_table
+from benchmarks.report.load import Source, load_cases, read_columns, read_table
 from benchmarks.scoring.cases import EXTERNAL, ORIGIN, ORIGIN_COLUMNS
 
 _UNIT = ["patient", "case", "class"]
@@ -84,12 +84,8 @@ def _ordered(frame: pd.DataFrame, config: BenchmarkConfig, columns: list[str]) -
 
 
 def _origin(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise RunError(f"'{path}' is no readable table: {error}; score again") from None
-    if list(frame.columns) != list(ORIGIN_COLUMNS):
-        raise RunError(f"'{path}' has the columns {list(frame.columns)}; score again")
+    how = {"dtype": str, "keep_default_na": False}
+    frame = read_columns(path, ORIGIN_COLUMNS, what="table", again="score again", **how)
     return frame.astype(dict.fromkeys(("labels", "fold", "seed", "masks"), int))
 
 

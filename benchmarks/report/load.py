@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,31 @@ def all_labels_rows(frame: pd.DataFrame, facts: Facts) -> NDArray[np.bool_]:
     """Which rows of a frame belong to a method with all labels: (rows,) bool."""
     whole = {(m.id, m.variant) for m in facts.rows if m.all_labels}
     return np.array([k in whole for k in zip(frame["method"], frame["variant"], strict=True)], bool)
+
+
+def read_columns(
+    path: Path, columns: Sequence[str], *, what: str, again: str, **how: Any
+) -> pd.DataFrame:
+    """A CSV file of exactly these columns.
+
+    Args:
+        path: of the file.
+        columns: in order.
+        what: it is, for the message.
+        again: the remedy, for the message.
+        how: options of `pandas.read_csv`.
+
+    Raises:
+        RunError: the file is missing or damaged, or has other columns.
+    """
+    try:
+        frame: pd.DataFrame = pd.read_csv(path, **how)
+    except (OSError, ValueError) as error:
+        raise RunError(f"'{path}' is no readable {what}: {error}; {again}") from None
+    if list(frame.columns) != list(columns):
+        found = f"'{path}' has the columns {list(frame.columns)}; expected {list(columns)}"
+        raise RunError(f"{found}; {again}")
+    return frame
 
 
 def read_table(path: Path, *, older: bool = False) -> pd.DataFrame:

@@ -10,12 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.common.errors import RunError
 from benchmarks.common.ledger import COLUMNS
 from benchmarks.common.workspace import MECHANISMS, PSEUDO_LABELS, report_folder, scores_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
-from benchmarks.report.load import Source
+from benchmarks.report.load import Source, read_columns
 from benchmarks.report.sections import cell_title
 from benchmarks.report.tables import number, pipe_table
 from benchmarks.statistics.mechanisms import FAINT, GRACE, INERT, LATE, SUMMARY, judge_terms
@@ -41,7 +40,7 @@ _NOTES = f"""- Probes: a few steps of every run, evenly spread, at which the gra
   pixels, anchors or images in a step; empty: all that the step has. Cosine: of the angle between
   the gradients of the term and of supervision.
 - Player right: accuracy of what the term trains or uses, such as a discriminator.
-- Thresholds were declared before any ledger was read (`benchmarks/statistics/mechanisms.py`)."""
+- Thresholds (`benchmarks/statistics/mechanisms.py`) were set before any ledger was judged."""
 _PSEUDO = (
     "What the networks make of unlabelled training images, last checkpoint, mean over runs. Their"
     " references are read after training, by the evaluation alone."
@@ -96,13 +95,7 @@ def read_mechanisms(config: BenchmarkConfig, facts: Facts, source: Source) -> Me
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise RunError(f"'{path}' is no readable ledger: {error}; evaluate again") from None
-    if list(frame.columns) != list(columns):
-        raise RunError(f"'{path}' has the columns {list(frame.columns)}; expected {list(columns)}")
-    return frame
+    return read_columns(path, columns, what="ledger", again="evaluate again")
 
 
 def _means(labels: pd.DataFrame) -> pd.DataFrame:
