@@ -6,6 +6,7 @@ Axes are (D, H, W): slices, rows, columns; `C` channels, `K` classes with the ba
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeVar, cast
@@ -140,6 +141,11 @@ class VolumeParams(PrepareParams):
         """Every axis divided by `shrink` and rounded, at least 1."""
         depth, rows, columns = (max(round(n / self.shrink), 1) for n in shape)
         return depth, rows, columns
+
+
+def first_alike(name: str, groups: Iterable[Sequence[str]]) -> str:
+    """The first name of the group that a case or patient belongs to; else its own."""
+    return next((group[0] for group in groups if name in group), name)
 
 
 def _centre(bounds: tuple[int, int], share: float) -> tuple[int, int]:

@@ -29,7 +29,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from benchmarks.common.schema import Strict
-from datasets.base import Access, Adapter, DatasetInfo, RawCase, SliceParams, Volume
+from datasets.base import (
+    Access,
+    Adapter,
+    DatasetInfo,
+    RawCase,
+    SliceParams,
+    Volume,
+    first_alike,
+)
 from datasets.reading.images import (
     Spacing,
     check_same_shape,
@@ -165,7 +173,7 @@ or images
         if test.is_dir():
             cases += [replace(case, sealed=True) for case in self._labeled(raw, test)]
         if params.together:
-            cases = [replace(case, patient=_together(case.case)) for case in cases]
+            cases = [replace(case, patient=first_alike(case.case, _ALIKE)) for case in cases]
         for path in sorted((train / "Pseudo-label/Imgs").glob("*.jpg")):
             match = _SLICE.match(path.stem)
             patient = match["volume"] if match else path.stem
@@ -237,11 +245,6 @@ def _niftis(folder: Path) -> list[Path]:
 
 def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
-
-
-def _together(case: str) -> str:
-    """The patient of a slice: the first of those known to be of the same one."""
-    return next((group[0] for group in _ALIKE if case in group), case)
 
 
 def _source(name: str) -> str:

@@ -346,6 +346,16 @@ def test_the_official_test_part_of_acdc_is_read_only_where_asked_for(tmp_path: P
     assert parts == {"patient007": False, "patient120": True}
 
 
+def test_patients_of_equal_images_count_as_one_where_asked_for(tmp_path: Path) -> None:
+    for name in ("patient074", "patient075", "patient076"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}_frame01.nii.gz").touch()
+    adapter = load_dataset("acdc")
+    counted = [c.patient for c in adapter.scan(tmp_path, check(adapter.Params, {"together": True}))]
+    assert counted == ["patient074", "patient075", "patient074"]
+    assert len({c.patient for c in adapter.scan(tmp_path, adapter.Params())}) == 3
+
+
 def test_slices_of_one_known_patient_count_as_one_where_asked_for(tmp_path: Path) -> None:
     for part, numbers in (("Doctor-label", (4, 10, 12)), ("test", (91,))):
         folder = tmp_path / "TrainingSet/LungInfection-Train/Doctor-label"
