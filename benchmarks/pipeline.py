@@ -18,7 +18,7 @@ from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import Run, prepare_params, resolve
 from benchmarks.report import Report, build_report
-from benchmarks.scoring.evaluate import evaluate
+from benchmarks.scoring.evaluate import evaluate_dataset
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
 from datasets import load_dataset
@@ -141,8 +141,7 @@ def whole_benchmark(
     make_ready(config, root)
     train_runs(all_runs(config, root), place, jobs=jobs or config.runtime.fixed_jobs)
     for dataset in grid.datasets:
-        for method in grid.methods:
-            evaluate(config, dataset, method, place)
+        evaluate_dataset(config, dataset, place)
     return build_report(config, root=root, params=params)
 
 

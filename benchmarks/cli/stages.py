@@ -104,15 +104,24 @@ def run(
     train_runs(runs, place(config, device), jobs=jobs or config.runtime.fixed_jobs)
 
 
-@app.command(epilog=example("evaluate phantom_acdc mean_teacher"))
+@app.command(epilog=example("evaluate phantom_acdc"))
 def evaluate(
-    dataset: Dataset, method: MethodId, params: Params = PARAMS, device: Device = "auto"
+    dataset: Dataset,
+    method: Annotated[
+        str | None, typer.Argument(help="Default: all of the grid whose scores are not up to date.")
+    ] = None,
+    params: Params = PARAMS,
+    device: Device = "auto",
 ) -> None:
     """Score finished runs on the test patients, per case and class."""
-    from benchmarks.scoring.evaluate import evaluate as score
+    from benchmarks.scoring import evaluate as scoring
 
     config = read_config(params)
-    say(f"scores: {score(config, dataset, method, place(config, device))}")
+    where = place(config, device)
+    if method is None:
+        say(f"scores: {scoring.evaluate_dataset(config, dataset, where)}")
+    else:
+        say(f"scores: {scoring.evaluate(config, dataset, method, where)}")
 
 
 @app.command(epilog=example("score acdc --masks DIR --name my_net --params acdc_cpu --labels 7"))

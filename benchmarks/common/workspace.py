@@ -34,6 +34,7 @@ STEPS = "steps.csv"
 RUNS = "runs.csv"
 SHOWCASE = "showcase.npz"
 PSEUDO_LABELS = "pseudo_labels.csv"
+SCORED = "scored.json"
 
 
 def weights_file(checkpoint: str) -> str:
@@ -63,15 +64,21 @@ def runs_folder(root: Path, name: str, dataset: str, method: str) -> Path:
 
 def scores_folder(root: Path, name: str, dataset: str, method: str) -> Path:
     """Scores of one method on one data set, and all else that the report reads of its runs."""
-    return root / "data" / "scores" / name / f"{dataset}-{method}"
+    return scored_folder(root, name, dataset) / method
+
+
+def scored_folder(root: Path, name: str, dataset: str) -> Path:
+    """Scores of all methods on one data set, a folder each."""
+    return root / "data" / "scores" / name / dataset
 
 
 def external_folder(root: Path, name: str) -> Path:
     """Scores of predictions made outside this suite, a folder per data set and name.
 
-    It lies among the scores, so whatever depends on these depends on it too.
+    It lies among the scores, so whatever depends on these depends on it too. No data set can have
+    the name, since that is the name of a module.
     """
-    return root / "data" / "scores" / name / "external"
+    return root / "data" / "scores" / name / "external-masks"
 
 
 def report_folder(root: Path, name: str) -> Path:

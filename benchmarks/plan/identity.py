@@ -53,6 +53,16 @@ def code_digest(root: Path, method: str) -> str:
     return _run_digest(Code(root), _engine(root), method)
 
 
+def scoring_digest(root: Path, dataset: str) -> str:
+    """Digest of the code that decides the scores of finished runs on a data set.
+
+    Args:
+        root: the checkout.
+        dataset: id.
+    """
+    return _scoring_digest(Code(root), dataset)
+
+
 def stage_digests(root: Path) -> dict[str, Any]:
     """Digests of the code of all stages, for all benchmarks of the checkout.
 
@@ -86,7 +96,9 @@ def stage_digests(root: Path) -> dict[str, Any]:
         "prepare": by_dataset(_READING_RAW, "datasets.preparing.prepare"),
         "split": {d: _with_public_splits(root, d, value) for d, value in split.items()},
         "run": {m: _run_digest(code, engine, base_of(m)) for m in methods},
-        "evaluate": by_dataset(_READING_PREPARED, "benchmarks.scoring.evaluate"),
+        "evaluate": {
+            d: _scoring_digest(code, d) for d in _names(config.data for config in configs)
+        },
         "report": {config.name: _report_digest(code, config) for config in configs},
         "index": code.digest(["benchmarks.report.index"], beside=_READING_PREPARED),
         "cells": {config.name: _cells(config) for config in configs},
@@ -124,6 +136,11 @@ def _engine(root: Path) -> list[str]:
 
 def _run_digest(code: Code, engine: list[str], method: str) -> str:
     return code.digest([*engine, f"methods.{method}"], beside=_TRAINING)
+
+
+def _scoring_digest(code: Code, dataset: str) -> str:
+    starts = ["benchmarks.scoring.evaluate", f"datasets.{dataset}"]
+    return code.digest(starts, beside=_READING_PREPARED)
 
 
 def _report_digest(code: Code, config: BenchmarkConfig) -> str:

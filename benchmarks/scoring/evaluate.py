@@ -6,6 +6,7 @@ The only module that reads test data.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,14 @@ from numpy.typing import NDArray
 
 from benchmarks.common.console import Board
 from benchmarks.common.errors import DataError
-from benchmarks.common.files import atomic_open, fill_folder, known_digest, write_text
+from benchmarks.common.files import (
+    atomic_open,
+    fill_folder,
+    known_digest,
+    read_json,
+    write_json,
+    write_text,
+)
 from benchmarks.common.workspace import (
     CASES,
     CHECKPOINTS,
@@ -24,22 +32,51 @@ from benchmarks.common.workspace import (
     METRICS,
     PSEUDO_LABELS,
     RUNS,
+    SCORED,
     SHOWCASE,
     STEPS,
     prepared_folder,
+    scored_folder,
     scores_folder,
     weights_file,
 )  # fmt: skip
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.identity import scoring_digest
 from benchmarks.plan.record import require_finished
 from benchmarks.plan.resolve import Run, resolve, settings_digest
-from benchmarks.scoring.cases import COLUMNS, MADE_WITH, seal
+from benchmarks.scoring.cases import COLUMNS, MADE_WITH, broken_seal, seal
 from benchmarks.scoring.pseudo_labels import COLUMNS as PSEUDO_COLUMNS
 from benchmarks.scoring.pseudo_labels import pseudo_label_rows
 from benchmarks.scoring.rows import Row, as_csv, case_rows, tested_cases
 from benchmarks.scoring.trained import Trained, open_trained
 from benchmarks.training.one import Place
 from datasets.preparing.store import Case, open_prepared
+
+
+def evaluate_dataset(config: BenchmarkConfig, dataset: str, place: Place) -> Path:
+    """Score all methods of a grid on a data set; scores that would come out equal are kept.
+
+    Args:
+        config: of the benchmark.
+        dataset: id.
+        place: where the runs are and the device to predict on.
+
+    Returns:
+        The folder with a folder per method, and none of a method that is not of the grid.
+
+    Raises:
+        RunError, DataError: as `evaluate`.
+    """
+    code = scoring_digest(place.root, dataset)
+    for method in config.grid.methods:
+        if not _is_scored(config, dataset, method, place.root, code):
+            evaluate(config, dataset, method, place)
+    target = scored_folder(place.root, config.name, dataset)
+    for folder in target.iterdir():
+        # Hidden ones are being written.
+        if folder.name not in config.grid.methods and not folder.name.startswith("."):
+            shutil.rmtree(folder, ignore_errors=True)
+    return target
 
 
 def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -> Path:
@@ -53,9 +90,9 @@ def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -
 
     Returns:
         The folder with all that the report reads of these runs: `cases.csv`, their digests
-        `runs.csv`, the values logged while training `steps.csv`, the mechanism ledgers
-        `mechanisms.csv`, what the networks make of unlabelled training images `pseudo_labels.csv`,
-        and one slice for overlay figures `showcase.npz`.
+        `runs.csv`, those of code and weights `scored.json`, the values logged while training
+        `steps.csv`, the mechanism ledgers `mechanisms.csv`, what the networks make of unlabelled
+        training images `pseudo_labels.csv`, and one slice for overlay figures `showcase.npz`.
 
     Raises:
         RunError: a run is missing or was made from another configuration.
@@ -118,11 +155,32 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
     write_text(folder / CASES, as_csv(COLUMNS, rows))
     write_text(folder / PSEUDO_LABELS, as_csv(PSEUDO_COLUMNS, pseudo))
     write_text(folder / RUNS, _identities(runs))
+    code = scoring_digest(place.root, runs[0].key.dataset)
+    write_json(folder / SCORED, _scored(runs, place.root, code))
     for table, read in ((STEPS, _logged), (MECHANISMS, _ledger)):
         frame = pd.concat([read(run, place.root) for run in runs], ignore_index=True)
         text = frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
         write_text(folder / table, text)
     seal(folder)
+
+
+def _is_scored(config: BenchmarkConfig, dataset: str, method: str, root: Path, code: str) -> bool:
+    """Whether a method's scores are those of its present runs, by the present code."""
+    folder = scores_folder(root, config.name, dataset, method)
+    runs = resolve(config, dataset, method, root)
+    try:
+        equal = read_json(folder / SCORED) == _scored(runs, root, code)
+        known = (folder / RUNS).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return equal and known == _identities(runs) and not broken_seal(folder)
+
+
+def _scored(runs: Sequence[Run], root: Path, code: str) -> dict[str, Any]:
+    """Digests of the code that scores, and of the weights that are scored."""
+    files = [run.key.folder(root) / weights_file(c) for run in runs for c in CHECKPOINTS]
+    weights = {f"{file.parent.name} {file.stem}": known_digest(file) for file in files}
+    return {"code": code, "weights": weights}
 
 
 def _equal_weights(folder: Path) -> bool:

@@ -17,6 +17,7 @@ import yaml
 
 from benchmarks.common.workspace import MACHINE, ROOT
 from tests.common.crew import gone, until
+from tests.roots import link_code
 
 SEEDS = (0, 1, 2)  # more runs than jobs
 METHODS = ("supervised", "mean_teacher")
@@ -68,11 +69,7 @@ CHAIN: tuple[tuple[str, ...], ...] = (
 def make_root(root: Path) -> Path:
     """A checkout as far as commands look at it: links to the code, and parameters."""
     (root / "tmp").mkdir(parents=True)
-    for name in ("benchmarks", "methods"):
-        (root / name).symlink_to(ROOT / name)
-    (root / "datasets").mkdir()
-    for path in {*(ROOT / "datasets").iterdir()} - {ROOT / "datasets/splits"}:
-        (root / "datasets" / path.name).symlink_to(path)
+    link_code(root)
     (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     return root
 

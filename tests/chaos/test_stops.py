@@ -107,7 +107,7 @@ TABLE: list[Row] = [
     ]),
     (("run", *_TRAIN, "--jobs", "1"), f"runs/tiny/{DATA}/{METHOD}", training()),
     (("run", *_TRAIN, "--jobs", "2"), f"runs/tiny/{DATA}/{METHOD}", training()),
-    (("evaluate", *_TRAIN), f"data/scores/tiny/{DATA}-{METHOD}", [
+    (("evaluate", *_TRAIN), f"data/scores/tiny/{DATA}/{METHOD}", [
         Moment("first task", _EVALUATE, "open_trained"),
         Moment("middle", _EVALUATE, "_score", 8),
         Moment("save", _EVALUATE, "write_text", 2),

@@ -21,6 +21,7 @@ from datasets.preparing.divide import make_split, patients_of
 from datasets.preparing.prepare import prepare
 from datasets.preparing.split import save_split
 from methods import method_ids
+from tests.roots import link_code
 
 QUIET = Hooks(report=lambda _done, _note: None, stop=lambda: False)
 
@@ -68,11 +69,7 @@ def build(root: Path, config: BenchmarkConfig) -> None:
     )
     split = make_split(patients_of(data), dataset, block.split, adapter.public_splits())
     save_split(split, split_file(root, config.name, dataset))
-    # The identity of a run covers the code, so the root looks like a checkout.
-    checkout = Path(__file__).parents[2]
-    for name in ("benchmarks", "methods", "datasets/preparing"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).symlink_to(checkout / name)
+    link_code(root)  # which the identity of a run covers
 
 
 def stop_at(step: int) -> Hooks:

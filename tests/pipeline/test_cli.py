@@ -286,7 +286,7 @@ def test_whole_benchmark_from_an_empty_checkout(checkout: Path) -> None:
     scores = checkout / "data/scores/small"
     own, theirs = (
         pd.read_csv(scores / name / "cases.csv").query("checkpoint == 'last'").iloc[:, 4:]
-        for name in ("phantom_acdc-entropy_min", "external/phantom_acdc-my_net")
+        for name in ("phantom_acdc/entropy_min", "external-masks/phantom_acdc-my_net")
     )
     pd.testing.assert_frame_equal(own, theirs)
     done = call("report", "--params", "mine.yaml", cwd=checkout, COLUMNS="80")

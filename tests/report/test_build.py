@@ -76,7 +76,7 @@ def test_files_columns_and_metrics(tmp_path: Path) -> None:
     merged = pd.read_csv(folder / "cases.csv", dtype=str)
     assert list(merged.columns) == list(COLUMNS)
     assert len(merged) == 14 * 2 * 16
-    original = pd.read_csv(source / "heart-supervised/cases.csv", dtype=str)
+    original = pd.read_csv(source / "heart/supervised/cases.csv", dtype=str)
     assert set(merged["dice"]) >= set(original["dice"])
 
 
@@ -89,7 +89,7 @@ def test_means_and_differences_are_those_of_the_scores(tmp_path: Path) -> None:
     row = table[(table["method"] == "mean_teacher") & (table["labels"] == 2)].iloc[0]
     means = []
     for name in ("mean_teacher", "supervised"):
-        frame = pd.read_csv(source / f"heart-{name}/cases.csv")
+        frame = pd.read_csv(source / f"heart/{name}/cases.csv")
         own = frame[(frame["labels"] == 2) & (frame["checkpoint"] == "last")]
         means.append(own["dice"].mean())
     assert row["checkpoint"] == "last" and row["patients"] == 4
@@ -106,7 +106,7 @@ def test_same_scores_give_same_bytes_in_any_order_and_from_the_kept_tables(tmp_p
     folder = write_scores(tmp_path, config)
     write_showcase(tmp_path, config, "heart", "supervised")
     first = {path: path.read_bytes() for path in build_report(config, root=tmp_path).files}
-    source = folder / "heart-supervised/cases.csv"
+    source = folder / "heart/supervised/cases.csv"
     frame = pd.read_csv(source).sort_values(["seed", "case"], ascending=False, kind="stable")
     put(frame, source)
     assert {p: p.read_bytes() for p in build_report(config, root=tmp_path).files} == first
@@ -121,7 +121,7 @@ def test_page_of_a_pilot(tmp_path: Path) -> None:
     more = {"question": "Which is best?", "titles": {"egcl_net-a5": "high entropy too"}}
     config = make_config(more)
     folder = write_scores(tmp_path, config)
-    source = folder / "heart-mean_teacher/cases.csv"
+    source = folder / "heart/mean_teacher/cases.csv"
     frame = pd.read_csv(source)
     chosen = frame.index[(frame["checkpoint"] == "last") & (frame["labels"] == 2)][0]
     frame.loc[chosen, ["dice", "jaccard"]] = 0.0
@@ -172,7 +172,7 @@ def test_five_runs_give_verdicts_and_a_claim_its_ruling(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_what_predicts_nothing_is_told_first_and_not_tested(tmp_path: Path) -> None:
     config = make_config(seeds=[0, 1, 2, 3, 4])
-    source = write_scores(tmp_path, config) / "heart-mean_teacher/cases.csv"
+    source = write_scores(tmp_path, config) / "heart/mean_teacher/cases.csv"
     frame = pd.read_csv(source)
     put(frame.assign(dice=0.0, jaccard=0.0, pred_voxels=0, empty="prediction"), source)
     build_report(config, root=tmp_path)
@@ -216,7 +216,7 @@ def test_a_reference_with_all_labels_is_not_compared_even_at_the_same_count(
 @pytest.mark.parametrize("methods", [["mean_teacher"], ["full_supervised"]])
 def test_one_method_one_patient_no_distance(tmp_path: Path, methods: list[str]) -> None:
     config = make_config(methods=methods, baseline=None)
-    source = write_scores(tmp_path, config, patients=1) / f"heart-{methods[0]}/cases.csv"
+    source = write_scores(tmp_path, config, patients=1) / f"heart/{methods[0]}/cases.csv"
     frame = pd.read_csv(source, keep_default_na=False)
     gone = dict.fromkeys(("hd95_mm", "asd_mm", "assd_mm", "nsd"), "")
     none: dict[str, Any] = {"ref_voxels": 0, "pred_voxels": 0, "empty": "both"}
@@ -272,7 +272,7 @@ def test_figures_show_every_patient(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     config = make_config(methods=["supervised", "mean_teacher"])
     source = write_scores(tmp_path, config)
     build_report(config, root=tmp_path)
-    frames = [pd.read_csv(source / f"heart-{m}/cases.csv") for m in config.grid.methods]
+    frames = [pd.read_csv(source / f"heart/{m}/cases.csv") for m in config.grid.methods]
     cases = pd.concat(frames)
     last = cases[cases["checkpoint"] == "last"]
     means = 100 * last.groupby(["method", "labels", "patient"])["dice"].mean()

@@ -39,15 +39,15 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_file_and_run_name_the_cells_and_the_commands(tmp_path: Path, name: str) -> None:
     config = make_config()
     folder = write_scores(tmp_path, config)
-    (folder / "heart-mean_teacher" / name).unlink()
-    source = folder / "heart-supervised/cases.csv"
+    (folder / "heart/mean_teacher" / name).unlink()
+    source = folder / "heart/supervised/cases.csv"
     frame = pd.read_csv(source)
     gone = (frame["labels"] == 4) & (frame["seed"] == 1) & (frame["checkpoint"] == "best")
     put(frame[~gone], source)
     with pytest.raises(RunError) as error:
         build_report(config, root=tmp_path, params=Path("my/params.yaml"))
     text = str(error.value)
-    assert f"no file data/scores/tiny/heart-mean_teacher/{name}" in text
+    assert f"no file data/scores/tiny/heart/mean_teacher/{name}" in text
     assert "missing 4 labelled, fold 0, seed 1, checkpoint best" in text
     for command in ("run", "evaluate"):
         assert f"python -m benchmarks {command} --params my/params.yaml heart supervised" in text
@@ -91,7 +91,7 @@ def test_wrong_case_table_is_refused(
     tmp_path: Path, damage: Callable[[pd.DataFrame], pd.DataFrame], message: str
 ) -> None:
     config = make_config()
-    source = write_scores(tmp_path, config) / "heart-supervised/cases.csv"
+    source = write_scores(tmp_path, config) / "heart/supervised/cases.csv"
     put(damage(pd.read_csv(source, keep_default_na=False)), source)
     with pytest.raises(RunError, match=message):
         build_report(config, root=tmp_path)
@@ -102,7 +102,7 @@ def test_scores_that_were_changed_or_are_of_other_runs_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     config = make_config()
-    folder = write_scores(tmp_path, config) / "heart-supervised"
+    folder = write_scores(tmp_path, config) / "heart/supervised"
     text = (folder / name).read_text()
     (folder / name).write_text(text.replace("1", "2", 1))
     with pytest.raises(RunError, match=rf"{name} was changed after it was written"):
@@ -130,7 +130,7 @@ def test_scores_of_another_split_or_of_other_data_are_refused(tmp_path: Path) ->
 
 def test_bound_folds_need_their_own_seed_alone(tmp_path: Path) -> None:
     config = make_config(folds=[0, 1], bound=True)
-    source = write_scores(tmp_path, config) / "heart-supervised/cases.csv"
+    source = write_scores(tmp_path, config) / "heart/supervised/cases.csv"
     frame = pd.read_csv(source)
     pairs = set(frame[["fold", "seed"]].itertuples(index=False, name=None))
     assert pairs == {(0, 0), (1, 1)}
@@ -168,7 +168,7 @@ def test_damaged_or_unequal_showcase_is_refused(tmp_path: Path) -> None:
     folder = write_scores(tmp_path, config)
     for name in ("supervised", "mean_teacher"):
         write_showcase(tmp_path, config, "heart", name)
-    path = folder / "heart-mean_teacher/showcase.npz"
+    path = folder / "heart/mean_teacher/showcase.npz"
     arrays = dict(np.load(path))
     np.savez(path, **(arrays | {"slice": np.asarray(4)}))
     seal(path.parent)

@@ -98,7 +98,7 @@ def test_no_two_methods_look_alike() -> None:
 def steps_of(root: Path, rows: list[dict[str, float]]) -> pd.DataFrame:
     """Read back what one method has logged in one run."""
     config = make_config(methods=["egcl_net-a5"], baseline=None)
-    folder = root / "data/scores/tiny/heart-egcl_net-a5"
+    folder = root / "data/scores/tiny/heart/egcl_net-a5"
     folder.mkdir(parents=True)
     frame = pd.DataFrame(rows).assign(labels=2, fold=0, seed=0)
     frame.to_csv(folder / "steps.csv", index=False)

@@ -30,8 +30,8 @@ from datasets import load_dataset
 from datasets.preparing.split import load_split
 from datasets.preparing.store import open_prepared
 from methods import load_method
+from tests.roots import link_code
 
-CODE = Path(__file__).parents[2]
 PARAMS: dict[str, Any] = {
     "name": "tiny",
     "grid": {"datasets": ["phantom_acdc"], "methods": ["mean_teacher", "egcl_net"], "seeds": [0]},
@@ -56,11 +56,7 @@ CONFIG = BenchmarkConfig.model_validate(PARAMS)
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with the code linked and a phantom prepared and split."""
     root = tmp_path_factory.mktemp("root")
-    for name in ("benchmarks", "methods"):
-        (root / name).symlink_to(CODE / name)
-    (root / "datasets").mkdir()
-    for path in {*(CODE / "datasets").iterdir()} - {CODE / "datasets" / "splits"}:
-        (root / "datasets" / path.name).symlink_to(path)
+    link_code(root)
     adapter = load_dataset("phantom_acdc")
     options = adapter.FetchParams.model_validate({"patients": 8, "matrix": 32})
     adapter.fetch(root / "data/raw/phantom_acdc", options)
