@@ -56,6 +56,8 @@ def mismatch(run: Run, folder: Path) -> str:
     """
     try:
         body = read_json(folder / RECORD)
+        if _SEAL not in body and "digest" in body:
+            return f"its {RECORD} is of an older version, which kept no digests of its files"
         seal = body.pop(_SEAL)
         if digest(body) != seal:
             return f"its {RECORD} was changed after it was written"

@@ -126,6 +126,8 @@ def test_swapped_and_flipped_files_are_noticed_and_made_anew(
     assert not finished(first, root)
     (one / RECORD).write_text("[]")
     assert mismatch(first, one) == f"its {RECORD} cannot be read"
+    (one / RECORD).write_text(json.dumps({"digest": first.digest, "key": {}}))
+    assert mismatch(first, one).startswith(f"its {RECORD} is of an older version")
     (one / RECORD).unlink()
     assert mismatch(first, one) == f"there is no {RECORD}"
 
