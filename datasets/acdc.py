@@ -67,6 +67,7 @@ class ACDC(Adapter[ACDCParams]):
         "Solved?, IEEE TMI 37(11):2514-2525, 2018, doi:10.1109/TMI.2018.2837502"
     )
     licence = "CC BY-NC-SA 4.0"
+    intensity = "min-max to [0, 1] over the whole volume"
     access: ClassVar[Access] = "open"
     # Our choice: one to two pixels in-plane (0.7 to 1.9 mm), below the distance of the slices.
     tolerance = 2.0

@@ -173,6 +173,7 @@ class Adapter(ABC, Generic[P]):
         licence: terms of use.
         access: open (direct download), login (registration) or generated.
         synthetic: True for generated data.
+        intensity: how images are normalised, for whoever uses a trained network elsewhere.
         unit: of the spacing.
         tolerance: largest surface distance that NSD accepts, in the unit of the spacing; in pixels
             for cases whose spacing is unknown.
@@ -189,6 +190,7 @@ class Adapter(ABC, Generic[P]):
     licence: ClassVar[str]
     access: ClassVar[Access]
     synthetic: ClassVar[bool] = False
+    intensity: ClassVar[str]
     unit: ClassVar[str] = "mm"
     tolerance: ClassVar[float] = 2.0
     Params: ClassVar[type[PrepareParams]]
@@ -258,5 +260,6 @@ class Adapter(ABC, Generic[P]):
     def remedy(self) -> str:
         """Commands that make a raw folder known."""
         return (
-            f"`ln -s DIR data/raw/{self.id}`, or `python -m benchmarks prepare {self.id} --raw DIR`"
+            f"`mkdir -p data/raw && ln -s DIR data/raw/{self.id}`, or `python -m benchmarks prepare"
+            f" {self.id} --raw DIR`"
         )

@@ -84,6 +84,10 @@ class BraTS2019(Adapter[BraTSParams]):
         "The Cancer Genome Atlas glioma MRI collections with expert segmentation labels and "
         "radiomic features, Scientific Data 4:170117, 2017, doi:10.1038/sdata.2017.117"
     )
+    intensity = (
+        "per modality: clip at the 99.9 % quantile of the box of non-zero voxels, subtract mean and"
+        " divide by standard deviation of the voxels above 0 in it"
+    )
     licence = "research use after registration; terms on the organisers' page"
     access: ClassVar[Access] = "login"
     tolerance = 1.0  # our choice: one voxel

@@ -94,6 +94,10 @@ class COVID19(Adapter[COVIDParams]):
         "volumes: see doi:10.5281/zenodo.3757476; stack: see doi:10.6084/m9.figshare.13521488; "
         "image form: non-commercial research only"
     )
+    intensity = (
+        "a volume or slice with values below -200 is clipped to [-1250, 250] HU; then min-max to"
+        " [0, 1]. Grey values of JPEG images are divided by 255"
+    )
     access: ClassVar[Access] = "open"
     # Of infection in Ma et al. (JunMa11/COVID-19-CT-Seg-Benchmark on GitHub, "LesionNSD-3mm", there
     # weighted by area). Stack and images are measured in pixels, where 3 is our choice.

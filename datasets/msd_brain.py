@@ -13,7 +13,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.common.errors import DataError
 from datasets.base import Access, Adapter, DatasetInfo, RawCase, Volume
 from datasets.brats2019 import MODALITIES, BraTS2019, BraTSParams, normalise_brain, tumour_info
 from datasets.reading.images import check_same_shape, map_labels, read_nifti, read_nifti_channels
@@ -35,6 +34,7 @@ class MSDBrain(Adapter[BraTSParams]):
     )
     licence = "CC BY-SA 4.0"
     access: ClassVar[Access] = "open"
+    intensity = BraTS2019.intensity
     tolerance = BraTS2019.tolerance
     Params = BraTSParams
     tree = """
@@ -74,13 +74,13 @@ DIR/labelsTr/BRATS_001.nii.gz    0, 1 oedema, 2 non-enhancing, 3 enhancing tumou
             DataError: a file is damaged or empty, shapes differ, or a label is not 0 to 3.
         """
         path = case.images[0]
-        if case.label is None:
-            raise DataError(f"case '{case.case}' has no mask; list the cases again")
         arrays, spacing = read_nifti_channels(path, len(MODALITIES))
-        mask, _ = read_nifti(case.label)
-        check_same_shape(path, case.label, (arrays.shape[1:], mask.shape))
-        classes = _WHOLE if params.task == "whole_tumour" else _REGIONS
-        label = map_labels(mask, classes, case.label)
+        label = None
+        if case.label is not None:
+            mask, _ = read_nifti(case.label)
+            check_same_shape(path, case.label, (arrays.shape[1:], mask.shape))
+            classes = _WHOLE if params.task == "whole_tumour" else _REGIONS
+            label = map_labels(mask, classes, case.label)
         chosen = [arrays[MODALITIES.index(name)] for name in params.channels]
         image, box = normalise_brain(chosen, [path] * len(chosen))
         return Volume(image, label, spacing, box)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common.errors import ConfigError, nearest
-from benchmarks.common.workspace import PRESETS, ROOT
+from benchmarks.common.workspace import CHECKPOINTS, PRESETS, ROOT
 
 if TYPE_CHECKING:
     from benchmarks.config import BenchmarkConfig
@@ -37,7 +37,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at once.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="All details and files.")]
 OneLabels = Annotated[int | None, typer.Option(help="Labelled patients; default: first.")]
+OneFold = Annotated[int | None, typer.Option(help="Fold; default: first.")]
 OneSeed = Annotated[int | None, typer.Option(help="Seed; default: first.")]
+Checkpoint = Annotated[str, typer.Option(help="last or best.")]
 
 _out = Console(soft_wrap=True)
 
@@ -50,6 +52,13 @@ def example(command: str) -> str:
 def say(text: object) -> None:
     """Print a line as it is."""
     _out.print(str(text), highlight=False, markup=False)
+
+
+def checked(checkpoint: str) -> str:
+    """The name of a checkpoint; ConfigError for any other."""
+    if checkpoint not in CHECKPOINTS:
+        raise ConfigError(f"--checkpoint '{checkpoint}'; allowed: {', '.join(CHECKPOINTS)}")
+    return checkpoint
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -123,7 +132,9 @@ def show(rows: Sequence[Mapping[str, object]], *, as_json: bool = False) -> None
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         return
-    table = Table(*rows[0], box=None)
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     Console().print(table)

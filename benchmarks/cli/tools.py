@@ -9,13 +9,17 @@ import typer
 
 from benchmarks.cli.options import (
     PARAMS,
+    Checkpoint,
     Dataset,
     Device,
     MethodId,
+    OneFold,
     OneLabels,
     OneSeed,
     Params,
     Sweep,
+    TrustHeader,
+    checked,
     example,
     pick_runs,
     place,
@@ -24,7 +28,7 @@ from benchmarks.cli.options import (
     show,
 )  # fmt: skip
 from benchmarks.common.errors import ConfigError
-from benchmarks.common.workspace import CHECKPOINTS, ROOT, raw_folder
+from benchmarks.common.workspace import ROOT, raw_folder
 
 _SHOWN = ("id", "year", "networks", "decoders", "parameters", "cost", "dimensions")
 
@@ -51,27 +55,78 @@ def diagnose(
         say(path)
 
 
-@app.command(epilog=example("predict acdc egcl_net --raw DIR --out masks"))
+@app.command(epilog=example("predict acdc egcl_net --images scan.nii.gz --out masks"))
 def predict(
     dataset: Dataset,
     method: MethodId,
-    raw: Annotated[Path, typer.Option(help="Images in the raw layout of the data set.")],
     out: Annotated[Path, typer.Option(help="Folder of the masks.")],
+    images: Annotated[
+        Path | None, typer.Option(help="NIfTI of any orientation and voxel size: file or folder.")
+    ] = None,
+    raw: Annotated[
+        Path | None, typer.Option(help="Or images in the raw layout of the data set.")
+    ] = None,
     params: Params = PARAMS,
     labels: OneLabels = None,
+    fold: OneFold = None,
     seed: OneSeed = None,
-    checkpoint: Annotated[str, typer.Option(help="last or best.")] = "last",
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Mean of all fitting runs, such as all folds.")
+    ] = False,
+    entropy: Annotated[
+        bool, typer.Option("--entropy", help="Maps of the normalised entropy too, OUT/entropy.")
+    ] = False,
+    checkpoint: Checkpoint = "last",
+    orientation: Annotated[
+        str, typer.Option(help="Axes of the training images, such as RAS; default: looked up.")
+    ] = "",
+    trust_header: TrustHeader = False,
     device: Device = "auto",
 ) -> None:
-    """Write the masks that a finished run gives a folder of images."""
+    """Write the masks that finished runs give images, in the geometry of the images."""
+    from benchmarks.scoring.predict import Request
     from benchmarks.scoring.predict import predict as segment
 
-    if checkpoint not in CHECKPOINTS:
-        raise ConfigError(f"--checkpoint '{checkpoint}'; allowed: {', '.join(CHECKPOINTS)}")
-    config = read_config(params)
-    run = pick_runs(config, dataset, method, labels=labels, seed=seed)[0]
-    files = segment(config, run, place(config, device), raw, out, checkpoint=checkpoint)
+    source = images or raw
+    if source is None or (images and raw):
+        raise ConfigError("name what to segment, by one of --images (NIfTI) and --raw (a layout)")
+    config = read_config(params, dataset)
+    runs = pick_runs(config, dataset, method, labels=labels, fold=fold, seed=seed)
+    if ensemble:  # those of one number of labelled patients
+        runs = [run for run in runs if run.key.labels == runs[0].key.labels]
+    request = Request(
+        source,
+        out,
+        plain=images is not None,
+        checkpoint=checked(checkpoint),
+        entropy=entropy,
+        orientation=orientation,
+        trust_header=trust_header,
+    )
+    files = segment(config, runs if ensemble else runs[:1], place(config, device), request)
     say(f"{len(files)} masks: {out}")
+
+
+@app.command(epilog=example("export acdc egcl_net --out egcl_net.onnx --params acdc_cpu"))
+def export(
+    dataset: Dataset,
+    method: MethodId,
+    out: Annotated[Path, typer.Option(help="File to write: .onnx, or .pt for TorchScript.")],
+    params: Params = PARAMS,
+    labels: OneLabels = None,
+    fold: OneFold = None,
+    seed: OneSeed = None,
+    checkpoint: Checkpoint = "last",
+) -> None:
+    """Write the network of a finished run for other programs, with all needed to use it inside."""
+    from benchmarks.scoring.export import export as write
+    from benchmarks.scoring.trained import open_trained
+
+    config = read_config(params, dataset)
+    run = pick_runs(config, dataset, method, labels=labels, fold=fold, seed=seed)[0]
+    trained = open_trained(run, place(config, "cpu"), checkpoint=checked(checkpoint))
+    facts = write(trained, out)
+    say(f"{out}: {facts['dimension']}D, {', '.join(facts['classes'])}; predicts as the run does")
 
 
 @app.command(epilog=example("tune acdc egcl_net ua_mt --labels 7 --trials 30 --params acdc_cpu"))

@@ -56,3 +56,17 @@ def nearest(given: str, allowed: Iterable[str]) -> str:
     close = get_close_matches(given, names, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"{hint}Allowed: {', '.join(names) or 'none'}"
+
+
+def not_installed(what: str, extra: str, instead: str) -> ConfigError:
+    """The error where packages of an optional extra are not installed.
+
+    Args:
+        what: needs them.
+        extra: of pyproject.toml that holds them.
+        instead: what can be done without.
+    """
+    return ConfigError(
+        f"{what} needs packages that are not installed; `python -m pip install '.[{extra}]'` in the"
+        f" checkout installs them, {instead}"
+    )

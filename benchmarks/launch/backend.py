@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from benchmarks.common.errors import ConfigError
+from benchmarks.common.errors import ConfigError, not_installed
 from benchmarks.common.workers import Report
 from benchmarks.launch.work import Outcome
 from benchmarks.plan.resolve import Run
@@ -53,7 +53,4 @@ def cards(device: str) -> tuple[str, ...]:
 
 def missing(extra: str) -> ConfigError:
     """The error where an optional package is not installed."""
-    return ConfigError(
-        f"--on {extra} needs packages that are not installed; `python -m pip install"
-        f" '.[{extra}]'` in the checkout installs them, or take --on local"
-    )
+    return not_installed(f"--on {extra}", extra, "or take --on local")

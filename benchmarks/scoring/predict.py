@@ -1,12 +1,14 @@
-"""Masks of a trained network for a folder of images, in the geometry of those images."""
+"""Masks of trained networks for images, in the geometry of those images."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,82 +16,165 @@ from numpy.typing import NDArray
 from benchmarks.common.console import Board
 from benchmarks.common.errors import ConfigError, RunError
 from benchmarks.common.files import atomic_open, claimed, digest, read_json, write_json
-from benchmarks.common.schema import check
-from benchmarks.config import BenchmarkConfig
-from benchmarks.plan.resolve import Run
-from benchmarks.scoring.trained import open_trained
+from benchmarks.plan.resolve import Run, prepare_params
+from benchmarks.scoring.plain import Laid, find_images, grid_of, laid, lay
+from benchmarks.scoring.trained import Trained, open_trained
 from benchmarks.training.one import Place
 from datasets import load_dataset
-from datasets.base import RawCase
 from datasets.preparing.prepare import prepare
-from datasets.preparing.store import FINGERPRINT, Prepared, open_prepared
+from datasets.preparing.store import FINGERPRINT, open_prepared
+
+if TYPE_CHECKING:
+    from benchmarks.config import BenchmarkConfig
+    from datasets.base import PrepareParams
 
 _UNFINISHED = ".unfinished"  # in the folder of the masks until all are there
+ENTROPY = "entropy"  # folder of the maps, in that of the masks
 
 
-def predict(
-    config: BenchmarkConfig,
-    run: Run,
-    place: Place,
-    raw: Path,
-    out: Path,
-    *,
-    checkpoint: str = "last",
-    jobs: int = 2,
-) -> list[Path]:
-    """Segment every case of a raw folder in the data set's layout; masks are not needed.
+@dataclass(frozen=True)
+class Request:
+    """What is segmented, and what is written.
+
+    Attributes:
+        source: folder in the raw layout of the data set, whose cases are prepared as those of
+            training; or, if `plain`, any NIfTI file or a folder of such.
+        out: folder of the masks; existing files in it are kept.
+        plain: as above.
+        checkpoint: `last` or `best`.
+        entropy: write maps of the normalised entropy too.
+        orientation: axis codes of the training images for `plain`; "" asks their files.
+        trust_header: headers that contradict each other do not matter.
+        jobs: cases of a raw layout that are read at once.
+    """
+
+    source: Path
+    out: Path
+    plain: bool = False
+    checkpoint: str = "last"
+    entropy: bool = False
+    orientation: str = ""
+    trust_header: bool = False
+    jobs: int = 2
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A case to segment: its files, the first of which tells the geometry, and what is written."""
+
+    case: str
+    files: tuple[Path, ...]
+    mask: Path
+    entropy: Path | None
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        return (self.mask,) if self.entropy is None else (self.entropy, self.mask)
+
+
+def predict(config: BenchmarkConfig, runs: list[Run], place: Place, request: Request) -> list[Path]:
+    """Segment images; masks of them are not needed.
 
     The next call with the same arguments continues one that was stopped or killed.
 
     Args:
         config: of the benchmark.
-        run: the run whose tested network is used.
-        place: where the run is and the device to predict on.
-        raw: folder in the raw layout of the run's data set.
-        out: folder of the masks; existing files in it are kept.
-        checkpoint: `last` or `best`.
-        jobs: cases that are read at once.
+        runs: of one method on one data set; the probabilities of their tested networks are
+            averaged.
+        place: where the runs are and the device to predict on.
+        request: what to do.
 
     Returns:
         `<out>/<case>.nii.gz` with the affine of the image, or `<case>.png` for PNG and JPEG images;
-        values are class numbers of the run, 0 background.
+        values are class numbers of the runs, 0 background. Entropy maps in [0, 1] stand under
+        the same names in `<out>/entropy` (PNG: 0 to 255).
 
     Raises:
-        RunError: the run is missing or made from another configuration, or another process writes
+        RunError: a run is missing or made from another configuration, or another process writes
             to `out`.
         DataError: images are missing or damaged.
         ConfigError: one of the masks exists.
     """
-    trained = open_trained(run, place, checkpoint=checkpoint)
-    key = run.key
-    adapter = load_dataset(key.dataset)
-    options = check(adapter.Params, config.data[key.dataset].prepare)
-    cases = adapter.scan(raw, options)
-    sources = {case.case: case.images[0] for case in cases}
-    targets = {case: out / f"{case}{_suffix(path)}" for case, path in sources.items()}
-    identity = digest([run.digest, checkpoint, *_files(cases)])
-    with _unfinished(out, identity, list(targets.values())) as folder, Board() as board:
-        if (folder / FINGERPRINT).is_file():
-            data: Prepared = open_prepared(folder)
-        else:
-            read = partial(board.update, "read")
-            data = prepare(adapter, raw, folder, options, jobs=jobs, progress=read)
-        for number, case in enumerate(data.cases, 1):
-            target = targets[case.case]
-            if not target.exists():
-                p = trained.probability(data.image(case.case))
-                labels = data.to_native(case.case, p.argmax(0).numpy().astype(np.uint8))
-                _write(labels, sources[case.case], target)
-            board.update(f"predict {key.dataset} {key.method}", number, len(data.cases))
-    return list(targets.values())
+    trained = [open_trained(run, place, checkpoint=request.checkpoint) for run in runs]
+    key = runs[0].key
+    params = prepare_params(config, key.dataset)
+    if request.trust_header:
+        params = params.model_copy(update={"trust_header": True})
+    images = _images(key.dataset, trained[0], params, request)
+    called = [[run.digest for run in runs], request.checkpoint, request.entropy]
+    identity = digest([*called, request.orientation, *_files(images)])
+    targets = [path for image in images for path in image.targets]
+    with _unfinished(request.out, identity, targets) as folder, Board() as board:
+        find = _plain if request.plain else _prepared
+        ready = find(trained[0], params, request, folder, board)
+        for number, image in enumerate(images, 1):
+            if not image.mask.exists():
+                _segment(trained, ready(image), image)
+            board.update(f"predict {key.dataset} {key.method}", number, len(images))
+    return [image.mask for image in images]
 
 
-def _files(cases: list[RawCase]) -> Iterator[tuple[str, str, int, int]]:
+def _images(
+    dataset: str, trained: Trained, params: PrepareParams, request: Request
+) -> list[_Image]:
+    """What there is to do."""
+    if request.plain:
+        files = find_images(request.source, trained.job.data.channels)
+    else:
+        cases = load_dataset(dataset).scan(request.source, params)
+        files = {case.case: case.images for case in cases}
+    names = {case: f"{case}{_suffix(own[0])}" for case, own in files.items()}
+    maps = request.out / ENTROPY if request.entropy else None
+    return [
+        _Image(case, own, request.out / names[case], maps and maps / names[case])
+        for case, own in files.items()
+    ]
+
+
+def _prepared(
+    trained: Trained, params: PrepareParams, request: Request, folder: Path, board: Board
+) -> Callable[[_Image], Laid]:
+    """Cases of a raw layout, prepared as those of training."""
+    if (folder / FINGERPRINT).is_file():
+        data = open_prepared(folder)
+    else:
+        adapter, read = load_dataset(trained.run.key.dataset), partial(board.update, "read")
+        data = prepare(adapter, request.source, folder, params, jobs=request.jobs, progress=read)
+    return lambda image: laid(data, data.case(image.case))
+
+
+def _plain(
+    trained: Trained, params: PrepareParams, request: Request, folder: Path, board: Board
+) -> Callable[[_Image], Laid]:
+    """Images from anywhere."""
+    adapter, grid = load_dataset(trained.run.key.dataset), grid_of(trained, request.orientation)
+    if not grid.orientation:
+        board.say(
+            "the training images are not here to tell how their axes lie, so axes are taken as they"
+            " are stored; --orientation RAS (or other codes) turns images"
+        )
+    return lambda image: lay(adapter, params, grid, image.files, folder)
+
+
+def _segment(trained: list[Trained], seen: Laid, image: _Image) -> None:
+    """Write the mask of a case, and its entropy map before."""
+    import torch
+
+    from methods.blocks.entropy import normalized_entropy
+
+    p = torch.stack([one.probability(seen.image) for one in trained]).mean(0)
+    if image.entropy is not None:
+        values = seen.values(normalized_entropy(p[None])[0].numpy())
+        _write(values, image.files[0], image.entropy)
+    _write(seen.labels(p.argmax(0).numpy().astype(np.uint8)), image.files[0], image.mask)
+
+
+def _files(images: list[_Image]) -> Iterator[tuple[str, str, int, int]]:
     """Case, path, bytes and time of change (ns) of every image."""
-    for case in cases:
-        for path in (p for p in case.images if p.is_file()):
+    for image in images:
+        for path in (p for p in image.files if p.is_file()):
             facts = path.stat()
-            yield case.case, str(path.resolve()), facts.st_size, facts.st_mtime_ns
+            yield image.case, str(path.resolve()), facts.st_size, facts.st_mtime_ns
 
 
 @contextmanager
@@ -123,19 +208,24 @@ def _suffix(source: Path) -> str:
     return ".nii.gz" if source.name.endswith((".nii", ".nii.gz")) else ".png"
 
 
-def _write(labels: NDArray[np.uint8], source: Path, target: Path) -> None:
-    """Write a mask (D, H, W) as a file of the kind of its image."""
+def _write(values: NDArray[np.uint8] | NDArray[np.float32], source: Path, target: Path) -> None:
+    """Write a mask or map (D, H, W) as a file of the kind of its image."""
     if target.suffix == ".png":
         from PIL import Image
 
+        grey = values[0] if values.dtype == np.uint8 else np.round(255 * values[0])
         with atomic_open(target) as stream:
-            Image.fromarray(labels[0]).save(stream, "PNG")
+            Image.fromarray(grey.astype(np.uint8)).save(stream, "PNG")
         return
     import gzip
 
     import nibabel as nib
 
-    affine = nib.nifti1.load(source).affine
-    image = nib.nifti1.Nifti1Image(labels.transpose(2, 1, 0), affine)
+    known = nib.nifti1.load(source)
+    image = nib.nifti1.Nifti1Image(values.transpose(2, 1, 0), known.affine)
+    # Other programs take the place from one of two forms, so both are as in the image.
+    image.set_sform(known.affine, int(known.header["sform_code"]))
+    image.set_qform(known.affine, int(known.header["qform_code"]))
+    image.header.set_xyzt_units(*known.header.get_xyzt_units())
     with atomic_open(target) as stream:
         stream.write(gzip.compress(image.to_bytes(), 6, mtime=0))  # equal masks, equal bytes

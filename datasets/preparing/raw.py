@@ -5,6 +5,7 @@ It stands outside of the prepared folder, whose bytes are the same on every mach
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from benchmarks.common.errors import DataError
 from benchmarks.common.files import known_digest, read_json, write_json
 from datasets.base import Adapter, PrepareParams, RawCase
 from datasets.preparing.store import Prepared
+from datasets.reading.images import is_nifti, read_header
 
 _SHOWN = 3
+_LOOKED_AT = 20  # images whose orientation is read
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ def refuse_changed(adapter: Adapter[Any], data: Prepared, params: PrepareParams)
         names = sorted(name for name in every if given.get(name) != data.params.get(name))
         raise DataError(
             f"'{data.root}' was prepared with other values of {', '.join(names)}; run"
-            f" `python -m benchmarks prepare {data.dataset}` and `split` again (same --params)"
+            f" `python -m benchmarks prepare {data.dataset}` and `python -m benchmarks split"
+            f" {data.dataset}` again"
         )
     note = _read(note_file(data.root))
     if note is None or note.data != data.digest or not Path(note.raw).is_dir():
@@ -128,10 +132,30 @@ def refuse_changed(adapter: Adapter[Any], data: Prepared, params: PrepareParams)
     if words:
         raise DataError(
             f"raw data '{note.raw}' are not those that '{data.root}' was made of: cases"
-            f" {', '.join(words)}. Run `python -m benchmarks prepare {data.dataset}` and `split`"
-            f" again (same --params); or delete '{note_file(data.root)}' to go on with the arrays"
-            " as they are"
+            f" {', '.join(words)}. Run `python -m benchmarks prepare {data.dataset}` and `python -m"
+            f" benchmarks split {data.dataset}` again; or delete '{note_file(data.root)}' to go on"
+            " with the arrays as they are"
         )
+
+
+def orientation_of(data: Prepared) -> str:
+    """Axis codes (x, y, z), such as RAS, that most raw NIfTI images of prepared data have.
+
+    Args:
+        data: prepared on this machine.
+
+    Returns:
+        "" where the raw images are not here, or are no NIfTI files.
+    """
+    import nibabel as nib
+
+    note = _read(note_file(data.root))
+    if note is None or note.data != data.digest:
+        return ""
+    paths = [Path(files[0].path) for files in note.files.values() if files][:_LOOKED_AT]
+    here = [path for path in paths if is_nifti(path) and path.is_file()]
+    codes = Counter("".join(nib.orientations.aff2axcodes(read_header(p).affine)) for p in here)
+    return codes.most_common(1)[0][0] if codes else ""
 
 
 def _without_trust(params: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ the machine; so prepared data have the same digest everywhere.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +48,26 @@ def resize_nearest(array: NDArray[np.generic], shape: tuple[int, ...]) -> NDArra
         if length != size:
             array = array.take((2 * np.arange(size) + 1) * length // (2 * size), axis=axis)
     return array
+
+
+def placed(
+    values: NDArray[Any],
+    box: tuple[tuple[int, int], ...],
+    shape: tuple[int, ...],
+    resize: Callable[[NDArray[Any], tuple[int, ...]], NDArray[Any]],
+) -> NDArray[Any]:
+    """Values of a grid in native geometry, 0 outside the box that the grid covers.
+
+    Args:
+        values: (D, H, W) on the grid.
+        box: [low, high) per native axis.
+        shape: native (D, H, W).
+        resize: one of the two above.
+    """
+    native = np.zeros(shape, dtype=values.dtype)
+    window = tuple(slice(*bounds) for bounds in box)
+    native[window] = resize(values, tuple(high - low for low, high in box))
+    return native
 
 
 def _resize_axis(image: Array, axis: int, size: int) -> Array:

@@ -16,7 +16,7 @@ from benchmarks.common.errors import DataError
 from benchmarks.common.files import digest, known_digest, read_json
 from benchmarks.common.workspace import PREPARED
 from datasets.base import Box, Shape
-from datasets.preparing.resample import resize_nearest
+from datasets.preparing.resample import placed, resize_nearest
 
 FINGERPRINT = PREPARED
 FORMAT = 2
@@ -51,6 +51,12 @@ class Case:
     grid_shape: Shape
     spacing_known: bool = True
     sealed: bool = False
+
+    @property
+    def grid_spacing(self) -> NDArray[np.float64]:
+        """Size (D, H, W) of a voxel of the grid, in the unit of the spacing."""
+        extent = np.array([high - low for low, high in self.box]) * self.spacing
+        return np.asarray(extent / self.grid_shape)
 
 
 @dataclass(frozen=True)
@@ -181,10 +187,7 @@ class Prepared:
         known = self.case(case)
         if labels.shape != known.grid_shape:
             raise ValueError(f"labels have shape {labels.shape}, the grid has {known.grid_shape}")
-        native = np.zeros(known.native_shape, dtype=np.uint8)
-        shape = tuple(high - low for low, high in known.box)
-        native[tuple(slice(*bounds) for bounds in known.box)] = resize_nearest(labels, shape)
-        return native
+        return placed(labels, known.box, known.native_shape, resize_nearest)
 
     def _load(self, case: str, kind: str, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
         if kind != "image" and not self.case(case).labeled:

@@ -65,6 +65,10 @@ class NnUNet(Adapter[Q]):
     modality = "own data"
     citation = "own data"
     licence = "own data"
+    intensity = (
+        "per channel: clip to the 0.5 and 99.5 % quantile (or to `window` of the preparation), then"
+        " mean 0 and standard deviation 1 over the case"
+    )
     access: ClassVar[Access] = "login"
     tree = """
 DIR/dataset.json                        nnU-Net v2: channel_names, labels, file_ending
