@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -49,4 +50,26 @@ def load_method(method: str) -> type[Method[Any]]:
         raise ConfigError(
             f"methods/{method}.py must define exactly one Method, it defines: {names}"
         )
+    _refuse_unfinished(found[0], method)
     return found[0]
+
+
+def _refuse_unfinished(kind: type[Method[Any]], method: str) -> None:
+    """Raise a ConfigError if a method lacks what a training or a report would miss much later."""
+    from methods.base import MethodParams
+
+    texts = [n for n in ("title", "paper") if not _is_text(getattr(kind, n, None))]
+    bare = [*texts, *sorted(kind.__abstractmethods__)]
+    params = getattr(kind, "Params", None)
+    if not (isinstance(params, type) and issubclass(params, MethodParams)):
+        bare.append("Params")
+    if bare:
+        line = inspect.getsourcelines(kind)[1]
+        raise ConfigError(
+            f"methods/{method}.py:{line}: class {kind.__name__} needs {', '.join(bare)}; what they"
+            " are is said in methods/base.py, and methods/README.md shows a whole method"
+        )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

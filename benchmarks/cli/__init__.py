@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+import traceback
+from collections.abc import Sequence
+from tempfile import NamedTemporaryFile
 
 import typer
+from typer.main import get_command
 
 from benchmarks.cli import evidence, many, stages, tools
 from benchmarks.cli.data import app as data_app
+from benchmarks.cli.remedies import pasteable
+from benchmarks.common.blame import blamed
 from benchmarks.common.errors import BenchError, Interrupted
 
 app = typer.Typer(
@@ -40,5 +46,23 @@ def main() -> None:
         sys.stderr.write(f"{stop}\n")
         sys.exit(stop.exit_code)
     except BenchError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {told(error, sys.argv[1:])}\n")
         sys.exit(error.exit_code)
+    except Exception as error:
+        text = blamed(error)
+        if not text:
+            raise  # of the suite itself
+        with NamedTemporaryFile("w", prefix="egcl-bench-", suffix=".txt", delete=False) as stream:
+            stream.writelines(traceback.format_exception(error))
+        sys.stderr.write(f"error: {text}; the traceback is in '{stream.name}'\n")
+        sys.exit(BenchError.exit_code)
+
+
+def told(error: BenchError, given: Sequence[str]) -> str:
+    """What is printed of an expected error: its remedies can be pasted.
+
+    Args:
+        error: to tell.
+        given: arguments of the command that failed.
+    """
+    return pasteable(str(error), get_command(app), given)

@@ -137,5 +137,5 @@ def load_weights(path: Path, module: nn.Module) -> None:
     except Exception as error:
         raise RunError(
             f"'{path}' holds no usable weights ({type(error).__name__}: {str(error)[:200]}); delete"
-            " its folder and run `python -m benchmarks run` again"
+            " its folder, train it again with the same command, and go on"
         ) from None

@@ -16,6 +16,7 @@ from torch.autograd.profiler import record_function
 
 from benchmarks.common.errors import Interrupted, RunError
 from benchmarks.common.files import bytes_digest
+from benchmarks.engine.first import check_terms
 from benchmarks.engine.job import Job, autocast, blank_image, build_method, check_grid
 from benchmarks.engine.ledger import Ledger
 from benchmarks.engine.loader import make_loader
@@ -128,6 +129,8 @@ class Trainer:
         self.method.train()
         with record_function("forward"), autocast(self.job.train, self.device):
             terms = self.method.losses(batch, t)
+        if step == 0:
+            check_terms(self.method, terms)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimizer.zero_grad()
         observed = self.method.take_observed()

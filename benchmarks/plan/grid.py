@@ -94,7 +94,8 @@ def fold_of(split: Split, fold: int) -> Fold:
     if not 0 <= fold < len(split.folds):
         raise ConfigError(
             f"grid.folds names fold {fold}, the split of {split.dataset} has {len(split.folds)};"
-            f" raise data.{split.dataset}.split.folds and run `python -m benchmarks split`"
+            f" raise data.{split.dataset}.split.folds and run `python -m benchmarks split"
+            f" {split.dataset}`"
         )
     return split.folds[fold]
 

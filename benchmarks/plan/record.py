@@ -89,5 +89,5 @@ def require_finished(run: Run, root: Path) -> None:
     if why:
         raise RunError(
             f"no finished run '{key.folder(root)}' for the present parameters and code: {why};"
-            f" run `python -m benchmarks run {key.dataset} {key.method}` first (same --params)"
+            f" run `python -m benchmarks run {key.dataset} {key.method}` first"
         )

@@ -124,7 +124,8 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
         if found.dataset != dataset:
             raise DataError(
                 f"'{path}' is of {found.dataset}, not of {dataset}; make it anew with"
-                f" `python -m benchmarks prepare {dataset}` and `split` (same --params)"
+                f" `python -m benchmarks prepare {dataset}` and `python -m benchmarks split"
+                f" {dataset}`"
             )
     refuse_other_split(split, config.data[dataset].split)
     code = code_digest(root, base_of(method))

@@ -216,7 +216,10 @@ def _read_kept(
     """
     path = report_folder(source.root, config.name) / CASES
     if not path.is_file():
-        raise RunError(f"no file '{path}'; `report` without --kept makes it from finished runs")
+        raise RunError(
+            f"no file '{path}'; `python -m benchmarks report` without --kept makes"
+            " it from finished runs"
+        )
     frame = read_table(path, older=True)
     frame = frame[frame["variant"] != EXTERNAL]
     parts: dict[Any, pd.DataFrame] = dict(iter(frame.groupby(["dataset", "method", "variant"])))

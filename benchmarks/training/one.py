@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import traceback
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.common.blame import blamed
 from benchmarks.common.device import cores_per_run, environment, pick_device
 from benchmarks.common.errors import BenchError, Held, RunError, StorageError
 from benchmarks.common.files import storing, write_json, write_text
@@ -23,7 +23,6 @@ from benchmarks.common.workspace import (
     MACHINE,
     MECHANISMS,
     METRICS,
-    ROOT,
     weights_file,
 )
 from benchmarks.plan.record import finished, mismatch, write_record
@@ -143,13 +142,12 @@ def _naming_code(run: Run, folder: Path) -> Iterator[None]:
     except BenchError:
         raise
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [f for f in frames if Path(f.filename).is_relative_to(ROOT / "methods")] or frames
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        other = f"{last.filename}:{last.lineno}: {type(error).__name__}: {error}"
         kept = folder / ERROR
         write_text(kept, "".join(traceback.format_exception(error)))
         raise RunError(
-            f"{run.key.title}: {os.path.relpath(own[-1].filename, ROOT)}:{own[-1].lineno}:"
-            f" {type(error).__name__}: {error}; the traceback is in '{kept}'"
+            f"{run.key.title}: {blamed(error) or other}; the traceback is in '{kept}'"
         ) from error
 
 

@@ -60,5 +60,5 @@ def refuse_other_split(split: Split, config: SplitConfig) -> None:
     if wrong:
         raise DataError(
             f"the split of {split.dataset} was made with {', '.join(wrong)}; run `python -m"
-            f" benchmarks split {split.dataset}` again (same --params)"
+            f" benchmarks split {split.dataset}` again"
         )

@@ -111,7 +111,7 @@ def load_split(path: Path) -> Split:
     Raises:
         DataError: the file is missing, damaged or changed by hand, or a patient is in two parts.
     """
-    remedy = "make it with `python -m benchmarks split`"
+    remedy = f"make it with `python -m benchmarks split {path.stem}`"
     if not path.is_file():
         raise DataError(f"no split file '{path}'; {remedy}")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -109,6 +110,7 @@ def _timed() -> float:
         "score",
         "report",
         "predict",
+        "export",
         "diagnose",
         "repro",
         "launch",
@@ -156,6 +158,20 @@ def test_bad_names_and_parameters(checkout: Path) -> None:
     assert "did you mean 'supervised'" in refused(checkout, "run", "acdc", "supervized")
     params(checkout, methods__mean_teacher={"wait": 1})
     assert "did you mean 'weight'" in refused(checkout, "run", "acdc", "mean_teacher")
+
+
+def test_an_unfinished_method_is_refused_with_its_line(checkout: Path) -> None:
+    params(checkout, grid__methods=["mine"], methods__mine={})
+    known = (checkout / "methods/supervised.py").read_text()
+    file, lines = checkout / "methods/mine.py", known.splitlines()
+    title = next(line for line in lines if line.strip().startswith("title ="))
+    number = next(n for n, line in enumerate(lines, 1) if line.startswith("class Supervised("))
+    file.write_text(known + "def (:\n")
+    said = refused(checkout, "run", "acdc", "mine")
+    assert re.search(r"error: methods/mine\.py:\d+: SyntaxError: ", said)
+    file.write_text(known.replace(title, ""))
+    said = refused(checkout, "run", "acdc", "mine")
+    assert f"error: methods/mine.py:{number}: class Supervised needs title;" in said
 
 
 def test_missing_steps_name_the_command_that_mends_them(checkout: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
-from benchmarks.common.errors import ConfigError, DataError
+from benchmarks.common.errors import ConfigError, DataError, RunError
 from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.pipeline import prepare_stage, split_stage
@@ -71,6 +71,21 @@ def options() -> TuneOptions:
         labels=2, trials=3, seeds=(0, 1), iterations=None, parameters=(), timeout=None, jobs=1,
         storage=None, apply=None, device="cpu",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_in_a_method_is_told_with_its_line(
+    root: Path, options: TuneOptions, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*args: object) -> None:
+        del args
+        raise ZeroDivisionError("weight")
+
+    monkeypatch.setattr("methods.mean_teacher.supervised_loss", wrong)
+    words = r"methods/mean_teacher\.py:\d+: ZeroDivisionError: weight"
+    with pytest.raises(RunError, match=words):
+        tune(CONFIG, "phantom_acdc", ("mean_teacher",), replace(options, jobs=jobs), root)
+    shutil.rmtree(root / "data/tuning")
 
 
 def test_ranges_are_declared_or_given() -> None:

@@ -58,7 +58,7 @@ def tables_text(config: BenchmarkConfig, printed: Printed, style: Style) -> str:
     Raises:
         ConfigError: a table is wider than the text.
     """
-    parts = ["% Needs \\usepackage{booktabs}. Made by `python -m benchmarks report --out`."]
+    parts = ["% Needs \\usepackage{booktabs}. Made by `python -m benchmarks report --out DIR`."]
     for dataset in printed.facts.datasets:
         header = [("Method", ""), *((c.title, unit_of(c, dataset)) for c in printed.columns)]
         counts = config.data[dataset.id].labels
