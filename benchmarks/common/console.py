@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console
@@ -21,6 +22,28 @@ from rich.progress import (
 _LINE_SHARE = 0.25
 # Finished bars that stay in sight.
 _KEPT = 8
+
+
+@dataclass
+class _Line:
+    """A task that plain lines tell of.
+
+    Attributes:
+        started: when it was first heard of.
+        first: share that was done then; a task that is resumed begins far above 0.
+        shown: share at its last line.
+    """
+
+    started: float
+    first: float
+    shown: float = 0.0
+
+    def left(self, share: float) -> str:
+        """Time left, or "" while there is nothing to estimate it from."""
+        if share <= self.first:
+            return "" if share < 1 else ", 0 s left"
+        pace = (time.monotonic() - self.started) / (share - self.first)
+        return f", {pace * (1 - share):.0f} s left"
 
 
 class Board:
@@ -46,7 +69,7 @@ class Board:
             )
         self._ids: dict[str, TaskID] = {}
         self._done: list[str] = []
-        self._lines: dict[str, tuple[float, float]] = {}
+        self._lines: dict[str, _Line] = {}
 
     def __enter__(self) -> Board:
         if self._bars:
@@ -73,17 +96,18 @@ class Board:
         """
         if self._bars:
             if name not in self._ids:
-                self._ids[name] = self._bars.add_task(name, total=total, note="")
+                self._ids[name] = self._bars.add_task(name, total=total, completed=done, note="")
             self._bars.update(self._ids[name], completed=done, note=note, refresh=True)
             if done == total:
                 self._forget(name)
             return
-        started, shown = self._lines.setdefault(name, (time.monotonic(), 0.0))
         share = done / total
-        if share - shown >= _LINE_SHARE or (done == total and shown < 1):
-            self._lines[name] = (started, share)
-            left = (time.monotonic() - started) / share * (1 - share)
-            sys.stderr.write(f"{name}: {done}/{total}, {left:.0f} s left  {note}\n")
+        if name not in self._lines:
+            self._lines[name] = _Line(time.monotonic(), share)
+        line = self._lines[name]
+        if share - line.shown >= _LINE_SHARE or (done == total and line.shown < 1):
+            line.shown = share
+            sys.stderr.write(f"{name}: {done}/{total}{line.left(share)}  {note}\n")
             sys.stderr.flush()
 
     def _forget(self, name: str) -> None:

@@ -109,7 +109,10 @@ def _describe(model: type[BaseModel], problem: Any, where: str) -> str:
     if problem["type"] == "missing":
         return f"missing key '{path}'"
     given = "" if isinstance(problem["input"], Mapping) else f", given {problem['input']!r}"
-    return f"'{path or 'parameters'}': {problem['msg'].removeprefix('Value error, ')}{given}"
+    words = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "tuple_type":  # pydantic's name for what YAML calls a list
+        words = f"a list is needed, such as [{problem['input']}]"
+    return f"'{path or 'parameters'}': {words}{given}"
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:

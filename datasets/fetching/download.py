@@ -71,6 +71,7 @@ def download(
     *,
     mirror: str | None = None,
     progress: Progress = lambda name, done, total, note: None,  # noqa: ARG005
+    say: Callable[[str], None] = lambda line: None,  # noqa: ARG005
     patience: Patience = Patience(),
 ) -> Path:
     """Fetch a file; what is there of it already is kept. Proxies are taken from the environment.
@@ -80,6 +81,7 @@ def download(
         folder: target; `<file>.part` holds what has come so far.
         mirror: address that replaces everything before the file's name.
         progress: called with name, bytes so far, all bytes and the rate.
+        say: called with a line for every failed attempt.
         patience: with the network.
 
     Returns:
@@ -110,7 +112,13 @@ def download(
         have = part.stat().st_size if part.is_file() else 0
         failures = 0 if have > best else failures + 1
         best = max(best, have)
-        time.sleep(patience.wait * 2**failures)
+        if failures < patience.tries:
+            pause = patience.wait * 2**failures
+            say(
+                f"{urlsplit(url).netloc}: {reason}; again in {pause:.0f} s, {failures} of"
+                f" {patience.tries} tries without progress"
+            )
+            time.sleep(pause)
     else:
         raise DataError(
             f"'{url}' could not be fetched ({reason}); the same command goes on from byte {best}"

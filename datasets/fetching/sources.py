@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +102,17 @@ def fetch_sources(
         raise ConfigError(f"no open source of '{name}' is known; there are: {', '.join(sources)}")
     store = raw.with_name(f".{raw.name}.downloads")
     with Board() as board:
+        get = partial(
+            download, mirror=mirror, progress=board.update, say=board.say, patience=patience
+        )
         for source in sources[name]:
             if not source.unpack:
-                download(source, raw, mirror=mirror, progress=board.update, patience=patience)
+                get(source, raw)
                 continue
             target, marker = raw / source.into, store / f"{source.file}.unpacked"
             if marker.is_file() and target.is_dir():
                 continue
-            path = download(source, store, mirror=mirror, progress=board.update, patience=patience)
+            path = get(source, store)
             board.say(f"unpacking {path.name}")
             unpack(path, target)
             marker.touch()

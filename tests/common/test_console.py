@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from itertools import count
+
+import pytest
+
 from benchmarks.common.console import Board
 
 
@@ -15,3 +20,18 @@ def test_a_thousand_finished_runs_do_not_fill_the_screen() -> None:
         assert board._bars is not None
         names = [task.description for task in board._bars.tasks]
     assert names == ["running", *(f"run {number}" for number in range(992, 1000))]
+
+
+def test_time_left_of_a_resumed_run_counts_what_it_did_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = count(0, 10)  # seconds between two looks
+    monkeypatch.setattr("benchmarks.common.console.time.monotonic", lambda: next(clock))
+    with Board(interactive=False) as board:
+        board.update("run", 200, 400)
+        board.update("run", 300, 400)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("run: 200/400  ")  # nothing is known yet
+    # 100 steps took 10 s, so the last 100 take another 10 s.
+    left = re.search(r"300/400, (\d+) s left", second)
+    assert left and int(left[1]) == 10

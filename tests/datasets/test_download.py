@@ -143,8 +143,11 @@ def test_part_that_is_too_long_starts_anew(server: Server, tmp_path: Path) -> No
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
+    said: list[str] = []
     with pytest.raises(DataError, match="could not be fetched"):
-        download(source("http://127.0.0.1:9/file.bin"), tmp_path, patience=FAST)
+        download(source("http://127.0.0.1:9/file.bin"), tmp_path, patience=FAST, say=said.append)
+    # The first attempt counts as progress, from nothing to 0 bytes.
+    assert [line.split("; ")[0] for line in said] == ["127.0.0.1:9: ConnectionError"] * FAST.tries
 
 
 def test_mirror_replaces_the_folder() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,6 +115,26 @@ def test_smp() -> None:
     check_training(net, image)
     with pytest.raises(ConfigError, match="2D"):
         builder(SMP, ndim=3)()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"encoder": "resnet81"}, "encoder 'resnet81' is unknown: did you mean 'resnet18'"),
+        ({"weights": "imagnet"}, "weights 'imagnet' of resnet18 are unknown: did you mean"),
+        ({"weights": "imagenet"}, "cannot be downloaded (ConnectionError)"),
+    ],
+)
+def test_encoders_that_cannot_be_had(
+    changes: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*args: object, **options: object) -> str:
+        del args, options
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.hf_hub_download", offline)
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        builder(SMP.model_copy(update=changes))()
 
 
 def first_decoder(net: nn.Module) -> dict[str, Tensor]:

@@ -68,6 +68,7 @@ def put(path: str, value: object) -> dict[str, Any]:
         ("train.network.channels", [8, 8, 8, 10**9], r"channels\.3': .*less than or equal to"),
         ("train.patch", [0, 16], r"'train\.patch\.0': .*greater than or equal to 1"),
         ("train.patch", [16, -16], r"'train\.patch\.1': .*given -16"),
+        ("data.phantom_acdc.labels", 7, r"labels': a list is needed, such as \[7\], given 7"),
         ("data.phantom_acdc.labels", [0], r"labels\.0': .*greater than or equal to 1"),
         ("grid.folds", [-1], r"'grid\.folds\.0'"),
     ],

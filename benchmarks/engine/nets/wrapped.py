@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from torch import Tensor, nn
 
+from benchmarks.common.errors import ConfigError, nearest
 from benchmarks.config import MonaiConfig, SMPConfig
 from benchmarks.engine.nets.swin import SwinDecoder
 from methods.networks import Decoded, Decoder, SegNet
@@ -76,6 +78,43 @@ class MonaiUNet(SegNet):
         return Decoded(out(x), tuple(stages))
 
 
+def _check_encoder(config: SMPConfig) -> None:
+    """Raise a ConfigError for a name that the library does not know."""
+    from segmentation_models_pytorch.encoders import encoders
+
+    if config.encoder.startswith(("tu-", "timm-")):
+        return  # of timm, which knows its own names
+    if config.encoder not in encoders:
+        hint = nearest(config.encoder, encoders)
+        raise ConfigError(f"train.network.encoder '{config.encoder}' is unknown: {hint}")
+    there = encoders[config.encoder]["pretrained_settings"]
+    if config.weights is not None and config.weights not in there:
+        raise ConfigError(
+            f"train.network.weights '{config.weights}' of {config.encoder} are unknown:"
+            f" {nearest(config.weights, there)}; null trains from scratch"
+        )
+
+
+@contextmanager
+def _obtaining(config: SMPConfig) -> Iterator[None]:
+    """Say what to do where pre-trained weights cannot be downloaded.
+
+    Raises:
+        ConfigError: in place of what the downloading library raises.
+    """
+    try:
+        yield
+    except Exception as error:
+        if config.weights is None:
+            raise
+        raise ConfigError(
+            f"the weights '{config.weights}' of {config.encoder} are not on this machine and cannot"
+            f" be downloaded ({type(error).__name__}). Train one step on a machine with a network"
+            " and copy its ~/.cache/huggingface here (HF_HOME names another folder), or set"
+            " train.network.weights: null"
+        ) from error
+
+
 class SMPUNet(SegNet):
     """U-Net of segmentation-models-pytorch with any of its encoders (2D).
 
@@ -88,16 +127,18 @@ class SMPUNet(SegNet):
         super().__init__()
         import segmentation_models_pytorch as smp
 
-        nets = [
-            smp.Unet(
-                config.encoder,
-                encoder_weights=config.weights if number == 0 else None,
-                in_channels=in_channels,
-                classes=classes,
-                decoder_interpolation=_SMP_UP.get(name, "nearest"),
-            )
-            for number, name in enumerate(decoders)
-        ]
+        _check_encoder(config)
+        with _obtaining(config):
+            nets = [
+                smp.Unet(
+                    config.encoder,
+                    encoder_weights=config.weights if number == 0 else None,
+                    in_channels=in_channels,
+                    classes=classes,
+                    decoder_interpolation=_SMP_UP.get(name, "nearest"),
+                )
+                for number, name in enumerate(decoders)
+            ]
         self.encoder = nets[0].encoder
         self.level_channels = tuple(nets[0].encoder.out_channels)
         blocks = reversed(nets[0].decoder.blocks)
