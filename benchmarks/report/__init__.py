@@ -40,10 +40,11 @@ def build_report(
 ) -> Report:
     """Write everything in `reports/<name>/` that is made of the grid's scores.
 
-    `README.md`, the page; `cases.csv`, `table.{csv,tex}`, `differences.csv`, `ranks.csv`,
-    `classes.csv`, `components.csv`, `mechanisms.csv`, `pseudo_labels.csv`, `runs.csv`,
-    `metrics.json`; where there are external rows, `external.csv`; where methods split pixels by
-    entropy, `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `mechanisms`, `groups`, and of
+    `index.html`, the page to explore; `README.md`, the page of a code host; `cases.csv`,
+    `table.{csv,tex}`, `differences.csv`, `ranks.csv`, `classes.csv`, `components.csv`,
+    `mechanisms.csv`, `pseudo_labels.csv`, `curves.csv`, `runs.csv`, `metrics.json`;
+    where there are external rows, `external.csv`; where methods split pixels by entropy,
+    `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `mechanisms`, `groups`, and of
     a sweep of two numbers `heatmap`; one `overlay-<dataset>.png` per data set with showcase files
     (in `local/` unless the data are synthetic). Equal input gives equal bytes.
 
@@ -84,6 +85,9 @@ def build_report(
     from benchmarks.report.ranks import rank_figure
     from benchmarks.report.results import collect_results
     from benchmarks.report.tables import csv
+    from benchmarks.report.web.curves import CURVES, read_curves
+    from benchmarks.report.web.page import write_page
+    from benchmarks.report.web.payload import Inputs
 
     source = Source(root, params, kept=kept)
     loaded = load_rows(config, collect_facts(config), source)
@@ -114,9 +118,14 @@ def build_report(
     if runs is not None:
         write_text(folder / RUNS, csv(runs))
         written.append(folder / RUNS)
+    curves = read_curves(config, facts, source)
+    if curves is not None:
+        write_text(folder / CURVES, csv(curves))
+        written.append(folder / CURVES)
+    web = write_page(Inputs(config, facts, results, found, curves), runs, source, folder)
     code = code_words(facts, runs)
     write_text(folder / "README.md", page(config, facts, results, groups, mechanisms, code, folder))
-    return Report([folder / "README.md", *written], answer(config, facts, results))
+    return Report([web, folder / "README.md", *written], answer(config, facts, results))
 
 
 def _write_origin(origin: pd.DataFrame | None, folder: Path) -> list[Path]:

@@ -60,6 +60,7 @@ class DatasetFacts:
         unit: of distances.
         classes: names of the foreground classes, in label order from 1.
         tolerance: of NSD, in `unit`.
+        ndim: of what networks see: 2 slices, 3 volumes.
     """
 
     id: str
@@ -68,6 +69,7 @@ class DatasetFacts:
     unit: str
     classes: tuple[str, ...]
     tolerance: float = 1.0
+    ndim: int = 2
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,11 @@ def dataset_facts(config: BenchmarkConfig, dataset: str) -> DatasetFacts:
     title = adapter.title
     if adapter.synthetic and "synthetic phantom" not in title.lower():
         title = f"{title} (synthetic phantom)"
-    classes = adapter.info(params).classes[1:]
+    info = adapter.info(params)
     synthetic, unit = adapter.synthetic, config.data[dataset].unit or adapter.unit
-    return DatasetFacts(dataset, title, synthetic, unit, classes, adapter.tolerance)
+    return DatasetFacts(
+        dataset, title, synthetic, unit, info.classes[1:], adapter.tolerance, info.ndim
+    )
 
 
 def collect_facts(config: BenchmarkConfig) -> Facts:

@@ -16,7 +16,7 @@ from benchmarks.report.sections import IDLE, cell_title
 from benchmarks.report.style import WIDTH, figure_style, new_figure, save_both
 from benchmarks.statistics.mechanisms import FAINT
 
-_LOWEST, _HIGHEST = FAINT / 10, 10.0
+LOWEST, HIGHEST = FAINT / 10, 10.0
 _ROW, _FRAME, _BELOW = 0.21, 0.35, 1.3  # inches
 _LABEL = (
     "gradient of the term for the tested network / that of supervision, late in the run"
@@ -77,7 +77,7 @@ def _wide(terms: pd.DataFrame, value: str, methods: list[str], names: list[str])
 
 def _word(value: float) -> str:
     """A ratio that fits into a cell."""
-    return f"<{_LOWEST:g}" if value < _LOWEST else share(value)
+    return f"<{LOWEST:g}" if value < LOWEST else share(value)
 
 
 def _panel(ax: Axes, relative: pd.DataFrame, state: pd.DataFrame) -> None:
@@ -85,8 +85,8 @@ def _panel(ax: Axes, relative: pd.DataFrame, state: pd.DataFrame) -> None:
     inert = state == "inert"
     words = relative.map(_word).where(state != "faint", relative.map(_word) + IDLE["faint"])
     sns.heatmap(
-        relative.clip(lower=_LOWEST), ax=ax, mask=relative.isna() | inert, cmap="cividis",
-        norm=LogNorm(_LOWEST, _HIGHEST), annot=words.to_numpy(), fmt="", cbar=False,
+        relative.clip(lower=LOWEST), ax=ax, mask=relative.isna() | inert, cmap="cividis",
+        norm=LogNorm(LOWEST, HIGHEST), annot=words.to_numpy(), fmt="", cbar=False,
         annot_kws={"fontsize": _SMALL}, linewidths=0.5,
     )  # fmt: skip
     for row, column in zip(*inert.to_numpy().nonzero(), strict=True):

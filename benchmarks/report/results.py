@@ -173,8 +173,8 @@ def differences_frame(results: Results) -> pd.DataFrame:
 
 
 def ranks_frame(results: Results) -> pd.DataFrame:
-    """Content of `ranks.csv`."""
-    columns = [f.name for f in fields(RankInterval)]
+    """Content of `ranks.csv`; who beats whom is on the page."""
+    columns = [f.name for f in fields(RankInterval) if f.name != "beats"]
     return pd.DataFrame([asdict(r) for r in results.ranks], columns=columns)
 
 

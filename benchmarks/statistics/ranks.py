@@ -34,6 +34,7 @@ class RankInterval:
         high: number of methods - number that are worse.
         separable: whether the method with the best mean is better than this one; False is "not
             separable from the best".
+        beats: the methods that this one is better than.
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class RankInterval:
     low: int
     high: int
     separable: bool
+    beats: tuple[str, ...] = ()
 
 
 def rank_intervals(
@@ -82,6 +84,7 @@ def rank_intervals(
                 1 + sum(loser == name for _, loser in wins),
                 len(methods) - sum(winner == name for winner, _ in wins),
                 (order[0], name) in wins,
+                tuple(loser for loser in order if (name, loser) in wins),
             )
             for name in order
         ]

@@ -52,7 +52,8 @@ def test_files_columns_and_metrics(tmp_path: Path) -> None:
     written = build_report(config, root=tmp_path).files
     folder = tmp_path / "reports/tiny"
     assert {p.name for p in written} == {p.name for p in folder.iterdir()} == {
-        "README.md", "cases.csv", "table.csv", "table.tex", "differences.csv", "ranks.csv",
+        "index.html", "README.md", "cases.csv", "curves.csv", "table.csv", "table.tex",
+        "differences.csv", "ranks.csv",
         "classes.csv", "components.csv", "runs.csv", "groups.csv", "metrics.json",
         "overlay-heart.png", "mechanisms.csv", "pseudo_labels.csv",
         *(

@@ -1,0 +1,87 @@
+"""How a benchmark was made: commands, configuration, packages and digests, for its page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from benchmarks.common.files import digest, file_digest
+from benchmarks.common.workspace import CASES, PRESETS, report_folder
+from benchmarks.config import BenchmarkConfig, load_config
+from benchmarks.report.checklist import open_pitfalls
+from benchmarks.report.facts import Facts
+from benchmarks.report.load import Source
+
+_LOCK = "requirements.lock"
+# Packages whose version may change a number.
+_PACKAGES = (
+    "torch", "numpy", "scipy", "monai", "segmentation-models-pytorch", "pandas", "nibabel",
+)  # fmt: skip
+
+
+def made_with(
+    config: BenchmarkConfig, facts: Facts, runs: pd.DataFrame | None, source: Source
+) -> dict[str, Any]:
+    """Everything that makes the page again, JSON-ready.
+
+    Args:
+        config: the benchmark.
+        facts: its methods.
+        runs: identity of every run, or None where it was not recorded.
+        source: of the scores.
+    """
+    given = config.model_dump(mode="json", exclude_unset=True, exclude={"sweeps"})
+    text: str = yaml.safe_dump(given, sort_keys=False, width=100, allow_unicode=True)
+    return {
+        "commands": _commands(config, source),
+        "configuration": text,
+        "packages": _packages(source.root),
+        "digests": {
+            "configuration": digest(given),
+            CASES: file_digest(report_folder(source.root, config.name) / CASES),
+            **_file(source.root / _LOCK),
+        },
+        "open": open_pitfalls(config),
+        "code": {} if runs is None else _code(facts, runs),
+    }
+
+
+def _commands(config: BenchmarkConfig, source: Source) -> list[tuple[str, str]]:
+    """What is done, and by which command."""
+    options = _options(config, source.params)
+    commands = {
+        "What it takes: runs, hours, disk": "plan",
+        "All of it: train, score, report": "repro",
+        "This page from finished scores": "report",
+        "This page from the committed tables": "report --kept",
+    }
+    return [(words, f"python -m benchmarks {what}{options}") for words, what in commands.items()]
+
+
+def _options(config: BenchmarkConfig, params: Path) -> str:
+    preset = params.parent.name if params.parent.parent.name == PRESETS.name else params.name
+    options = "" if preset == "params.yaml" else f" --params {preset}"
+    own = load_config(params).name if params.is_file() else config.name
+    sweep = config.name.removeprefix(f"{own}_") if own != config.name else ""
+    return options + (f" --sweep {sweep}" if sweep else "")
+
+
+def _packages(root: Path) -> dict[str, str]:
+    """Locked versions of the packages that numbers depend on."""
+    path = root / _LOCK
+    text = path.read_text("utf-8") if path.is_file() else ""
+    found = {name: re.search(rf"^{name}==(\S+)", text, re.MULTILINE) for name in _PACKAGES}
+    return {name: match[1] for name, match in found.items() if match}
+
+
+def _file(path: Path) -> dict[str, str]:
+    return {path.name: file_digest(path)} if path.is_file() else {}
+
+
+def _code(facts: Facts, runs: pd.DataFrame) -> dict[str, list[str]]:
+    """Digests of the code that trained each row; more than one: by different versions."""
+    return {m.key: sorted(set(runs.loc[runs["method"] == m.key, "code"])) for m in facts.methods}
