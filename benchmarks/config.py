@@ -38,6 +38,7 @@ class UNetConfig(Strict):
     channels: tuple[_Width, ...] = Field(
         (16, 32, 64, 128, 256), min_length=4, max_length=6, description="channels per level"
     )
+    up: Literal["transposed", "linear", "nearest"] = Field("transposed", description="decoder")
 
 
 class SMPConfig(Strict):
@@ -92,9 +93,8 @@ class TrainConfig(Strict):
         " AVX512_BF16 or AMX only (see `doctor`)",
     )
     channels_last: bool = True
-    compile: bool = Field(
-        False, description="torch.compile the networks; on CPU it is slower (reports/speed)"
-    )
+    compile: bool = Field(False, description="torch.compile the networks; slower on a CPU")
+    graph: Literal["auto", "off"] = Field("auto", description="auto: CUDA graphs of steps")
     skip_nonfinite: int = Field(
         0,
         ge=0,

@@ -66,7 +66,7 @@ class ABD(TwoNets[ABDParams]):
             "pseudo": p.weight_at(t) * taught(u_1, u_2),
             "displaced": p.weight_at(t) * taught(self.net_1(x_r), self.net_2(x_r)),
         }
-        if t.fraction <= p.inverse_until:
+        if t.choice(lambda now: now.fraction <= p.inverse_until):
             x_i, y_i = self.inverse((batch.image, strong_l), batch.label, (l_1, l_2))
             harder = [supervised_loss(net(x_i), y_i) for net in (self.net_1, self.net_2)]
             terms["inverse"] = p.weight_inverse * (harder[0] + harder[1])

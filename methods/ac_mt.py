@@ -98,7 +98,9 @@ class ACMT(StudentTeacher[ACMTParams]):
             return self.off_prototype(p.argmax(1), image)
         h = entropy(p if self.params.select == "entropy" else self.mean_pass(image))
         first, last = self.params.first, self.params.last
-        return h >= (first + (last - first) * sigmoid_ramp(t.fraction)) * math.log(2)
+        return h >= t.scalar(
+            lambda now: (first + (last - first) * sigmoid_ramp(now.fraction)) * math.log(2)
+        )
 
     def mean_pass(self, image: Tensor) -> Tensor:
         """Mean probability (N, K, *S) of the student's passes."""

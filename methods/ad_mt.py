@@ -83,6 +83,7 @@ class ADMT(OneNet[ADMTParams]):
     Params = ADMTParams
     title = "AD-MT"
     paper = "Zhao et al. 2023, arXiv:2311.17325"
+    uncaptured = "turns"
     stages: ClassVar[Mapping[str, str]] = {"pseudo": "copy_steps"}
 
     def setup(self, build_net: NetBuilder) -> None:

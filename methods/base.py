@@ -7,7 +7,7 @@ classes (background first), `*S` spatial axes (`H W` or `D H W`). One method fil
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, TypeVar
 
@@ -16,6 +16,11 @@ from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 from torch import Tensor, nn
 
 from methods.networks import NetBuilder
+
+# A number that changes over the run; a 0-d tensor where a step is recorded (`Progress.scalar`).
+Scalar = float | Tensor
+
+A = TypeVar("A", bound=Hashable)
 
 # Name of the loss term that every method has, on true labels.
 SUPERVISED = "supervised"
@@ -99,6 +104,8 @@ class Batch:
 class Progress:
     """Position in the run.
 
+    A method that is to be captured in a CUDA graph reads it through `scalar` and `choice` alone.
+
     Attributes:
         step: iteration, in [0, total).
         total: iterations of the whole run.
@@ -111,6 +118,22 @@ class Progress:
     def fraction(self) -> float:
         """Share of the run that is done, in [0, 1)."""
         return self.step / self.total
+
+    def scalar(self, value: Callable[[Progress], float]) -> Scalar:
+        """A number that changes over the run, such as a ramped weight.
+
+        Args:
+            value: the number at a position; it may be asked for later ones too.
+        """
+        return value(self)
+
+    def choice(self, ask: Callable[[Progress], A]) -> A:
+        """What decides which operations a step has, such as whether a term has started.
+
+        Args:
+            ask: the answer at a position, one of few; it may be asked for later ones too.
+        """
+        return ask(self)
 
 
 @dataclass(frozen=True)
@@ -152,6 +175,8 @@ class Method(nn.Module, ABC, Generic[P]):
             parameter that says when: a share of the run, or, if an integer, a number of steps.
         quarter_turns: whether the weak augmentation may turn images by multiples of 90 degrees;
             False for a method that turns them itself and has to tell by how much.
+        uncaptured: in a word, why a step cannot be captured in a CUDA graph; "" if it can.
+        observing: whether diagnostics of the present step are kept; the engine says so.
     """
 
     Params: ClassVar[type[MethodParams]]
@@ -163,6 +188,8 @@ class Method(nn.Module, ABC, Generic[P]):
     auxiliary: ClassVar[frozenset[str]] = frozenset()
     stages: ClassVar[Mapping[str, str]] = {}
     quarter_turns: ClassVar[bool] = True
+    uncaptured: ClassVar[str] = ""
+    observing: bool = True
 
     def __init__(self, build_net: NetBuilder, params: P, *, classes: int, ndim: int) -> None:
         super().__init__()

@@ -60,6 +60,7 @@ class BCP(WithTeacher[BCPParams]):
     Params = BCPParams
     title = "BCP"
     paper = "Bai et al. 2023, arXiv:2305.00673"
+    uncaptured = "components"
     stages: ClassVar[Mapping[str, str]] = {"pseudo": "pretrain"}
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:

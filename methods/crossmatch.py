@@ -32,7 +32,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Batch, MethodParams, Progress, tuned
+from methods.base import Batch, MethodParams, Progress, Scalar, tuned
 from methods.blocks.families import OneNet
 from methods.blocks.features import channel_dropout
 from methods.blocks.losses import softmax32, supervised_loss
@@ -62,7 +62,7 @@ class CrossMatchParams(MethodParams):
     }
 
 
-def matched(theta: float, *pairs: tuple[Tensor, Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
+def matched(theta: Scalar, *pairs: tuple[Tensor, Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
     """Mean Dice loss of several predictions, and the number of pixels that count; both 0-d.
 
     Args:
@@ -93,7 +93,9 @@ class CrossMatch(OneNet[CrossMatchParams]):
         y_2, y_weak, y_strong = mixed[:2], mixed[2:4], mixed[4:]
         both, weak_2, strong_2 = self.decoded(torch.cat([x_1, x_2]), count)
         z_1, z_2 = both.chunk(2)
-        theta = p.threshold + (p.threshold_last - p.threshold) * sigmoid_ramp(t.fraction)
+        theta = t.scalar(
+            lambda now: p.threshold + (p.threshold_last - p.threshold) * sigmoid_ramp(now.fraction)
+        )
         image, in_image = matched(theta, (z_1, y_1), (z_2, y_2))
         taught, in_taught = matched(theta, (weak, y), (strong, y), (weak_2, y_2), (strong_2, y_2))
         own, in_own = matched(theta, (weak_2, y_weak), (strong_2, y_strong))

@@ -56,7 +56,8 @@ class DCT(TwoNets[DCTParams]):
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup` of both networks, agreement, view difference."""
-        p, r = self.params, sigmoid_ramp(t.fraction, self.params.ramp)
+        p = self.params
+        r = t.scalar(lambda now: sigmoid_ramp(now.fraction, p.ramp))
         nets = (self.net_1, self.net_2)
         z = [net(batch.images) for net in nets]
         prob = [softmax32(logits) for logits in z]

@@ -34,9 +34,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import Batch, Progress, tuned
+from methods.base import Batch, Progress, Scalar, tuned
 from methods.blocks.contrast import nearest_at
-from methods.blocks.ema import copy_weights, ema_update, gaussian_noise
+from methods.blocks.ema import copy_weights, ema_update, gaussian_noise, step_of
 from methods.blocks.entropy import entropy
 from methods.blocks.families import StudentTeacher, TeacherParams
 from methods.blocks.heads import ProjectionHead
@@ -66,7 +66,7 @@ class DyCONParams(TeacherParams):
     dim: int = Field(256, ge=2, description="size of the embedding")
 
 
-def uncertain_consistency(p: Tensor, target: Tensor, beta: float) -> Tensor:
+def uncertain_consistency(p: Tensor, target: Tensor, beta: Scalar) -> Tensor:
     """`L_UnCL`, 0-d, of two probabilities (N, K, *S)."""
     h, h_t = entropy(p), entropy(target)
     squared = (p - target).square().sum(1)
@@ -93,8 +93,13 @@ def focal_contrast(
     return loss, (positive.any(2) & ~same.all(2)).sum()
 
 
+def least_at(t: Progress) -> float:
+    """`c(t)`."""
+    return _FIRST + (_LAST - _FIRST) * sigmoid_ramp(t.fraction, _LENGTH)
+
+
 def cross_contrast(
-    z: Tensor, other: Tensor, label: Tensor, *, least: float
+    z: Tensor, other: Tensor, label: Tensor, *, least: Scalar
 ) -> tuple[Tensor, Tensor]:
     """`L_X`, 0-d, and its number of pairs.
 
@@ -141,10 +146,11 @@ class DyCON(StudentTeacher[DyCONParams]):
                 z_u,
                 zt_u,
                 label,
-                least=_FIRST + (_LAST - _FIRST) * sigmoid_ramp(t.fraction, _LENGTH),
+                least=t.scalar(least_at),
             )
         self.acted(contrast=used, cross=hard)
-        beta = par.beta_max * (par.beta_min / par.beta_max) ** t.fraction
+        fall = par.beta_min / par.beta_max
+        beta = t.scalar(lambda now: par.beta_max * fall**now.fraction)
         plain = consistency_mse(batch.split(p)[1], target_u)
         return {
             "supervised": 2 * supervised_loss(batch.split(logits)[0], batch.label),
@@ -165,4 +171,5 @@ class DyCON(StudentTeacher[DyCONParams]):
     def after_step(self, t: Progress) -> None:
         """EMA of network and projection."""
         super().after_step(t)
-        ema_update(self.teacher_head, self.head, decay=self.params.decay, step=t.step)
+        step = t.scalar(step_of)
+        ema_update(self.teacher_head, self.head, decay=self.params.decay, step=step)

@@ -99,14 +99,15 @@ class EGCLNet(Method[EGCLParams]):
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup` of the trained heads, consistency, and the contrastive terms."""
-        p, out, ramp = self.params, self.net(batch), sigmoid_ramp(t.fraction)
+        p, out = self.params, self.net(batch)
+        ramp = t.scalar(lambda now: sigmoid_ramp(now.fraction))
         supervised = [supervised_loss(batch.split(z)[0], batch.label) for z in out.trained]
         terms = {
             "supervised": torch.stack(supervised).mean(),
             "consistency": p.weight * ramp * out.consistency,
-            **entropy_term(p, out.view.logits, t.fraction),
+            **entropy_term(p, out.view.logits, t),
         }
-        if p.lam_con > 0 and t.fraction >= p.start:
+        if p.lam_con > 0 and t.choice(lambda now: now.fraction >= p.start):
             contrast = self.contrast(out, batch, t)
             terms |= {f"contrast_{k}": p.lam_con * ramp * v for k, v in contrast.items()}
         return terms
@@ -120,7 +121,7 @@ class EGCLNet(Method[EGCLParams]):
             t: position in the run.
         """
         p, grid = self.params, self.embedding.grid(out.view)
-        groups = assign_groups(out.mean, batch.label, grid, p, t.fraction)
+        groups = assign_groups(out.mean, batch.label, grid, p, t)
         low, high = self.embedding(out.view, groups)
         sure = low.keys.detach()
         pairs = {
@@ -129,14 +130,16 @@ class EGCLNet(Method[EGCLParams]):
             "cross": Pairs(high.anchors, sure, sure),
             **control_pairs(p, low, high),
         }
-        terms, facts = {}, {**groups.facts, **embedding_facts(low, high)}
+        terms: dict[str, Tensor] = {}
+        if self.observing:
+            self.observe(**groups.facts(), **embedding_facts(low, high))
         for name, share in (("low", p.w_low), ("high", p.w_high), ("cross", p.w_cross)):
             if share > 0:
                 term = contrasted(pairs[name], temperature=p.tau_c)
                 terms[name] = share * term.loss
-                facts |= term_facts(name, term)
                 self.acted(**{f"contrast_{name}": term.anchors})
-        self.observe(**facts)
+                if self.observing:
+                    self.observe(**term_facts(name, term))
         return terms
 
     def predict(self, image: Tensor) -> Tensor:

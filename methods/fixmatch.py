@@ -82,7 +82,7 @@ class FixMatch(OneNet[FixMatchParams]):
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup` and the masked pseudo term."""
         p = self.params
-        if t.fraction < p.start:
+        if t.choice(lambda now: now.fraction < p.start):
             return {"supervised": supervised_loss(self.student(batch.image), batch.label)}
         with torch.no_grad():
             keep, label = self.trusted(softmax32(self.student(batch.unlabeled)), t)
@@ -102,5 +102,6 @@ class FixMatch(OneNet[FixMatchParams]):
             return confidence >= self.params.threshold, label
         h = entropy(probability).flatten(1).sum(1)
         self.recent.write(h)
-        least = self.recent.quantile(1 - _STAYS ** int(_ROUNDS * t.fraction))
+        finished = t.choice(lambda now: int(_ROUNDS * now.fraction))
+        least = self.recent.quantile(1 - _STAYS**finished)
         return (h >= least).view(-1, *[1] * self.ndim).expand_as(label), label

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from methods.base import Batch, Progress, tuned
 from methods.blocks import heterogeneous as h
-from methods.blocks.ema import copy_weights, ema_update
+from methods.blocks.ema import copy_weights, ema_update, step_of
 from methods.blocks.families import EMAParams, OneNet
 from methods.blocks.losses import softmax32, supervised_loss
 from methods.blocks.pseudo import pseudo_label
@@ -153,7 +153,7 @@ class MetaSSL(OneNet[MetaSSLParams]):
     def after_step(self, t: Progress) -> None:
         """EMA of the weights, for a teacher."""
         if self.params.base == "mean_teacher":
-            ema_update(self.other, self.student, decay=self.params.decay, step=t.step)
+            ema_update(self.other, self.student, decay=self.params.decay, step=t.scalar(step_of))
 
     def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
         """The other network."""

@@ -33,7 +33,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import Batch, Progress, tuned
+from methods.base import Batch, Progress, Scalar, tuned
 from methods.blocks.components import largest_components
 from methods.blocks.copy_paste import halves, region_loss
 from methods.blocks.ema import copy_weights
@@ -70,6 +70,7 @@ class SDCL(WithTeacher[SDCLParams]):
     Params = SDCLParams
     title = "SDCL"
     paper = "Song and Wang 2024, arXiv:2409.16728"
+    uncaptured = "components"
 
     def setup(self, build_net: NetBuilder) -> None:
         """Student 1, its teacher, student 2."""
@@ -99,7 +100,7 @@ class SDCL(WithTeacher[SDCLParams]):
         return {name: found[0][name] + found[1][name] for name in names}
 
     def of_view(
-        self, image: Tensor, label: Tensor, true: Tensor, *, alpha: float
+        self, image: Tensor, label: Tensor, true: Tensor, *, alpha: Scalar
     ) -> dict[str, Tensor]:
         """Terms of both students on mixed images, and how many pixels they act on.
 

@@ -60,6 +60,7 @@ class SSNet(OneNet[SSNetParams]):
     Params = SSNetParams
     title = "SS-Net"
     paper = "Wu et al. 2022, arXiv:2203.01324"
+    uncaptured = "selectors"
 
     def setup(self, build_net: NetBuilder) -> None:
         """Network, and the heads, selectors and memory of L_c."""

@@ -36,7 +36,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import Batch, Progress, tuned
+from methods.base import Batch, Progress, Scalar, tuned
 from methods.blocks.contrast import Memory, nearest_at, prototype_loss, sample_masks
 from methods.blocks.ema import copy_weights, ema_update
 from methods.blocks.entropy import entropy
@@ -72,10 +72,15 @@ class U2PLParams(EMAParams):
     memory: int = Field(256, ge=1, description="negatives per class")
 
 
-def quantile(value: Tensor, q: float) -> Tensor:
+def quantile(value: Tensor, q: Scalar) -> Tensor:
     """Quantile of all entries, 0-d; of an evenly spaced part where there are many."""
     flat = value.flatten()
-    return flat[:: 1 + len(flat) // _MOST].quantile(q)
+    # `Tensor.quantile` reads a `q` that is a tensor.
+    ordered = flat[:: 1 + len(flat) // _MOST].sort().values
+    rank = ordered.new_ones(1) * q * (len(ordered) - 1)
+    below = rank.floor().long()
+    above = (below + 1).clamp(max=len(ordered) - 1)
+    return ordered.take(below).lerp(ordered.take(above), rank - below)[0]
 
 
 class U2PL(WithTeacher[U2PLParams]):
@@ -98,7 +103,7 @@ class U2PL(WithTeacher[U2PLParams]):
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup`, the pseudo term and the contrast."""
         p = self.params
-        if t.fraction < p.start:
+        if t.choice(lambda now: now.fraction < p.start):
             return {"supervised": supervised_loss(self.student(batch.image), batch.label)}
         label_u = self.target(batch.unlabeled).argmax(1)
         x_u, label_u = cutmix(batch.unlabeled, label_u, probability=p.cutmix)
@@ -109,7 +114,8 @@ class U2PL(WithTeacher[U2PLParams]):
         view = _view(self.student, images)
         logits_l, logits_u = batch.split(view.logits)
         u = entropy(batch.split(p_t)[1])
-        reliable = u <= quantile(u, 1 - p.alpha * (1 - t.fraction))
+        alpha = t.scalar(lambda now: p.alpha * (1 - now.fraction))
+        reliable = u <= quantile(u, 1 - alpha)
         self.acted(pseudo=reliable.sum())
         ce = F.cross_entropy(logits_u.float(), label_u, reduction="none")
         pseudo = masked_mean(ce, reliable) / reliable.float().mean().clamp(min=1e-6)
@@ -134,7 +140,7 @@ class U2PL(WithTeacher[U2PLParams]):
             t: position in the run.
         """
         p, k = self.params, self.classes
-        alpha = p.alpha * (1 - t.fraction)
+        alpha = t.scalar(lambda now: p.alpha * (1 - now.fraction))
         p_t, label = (nearest_at(v, z.shape[2:]) for v in (p_t, label))
         u = entropy(p_t)
         low, high = u <= quantile(u[labeled:], alpha), u >= quantile(u[labeled:], 1 - alpha)
@@ -157,7 +163,8 @@ class U2PL(WithTeacher[U2PLParams]):
 
     def after_step(self, t: Progress) -> None:
         """EMA of network and head, a copy as long as there is supervision alone."""
-        step = max(0, t.step - math.ceil(self.params.start * t.total))
+        first = math.ceil(self.params.start * t.total)
+        step = t.scalar(lambda now: max(0, now.step - first))
         for teacher, student in ((self.teacher, self.student), (self.teacher_head, self.head)):
             ema_update(teacher, student, decay=self.params.decay, step=step)
 

@@ -63,7 +63,7 @@ class UAMT(StudentTeacher[UAMTParams]):
             softmax32(logits_u),
             target,
             u,
-            threshold=(0.75 + 0.25 * sigmoid_ramp(t.fraction)) * u_max,
+            threshold=t.scalar(lambda now: (0.75 + 0.25 * sigmoid_ramp(now.fraction)) * u_max),
             norm=2 if p.norm == "two" else k,
         )
         self.acted(consistency=certain * u.numel())

@@ -98,7 +98,7 @@ class UGPCL(OneNet[UGPCLParams]):
             * consistency_mse(batch.split(p_cnn)[1], batch.split(p_swin)[1]),
             "rotation": p.weight_rotation * F.cross_entropy(told, turns),
         }
-        if t.fraction >= p.start:
+        if t.choice(lambda now: now.fraction >= p.start):
             contrast = self.contrast(levels[_LEVEL], (p_cnn.detach(), p_swin.detach()), label, t)
             terms["contrast"] = p.weight_contrast * contrast
         return terms
@@ -109,7 +109,9 @@ class UGPCL(OneNet[UGPCLParams]):
         """`L_con` of a map (N, F, *G), p_cnn and p_swin (N, K, *S) and true labels (L, *S)."""
         p_cnn, p_swin, label = (nearest_at(v, features.shape[2:]) for v in (*predictions, label))
         mean, known = (p_cnn + p_swin) / 2, len(label)
-        certain = entropy(mean) <= (0.75 + 0.25 * sigmoid_ramp(t.fraction)) * math.log(2)
+        certain = entropy(mean) <= t.scalar(
+            lambda now: (0.75 + 0.25 * sigmoid_ramp(now.fraction)) * math.log(2)
+        )
         self.observe(certain_share=certain[known:].float().mean())
         certain[:known] = True
         label = torch.cat([label, mean[known:].argmax(1)]).flatten(1)

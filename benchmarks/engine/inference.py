@@ -39,35 +39,25 @@ def predict_case(
     Returns:
         (K, D, H, W) float32 on the device. Window probabilities are averaged where windows overlap.
     """
-    with autocast(train, device):
-        return _probability(predict, image, ndim, train, device)
+    multiple = stride(train.network)
 
+    def padded(part: Tensor) -> Tensor:
+        with autocast(train, device):
+            return _padded(predict, part, multiple)
 
-def _probability(
-    predict: Callable[[Tensor], Tensor],
-    image: NDArray[np.float32],
-    ndim: int,
-    train: TrainConfig,
-    device: torch.device,
-) -> Tensor:
-    volume = torch.from_numpy(np.array(image))  # a copy: the map on disk is read-only
+    volume = torch.from_numpy(np.array(image)).to(device)  # a copy: the map on disk is read-only
     if ndim == 2:
-        slices = volume.transpose(0, 1)
-        parts = [
-            _padded(predict, part.to(device), stride(train.network))
-            for part in torch.split(slices, _SLICES)
-        ]
+        parts = [padded(part) for part in torch.split(volume.transpose(0, 1), _SLICES)]
         return torch.cat(parts).transpose(0, 1)
-    batch = volume[None].to(device)
     if train.patch is None or train.inference == "whole":
-        return _padded(predict, batch, stride(train.network))[0]
+        return padded(volume[None])[0]
     from monai.inferers import sliding_window_inference
 
     result: Tensor = sliding_window_inference(
-        batch,
+        volume[None],
         roi_size=train.patch,
         sw_batch_size=2,
-        predictor=lambda x: predict(x).float().softmax(1),
+        predictor=padded,
         overlap=_OVERLAP,
         mode="constant",
     )

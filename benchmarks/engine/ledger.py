@@ -55,6 +55,10 @@ class Ledger:
         self._steps = frozenset(probe_steps(total))
         self._tested = deciding_parameters(method, image, Progress(total - 1, total))
 
+    def probes(self, step: int) -> bool:
+        """Whether the terms of a step, from 0, are noted."""
+        return step in self._steps
+
     def backward(
         self, step: int, terms: Mapping[str, Tensor], loss: Tensor, observed: Mapping[str, Tensor]
     ) -> None:
@@ -70,7 +74,7 @@ class Ledger:
             RunError: a term is finite, but not its gradient.
         """
         acted = self.method.take_acted()
-        if step not in self._steps:
+        if not self.probes(step):
             loss.backward()  # type: ignore[no-untyped-call]
             return
         gradients = {n: self._gradient(term) for n, term in terms.items() if n != SUPERVISED}

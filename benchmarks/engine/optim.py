@@ -16,6 +16,9 @@ from methods.base import Method
 class Optimizers:
     """The configured optimiser, then one for each of the method's players; all step together.
 
+    Attributes:
+        rate: present learning rate of the configured optimiser.
+
     Args:
         method: whose parameters are trained.
         config: for all parameters that no player takes.
@@ -42,15 +45,16 @@ class Optimizers:
             )
             players.append((_make(parameters, own), own))
         rest = [p for p in _trained(method) if id(p) not in taken]
+        self.rate = config.lr
         self._all = [(_make(rest, config), config), *players]
 
-    def set_rate(self, fraction: float) -> float:
-        """Set all rates for a point of the run, in [0, 1); returns the configured optimiser's."""
+    def set_rate(self, fraction: float) -> None:
+        """Set all rates for a point of the run, in [0, 1)."""
         rates = [learning_rate(config, fraction) for _, config in self._all]
         for (optimizer, _), rate in zip(self._all, rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"].fill_(rate)
-        return rates[0]
+        self.rate = rates[0]
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -86,10 +90,11 @@ def _make(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> torch.
     """
     rate = torch.tensor(config.lr, device=parameters[0].device)
     options: dict[str, Any] = {"lr": rate, "weight_decay": config.weight_decay, "fused": True}
+    adaptive = {**options, "capturable": rate.device.type == "cuda"}
     if config.kind == "adamw":
-        return torch.optim.AdamW(parameters, **options)
+        return torch.optim.AdamW(parameters, **adaptive)
     if config.kind == "adam":
-        return torch.optim.Adam(parameters, **options)
+        return torch.optim.Adam(parameters, **adaptive)
     sgd = torch.optim.SGD(parameters, momentum=config.momentum, **options)
     if config.momentum > 0:
         for parameter in parameters:

@@ -17,6 +17,7 @@ from torch.autograd.profiler import record_function
 from benchmarks.common.errors import Interrupted, RunError
 from benchmarks.common.files import bytes_digest
 from benchmarks.engine.first import check_terms
+from benchmarks.engine.graph import CudaRecording, Graphed, Row, why_eager
 from benchmarks.engine.job import Job, autocast, blank_image, build_method, check_grid
 from benchmarks.engine.ledger import Ledger
 from benchmarks.engine.loader import make_loader
@@ -25,10 +26,8 @@ from benchmarks.engine.optim import Optimizers
 from benchmarks.engine.seeding import derive
 from benchmarks.engine.state import STATE, Position, load_state, save_state, save_weights
 from benchmarks.engine.validate import validation_dice
-from methods.base import Progress
+from methods.base import Batch, Progress
 
-# Values of a step by name: tensors are still on the device.
-Row = Mapping[str, Tensor | float]
 Predict = Callable[[Tensor], Tensor]
 
 # Parts of a step as a profile names them.
@@ -76,6 +75,9 @@ class Trainer:
         self.optimizer = Optimizers(self.method, job.train.optimizer)
         self.val_cases = [c for c in job.data.of_patients(job.fold.val) if c.labeled]
         self._score = partial(validation_dice, job=job, cases=self.val_cases, device=device)
+        self._step: Callable[[int], Row] = self.step
+        if not why_eager(job, device):
+            self._step = partial(self.played_step, Graphed(CudaRecording, device))
         self.position = Position()
         self._state, self._metrics = job.folder / STATE, job.folder / "metrics.jsonl"
 
@@ -93,16 +95,15 @@ class Trainer:
         if not self._validate():  # where it was stopped before
             raise Interrupted(f"stopped at iteration {self.position.step}; run again to resume")
         total = self.job.train.iterations
-        every = max(1, total // 100)
         started = saved = time.monotonic()
         spent = self.position.seconds
         try:
             for step in range(self.position.step, total):
-                row = self.step(step)
+                row = self._step(step)
                 self.position.step = step + 1
                 self.position.seconds = spent + time.monotonic() - started
-                if (step + 1) % every == 0 or step + 1 == total:
-                    self._log(step + 1, row)
+                if self._is_logged(step):
+                    self._log(step + 1, {**row, "lr": self.optimizer.rate})
                 stopped = not self._validate()
                 if stopped or (self.hooks.stop() and step + 1 < total):
                     self._save(row)
@@ -115,17 +116,16 @@ class Trainer:
         return self._finish()
 
     @record_function("step")
-    def step(self, step: int) -> Row:
+    def step(self, step: int, given: tuple[Batch, Progress] | None = None) -> Row:
         """One iteration; returns what is worth logging, still on the device.
 
         Nothing in here waits for the device, unless `train.skip_nonfinite` asks for it.
+
+        Args:
+            step: from 0.
+            given: batch and position, for a recording; else they are those of the step.
         """
-        t = Progress(step, self.job.train.iterations)
-        rate = self.optimizer.set_rate(t.fraction)
-        with record_function("data and augmentation"):
-            batch = self.loader.batch(step)
-        # Dropout and noise are a function of the step, so a resumed run draws the same.
-        torch.manual_seed(derive(self.job.seed, "step", step))
+        batch, t = given or self._begun(step)
         self.method.train()
         with record_function("forward"), autocast(self.job.train, self.device):
             terms = self.method.losses(batch, t)
@@ -135,7 +135,7 @@ class Trainer:
         self.optimizer.zero_grad()
         observed = self.method.take_observed()
         if self._left_out(loss):
-            return {"lr": rate, "skipped": self.position.skipped}
+            return {"skipped": self.position.skipped}
         with record_function("backward"):
             self.ledger.backward(step, terms, loss, observed)
         with record_function("optimiser"):
@@ -143,7 +143,33 @@ class Trainer:
         with record_function("after the step (EMA)"):
             self.method.after_step(t)
         losses = {f"loss/{name}": term.detach() for name, term in terms.items()}
-        return {**losses, "loss": loss.detach(), "lr": rate, **observed}
+        return {**losses, "loss": loss.detach(), **observed}
+
+    def _begun(self, step: int) -> tuple[Batch, Progress]:
+        """Batch and position of an iteration, for which all is set."""
+        now = Progress(step, self.job.train.iterations)
+        self.optimizer.set_rate(now.fraction)
+        with record_function("data and augmentation"):
+            batch = self.loader.batch(step)
+        self.method.observing = self._is_logged(step) or self.ledger.probes(step)
+        # Dropout and noise are a function of the step, so a resumed run draws the same.
+        torch.manual_seed(derive(self.job.seed, "step", step))
+        return batch, now
+
+    def _is_logged(self, step: int) -> bool:
+        """Whether a step's values are written to the log: of about a hundred, and of the last."""
+        total = self.job.train.iterations
+        return (step + 1) % max(1, total // 100) == 0 or step + 1 == total
+
+    def played_step(self, graphed: Graphed, step: int) -> Row:
+        """`step`, from a recording where there is one."""
+        batch, now = self._begun(step)
+        seed = derive(self.job.seed, "step", step)
+
+        def work(batch: Batch, t: Progress) -> Row:
+            return self.step(step, (batch, t))
+
+        return graphed.step(work, batch, now, seed=seed, alone=self.method.observing)
 
     def _left_out(self, loss: Tensor) -> bool:
         """Whether this iteration changes nothing since its loss is not finite."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import Batch, Progress
-from methods.blocks.ema import copy_weights, ema_update, gaussian_noise
+from methods.blocks.ema import copy_weights, ema_update, gaussian_noise, step_of
 from methods.blocks.losses import consistency_mse, softmax32
 from methods.blocks.scales import ScaleHeads
 from methods.networks import Decoded, NetBuilder, SegNet
@@ -108,7 +108,7 @@ class TeacherAverage(Averager):
 
     def after_step(self, t: Progress) -> None:
         """EMA of the weights; running statistics are copied."""
-        ema_update(self.teacher, self.student, decay=_DECAY, step=t.step)
+        ema_update(self.teacher, self.student, decay=_DECAY, step=t.scalar(step_of))
         for own, new in zip(self.teacher.buffers(), self.student.buffers(), strict=True):
             own.copy_(new)
 

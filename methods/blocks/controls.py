@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from methods.base import Progress
 from methods.blocks.contrast import Pairs, Samples
 from methods.blocks.embedding import Drawn
 from methods.blocks.entropy import normalized_entropy
@@ -33,18 +34,19 @@ class ControlParams(GroupParams):
         return self
 
 
-def entropy_term(params: ControlParams, logits: Tensor, fraction: float) -> dict[str, Tensor]:
+def entropy_term(params: ControlParams, logits: Tensor, t: Progress) -> dict[str, Tensor]:
     """Mean normalised entropy, weighted; nothing where the weight is 0.
 
     Args:
         params: gives the largest weight.
         logits: (N, K, *S).
-        fraction: share of the run that is done, in [0, 1).
+        t: position in the run.
     """
     if params.lam_entropy == 0:
         return {}
     h = normalized_entropy(softmax32(logits)).mean()
-    return {"entropy": params.lam_entropy * sigmoid_ramp(fraction) * h}
+    weight = t.scalar(lambda now: params.lam_entropy * sigmoid_ramp(now.fraction))
+    return {"entropy": weight * h}
 
 
 def control_pairs(params: ControlParams, low: Drawn, high: Drawn) -> dict[str, Pairs]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from methods.base import Progress, Scalar
+
 
 def copy_weights(target: nn.Module, source: nn.Module) -> None:
     """Give `target` the parameters and buffers of `source`, a network of the same architecture."""
@@ -12,7 +14,7 @@ def copy_weights(target: nn.Module, source: nn.Module) -> None:
 
 
 @torch.no_grad()
-def ema_update(teacher: nn.Module, student: nn.Module, *, decay: float, step: int) -> None:
+def ema_update(teacher: nn.Module, student: nn.Module, *, decay: float, step: Scalar) -> None:
     """`theta' <- a theta' + (1 - a) theta` with `a = min(1 - 1/(step + 1), decay)`.
 
     Only parameters are averaged (the SSL4MIS convention); batch-norm statistics are the teacher's
@@ -24,10 +26,19 @@ def ema_update(teacher: nn.Module, student: nn.Module, *, decay: float, step: in
         decay: upper bound of `a`, in [0, 1).
         step: iteration, from 0.
     """
-    a = min(1.0 - 1.0 / (step + 1), decay)
     old: list[Tensor] = list(teacher.parameters())
     new: list[Tensor] = list(student.parameters())
-    torch._foreach_lerp_(old, new, 1.0 - a)
+    if isinstance(step, Tensor):
+        difference = torch._foreach_sub(new, old)
+        torch._foreach_mul_(difference, (1 / (step + 1)).clamp(min=1 - decay))
+        torch._foreach_add_(old, difference)
+    else:
+        torch._foreach_lerp_(old, new, 1.0 - min(1.0 - 1.0 / (step + 1), decay))
+
+
+def step_of(t: Progress) -> int:
+    """The iteration, from 0, for `Progress.scalar`."""
+    return t.step
 
 
 def gaussian_noise(image: Tensor, *, sigma: float, clip: float) -> Tensor:

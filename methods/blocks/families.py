@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Method, MethodParams, Progress, tuned
-from methods.blocks.ema import copy_weights, ema_update, gaussian_noise
+from methods.base import Method, MethodParams, Progress, Scalar, tuned
+from methods.blocks.ema import copy_weights, ema_update, gaussian_noise, step_of
 from methods.blocks.losses import softmax32
 from methods.blocks.ramps import sigmoid_ramp
 from methods.networks import Architecture, NetBuilder
@@ -42,9 +42,9 @@ class RampParams(MethodParams):
     )
     ramp: float = Field(1.0, gt=0, le=1, description="share of the run until the weight is full")
 
-    def weight_at(self, t: Progress) -> float:
+    def weight_at(self, t: Progress) -> Scalar:
         """`w(t)`, the ramped weight."""
-        return self.weight * sigmoid_ramp(t.fraction, self.ramp)
+        return t.scalar(lambda now: self.weight * sigmoid_ramp(now.fraction, self.ramp))
 
 
 class TwoNets(Method[P]):
@@ -99,7 +99,7 @@ class WithTeacher(OneNet[E]):
 
     def after_step(self, t: Progress) -> None:
         """EMA of the weights."""
-        ema_update(self.teacher, self.student, decay=self.params.decay, step=t.step)
+        ema_update(self.teacher, self.student, decay=self.params.decay, step=t.scalar(step_of))
 
     def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
         """The teacher."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from methods.base import Progress
 from methods.blocks.contrast import nearest_at
 from methods.blocks.entropy import normalized_entropy
 from methods.blocks.splits import Pixels, SplitParams, border, split_pixels
@@ -54,18 +55,18 @@ class Groups:
         members: masks (P,) bool of the low and the high group.
         traits: of shape (P,), or None for neutral ones.
         classes: K.
-        facts: 0-d diagnostics by name.
+        facts: computes 0-d diagnostics by name.
     """
 
     label: Tensor
     members: tuple[Tensor, Tensor]
     traits: Traits | None
     classes: int
-    facts: dict[str, Tensor]
+    facts: Callable[[], dict[str, Tensor]]
 
 
 def assign_groups(
-    average: Tensor, truth: Tensor, grid: Sequence[int], params: GroupParams, fraction: float
+    average: Tensor, truth: Tensor, grid: Sequence[int], params: GroupParams, t: Progress
 ) -> Groups:
     """Split the grid points of a batch, labelled images first.
 
@@ -76,7 +77,7 @@ def assign_groups(
         truth: (L, *S) int64.
         grid: *G, no axis larger than in *S.
         params: how to split.
-        fraction: share of the run that is done, in [0, 1).
+        t: position in the run.
     """
     stride = min(full // points for full, points in zip(truth.shape[1:], grid, strict=True))
     average, truth = (nearest_at(v, grid) for v in (average, truth))
@@ -92,16 +93,19 @@ def assign_groups(
         border=border(classed).flatten(),
         classes=classes,
     )
-    low, high = split_pixels(pixels, params, fraction)
+    low, high = split_pixels(pixels, params, t)
     if params.labeled_split == "low":
         low, high = low | known, high & ~known
     if params.high_label == "gt_only":
         high = high & known
     if params.pixels == "labeled":
         low, high = low & known, high & known
-    facts = _facts(pixels, predicted, known, (low, high))
-    near = border(classed, reach=-(-_REACH // stride)).flatten()
-    facts["high_border"] = (high & near).sum() / high.sum().clamp(min=1)
+
+    def facts() -> dict[str, Tensor]:
+        near = border(classed, reach=-(-_REACH // stride)).flatten()
+        share = (high & near).sum() / high.sum().clamp(min=1)
+        return {**_facts(pixels, predicted, known, (low, high)), "high_border": share}
+
     traits = _traits(pixels, second, high & ~known, params)
     return Groups(label, (low, high), traits, classes, facts)
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.base import Scalar
+
 
 def soft_dice_loss(p: Tensor, q: Tensor, *, smooth: float = 1e-5) -> Tensor:
     """Soft Dice loss of two maps, with squared denominator, summed over the whole batch.
@@ -95,7 +97,7 @@ def softmax32(logits: Tensor) -> Tensor:
 
 
 def certain_mse(
-    probability: Tensor, target: Tensor, uncertainty: Tensor, *, threshold: float, norm: float
+    probability: Tensor, target: Tensor, uncertainty: Tensor, *, threshold: Scalar, norm: float
 ) -> tuple[Tensor, Tensor]:
     """Squared difference where the uncertainty is below a threshold (UA-MT, arXiv:1907.07034).
 

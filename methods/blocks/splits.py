@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import MethodParams, tuned
+from methods.base import MethodParams, Progress, Scalar, tuned
 from methods.blocks.ramps import sigmoid_ramp
 
 # A pixel whose largest probability is above 1 - this is trivial: most of a medical image is
@@ -91,13 +91,13 @@ class Pixels:
         return self.label == torch.arange(self.classes, device=self.label.device)[:, None]
 
 
-def split_pixels(pixels: Pixels, params: SplitParams, fraction: float) -> tuple[Tensor, Tensor]:
+def split_pixels(pixels: Pixels, params: SplitParams, t: Progress) -> tuple[Tensor, Tensor]:
     """Low and high masks.
 
     Args:
         pixels: of the batch.
         params: how they are split.
-        fraction: share of the run that is done, in [0, 1).
+        t: position in the run.
 
     Returns:
         Two (P,) bool masks that share no pixel; `percentile_decay` leaves pixels in neither.
@@ -108,24 +108,25 @@ def split_pixels(pixels: Pixels, params: SplitParams, fraction: float) -> tuple[
     if params.split == "boundary":
         return ~pixels.border, pixels.border
     if params.split == "percentile_decay":
-        alpha = _ALPHA * (1 - fraction)
+        alpha = t.scalar(lambda now: _ALPHA * (1 - now.fraction))
         lower, upper = (_quantile(pixels, q)[0] for q in (alpha, 1 - alpha))
         high = h >= upper
         return (h <= lower) & ~high, high
     mode = params.random_like if params.split == "random" else params.split
-    high = h > _threshold(pixels, params, mode, fraction)
+    high = h > _threshold(pixels, params, mode, t)
     if params.split == "random":
         high = _shuffled(high, pixels)
     return ~high, high
 
 
-def _threshold(pixels: Pixels, params: SplitParams, mode: str, fraction: float) -> Tensor | float:
-    ramp = sigmoid_ramp(fraction)
+def _threshold(pixels: Pixels, params: SplitParams, mode: str, t: Progress) -> Scalar:
     if mode == "ramp":
-        return _FIRST + (_LAST - _FIRST) * ramp
+        return t.scalar(lambda now: _FIRST + (_LAST - _FIRST) * sigmoid_ramp(now.fraction))
     if mode == "ramp_ugpcl":
-        tau = (0.75 + 0.25 * ramp) * math.log(2) / math.log(pixels.classes)
-        return min(tau, _CAP) if pixels.classes == 2 else tau
+        whole, most = math.log(pixels.classes), _CAP if pixels.classes == 2 else 1.0
+        return t.scalar(
+            lambda now: min((0.75 + 0.25 * sigmoid_ramp(now.fraction)) * math.log(2) / whole, most)
+        )
     if mode == "mean":
         counted = (pixels.confidence < 1 - _TRIVIAL) | (pixels.label > 0)
         return (pixels.entropy * counted).sum() / counted.sum().clamp(min=1)
@@ -136,7 +137,7 @@ def _threshold(pixels: Pixels, params: SplitParams, mode: str, fraction: float) 
     return params.tau
 
 
-def _quantile(pixels: Pixels, q: float, member: Tensor | None = None) -> Tensor:
+def _quantile(pixels: Pixels, q: Scalar, member: Tensor | None = None) -> Tensor:
     """Quantile of the entropy of non-trivial pixels, one per row of `member` (G, P); 1 if none."""
     counted = (pixels.confidence < 1 - _TRIVIAL)[None]
     if member is not None:

@@ -62,6 +62,14 @@ def test_unet(ndim: int, decoders: int) -> None:
     assert net.feature_channels == 12
 
 
+def test_the_configured_decoder_comes_first() -> None:
+    """Bilinear is SSL4MIS's (`networks/unet.py`); the scheme then goes on with the others."""
+    net: Any = builder(UNetConfig(channels=(4, 8, 12, 16), up="linear"))(decoders=3)
+    kinds = [type(decoder.ups[0].up) for decoder in net.decoders]
+    assert kinds == [nn.Sequential, nn.ConvTranspose2d, nn.Sequential]
+    assert [net.decoders[n].ups[0].up[1].mode for n in (0, 2)] == ["bilinear", "nearest"]
+
+
 def test_unet_of_five_levels_has_its_features_at_stride_four() -> None:
     net: Any = builder(UNetConfig(channels=(2, 4, 6, 8, 10)))()
     check_views(net, torch.randn(2, 1, 32, 32), decoders=1, first=net.encoder[0])

@@ -71,7 +71,7 @@ def groups_of(low: Tensor) -> Groups:
     """Sixteen points of two classes, alternating; the trust of a point tells its number."""
     number = torch.arange(16)
     traits = Traits(torch.ones(16), number / 16, number)
-    return Groups(number % 2, (low, ~low), traits, 2, {})
+    return Groups(number % 2, (low, ~low), traits, 2, dict)
 
 
 def test_anchors_are_the_first_keys_and_memory_comes_after_them() -> None:

@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from methods.base import Progress
 from methods.blocks.groups import GroupParams, Groups, assign_groups
+
+HALF = Progress(1, 2)
 
 
 def average_of(*rows: list[float], classes: int = 3) -> Tensor:
@@ -19,7 +22,9 @@ def average_of(*rows: list[float], classes: int = 3) -> Tensor:
 
 
 def groups_of(average: Tensor, truth: Tensor, **params: object) -> Groups:
-    return assign_groups(average, truth, average.shape[2:], GroupParams.model_validate(params), 0.5)
+    return assign_groups(
+        average, truth, average.shape[2:], GroupParams.model_validate(params), HALF
+    )
 
 
 def assigned(**params: object) -> tuple[list[int], str, str]:
@@ -52,7 +57,7 @@ def test_policies(params: dict[str, object], low: str, high: str) -> None:
 def test_maps_are_read_at_the_grid_points() -> None:
     average = average_of([0.5, 0.99, 0.5, 0.6]).repeat_interleave(2, 2)  # (1, 3, 2, 4)
     truth = torch.tensor([[[7, 1, 7, 2]] * 2])
-    groups = assign_groups(average, truth, (1, 2), GroupParams(), 0.5)
+    groups = assign_groups(average, truth, (1, 2), GroupParams(), HALF)
     assert groups.label.tolist() == [1, 2]  # centres of pairs: indices 1 and 3
     assert [m.tolist() for m in groups.members] == [[True, False], [False, True]]
 
@@ -83,7 +88,7 @@ def test_uncertain_negatives_are_ruled_out_for_half_of_the_classes() -> None:
 
 def test_facts() -> None:
     average = average_of([0.99, 0.55, 0.45, 0.01], [0.99, 0.6, 0.4, 0.01])
-    facts = groups_of(average, torch.tensor([[[0, 0, 0, 0]]])).facts
+    facts = groups_of(average, torch.tensor([[[0, 0, 0, 0]]])).facts()
     assert {k: v.item() for k, v in facts.items()} == {
         "high_share": 0.5,
         "high_foreground": 0.25,
@@ -99,7 +104,7 @@ def test_facts() -> None:
 def test_pixels_between_the_groups_are_in_neither() -> None:
     """U2PL's split leaves a middle band; here one of five labelled pixels is low, one high."""
     average = average_of([0.95, 0.9, 0.8, 0.3, 0.4])
-    facts = groups_of(average, torch.zeros(1, 1, 5).long(), split="percentile_decay").facts
+    facts = groups_of(average, torch.zeros(1, 1, 5).long(), split="percentile_decay").facts()
     named = {k: v.item() for k, v in facts.items()}
     assert named["low_known"] == named["high_known"] == pytest.approx(0.2)
     assert named["low_correct"] == pytest.approx(0.2) and named["high_correct"] == 0
@@ -107,7 +112,7 @@ def test_pixels_between_the_groups_are_in_neither() -> None:
 
 def test_a_class_on_one_side_is_told() -> None:
     average = average_of([0.99, 0.6, 0.98, 0.97])
-    facts = groups_of(average, torch.tensor([[[0, 0, 2, 2]]])).facts
+    facts = groups_of(average, torch.tensor([[[0, 0, 2, 2]]])).facts()
     assert facts["one_sided"].item() == 0.5  # class 2 has low pixels alone
 
 
@@ -117,7 +122,7 @@ def test_the_border_of_the_high_group_is_measured_in_pixels() -> None:
     average = torch.cat([p, 1 - p], 1)
     truth = (torch.arange(32) >= 16).long().expand(1, 8, 32)
     shares = [
-        assign_groups(average, truth, grid, GroupParams(), 0.5).facts["high_border"].item()
+        assign_groups(average, truth, grid, GroupParams(), HALF).facts()["high_border"].item()
         for grid in ((8, 32), (4, 16), (2, 8))
     ]
     assert shares == [6 / 32, 4 / 16, 2 / 8]

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from methods.base import Progress
 from methods.blocks.splits import Pixels, SplitParams, border, split_pixels
 
 # Nine grid points; the first three are trivial background.
@@ -17,6 +18,7 @@ H = torch.tensor([0.0, 0.0, 0.001, 0.1, 0.2, 0.3, 0.4, 0.6, 0.9])
 CONFIDENCE = torch.tensor([1.0, 1.0, 0.999, 0.98, 0.95, 0.9, 0.8, 0.6, 0.4])
 LABEL = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2])
 BORDER = torch.tensor([0, 0, 0, 1, 1, 0, 1, 1, 0]).bool()
+HALF = Progress(1, 2)
 PIXELS = Pixels(H, CONFIDENCE, LABEL, BORDER, classes=4)
 
 
@@ -25,7 +27,9 @@ def shown(mask: torch.Tensor) -> str:
 
 
 def split(fraction: float, pixels: Pixels = PIXELS, **params: Any) -> tuple[str, str]:
-    low, high = split_pixels(pixels, SplitParams.model_validate(params), fraction)
+    low, high = split_pixels(
+        pixels, SplitParams.model_validate(params), Progress(round(1000 * fraction), 1000)
+    )
     return shown(low), shown(high)
 
 
@@ -84,7 +88,7 @@ def test_only_trivial_pixels_give_an_empty_high_group() -> None:
 def test_many_pixels_have_the_quantile_of_some() -> None:
     points = 1_300_000
     pixels = pixels_of(torch.linspace(0, 1, points), torch.zeros(points).long(), 2)
-    high = split_pixels(pixels, SplitParams(split="percentile"), 0.5)[1]
+    high = split_pixels(pixels, SplitParams(split="percentile"), HALF)[1]
     assert high.float().mean().item() == pytest.approx(0.2, abs=1e-3)
 
 
@@ -94,8 +98,8 @@ def test_many_pixels_have_the_quantile_of_some() -> None:
 def test_random_split_keeps_the_size_of_every_class(seed: int, classes: int, like: Any) -> None:
     torch.manual_seed(seed)
     pixels = pixels_of(torch.rand(200), torch.randint(classes, (200,)), classes)
-    expected = split_pixels(pixels, SplitParams(split=like), 0.5)[1]
-    low, high = split_pixels(pixels, SplitParams(split="random", random_like=like), 0.5)
+    expected = split_pixels(pixels, SplitParams(split=like), HALF)[1]
+    low, high = split_pixels(pixels, SplitParams(split="random", random_like=like), HALF)
     assert torch.equal(low, ~high)
     for k in range(classes):
         assert (high & (pixels.label == k)).sum() == (expected & (pixels.label == k)).sum()
@@ -106,14 +110,14 @@ def test_random_split_halves_a_class_that_entropy_leaves_whole() -> None:
     torch.manual_seed(0)
     entropy = torch.cat([torch.full((40,), 0.1), torch.full((10,), 0.9), torch.linspace(0, 1, 20)])
     label = torch.tensor([0] * 40 + [1] * 10 + [2] * 20)
-    high = split_pixels(pixels_of(entropy, label, 3), SplitParams(split="random"), 0.5)[1]
+    high = split_pixels(pixels_of(entropy, label, 3), SplitParams(split="random"), HALF)[1]
     assert [int(high[label == k].sum()) for k in range(3)] == [20, 5, 10]
 
 
 def test_random_split_ignores_the_entropy() -> None:
     torch.manual_seed(0)
     pixels = pixels_of(torch.linspace(0, 1, 4000), torch.zeros(4000).long(), 2)
-    high = split_pixels(pixels, SplitParams(split="random"), 0.5)[1]
+    high = split_pixels(pixels, SplitParams(split="random"), HALF)[1]
     # 2000 of 4000 are drawn; among the 2000 of largest entropy expect 1000 +- 4 x 15.8.
     assert abs(int(high[2000:].sum()) - 1000) < 64
 

@@ -15,7 +15,8 @@ from benchmarks.engine.nets.wrapped import MonaiUNet, SMPUNet
 from benchmarks.engine.seeding import fork_seed
 from methods.networks import Architecture, Decoder, SegNet
 
-# The first, second and third decoder of a network with several (MC-Net's scheme).
+# The first, second and third decoder of a network with several (MC-Net's scheme), unless the
+# configured one is another, which then comes first.
 _SCHEME: tuple[Decoder, ...] = ("transposed", "linear", "nearest")
 
 
@@ -42,7 +43,8 @@ class Builder:
         """Build the next network.
 
         Args:
-            decoders: 1 to 3 of the scheme transposed, linear, nearest; or their kinds by name.
+            decoders: 1 to 3, the configured one and then what is left of transposed, linear,
+                nearest; or their kinds by name.
             architecture: `swin` builds a transformer of the configured widths instead.
 
         Raises:
@@ -54,7 +56,8 @@ class Builder:
                     f"a network has 1 to {len(_SCHEME)} decoders of different kinds, given"
                     f" {decoders}; name the kinds to have more"
                 )
-            decoders = _SCHEME[:decoders]
+            first = self._network.up if isinstance(self._network, UNetConfig) else _SCHEME[0]
+            decoders = (first, *(kind for kind in _SCHEME if kind != first))[:decoders]
         with fork_seed(self._seed, "net", self._built):
             self._built += 1
             if architecture == "swin":
