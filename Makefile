@@ -30,7 +30,7 @@ test: setup lint types ## lint, types and the whole test suite
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 contract: setup ## check every method in further dimensions and numbers of classes
-	$(BIN)/python -m pytest tests/contract -m "wide or not wide" -n auto --dist worksteal
+	$(BIN)/python -m pytest tests/contract tests/engine/test_graph.py -m "wide or not wide" -n auto --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check

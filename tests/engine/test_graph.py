@@ -20,6 +20,16 @@ from methods.base import Batch, Progress
 from tests.engine.small import QUIET, job_of, make_config
 from tests.engine.tape import Tape, tensors
 
+# Recorded as others that the ordinary tests play: by `make contract` alone.
+ALIKE = {
+    "ac_mt", "cct", "cps", "crossmatch", "ctct", "dan", "dct", "dtc", "entropy_min",
+    "full_supervised", "ict", "mc_net", "r_drop", "rot_consistency", "ua_mt", "unimatch",
+    "unimatch_v2", "urpc",
+}  # fmt: skip
+METHODS = [
+    pytest.param(name, marks=[pytest.mark.wide] if name in ALIKE else [], id=name)
+    for name in method_ids()
+]
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
@@ -55,7 +65,7 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("method", method_ids())
+@pytest.mark.parametrize("method", METHODS)
 def test_a_played_step_is_the_step(method: str, flat: Path, tmp_path: Path) -> None:
     """Late in a run, three steps to warm up and two that are played, against five without."""
     run, steps = job(flat, tmp_path, method), range(901, 906)
