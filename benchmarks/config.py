@@ -85,7 +85,9 @@ class TrainConfig(Strict):
     )
     network: Network = UNetConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    augment: Literal["none", "suite", "ssl4mis"] = "suite"
+    augment: Literal["none", "suite", "ssl4mis", "rotate"] = Field(
+        "suite", description="suite and ssl4mis turn and flip; rotate keeps the orientation"
+    )
     validations: int = Field(10, ge=1, description="validations per run, evenly spaced")
     amp: Literal["auto", "off", "bf16"] = Field(
         "auto",

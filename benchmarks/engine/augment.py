@@ -3,7 +3,8 @@
 The policy is that of SSL4MIS (`dataloaders/dataset.py`): with probability 1/2 a rotation by
 k * 90 degrees followed by a flip of one axis, otherwise a rotation by an integer angle in
 [-20, 19] degrees. In 3D it is the first branch for every sample (the 3D protocol), in the plane of
-the last two axes, with a flip along any axis.
+the last two axes, with a flip along any axis. The policy `rotate` is the second branch for every
+sample, in 3D too: it keeps the orientation that all images of a scanner share.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Moves:
         return Moves(*(part[chosen] for part in parts))
 
 
-def plan_moves(draw: Tensor, shape: Sequence[int], *, quarter_turns: bool = True) -> Moves:
+def plan_moves(
+    draw: Tensor, shape: Sequence[int], *, quarter_turns: bool = True, upright: bool = False
+) -> Moves:
     """What the drawn numbers mean.
 
     Args:
@@ -56,6 +59,7 @@ def plan_moves(draw: Tensor, shape: Sequence[int], *, quarter_turns: bool = True
         shape: *S of the samples.
         quarter_turns: False turns by no multiple of 90 degrees; flips within the plane are then
             along the last axis alone, since flips along the two axes differ by a half turn.
+        upright: every sample is only rotated by an integer angle in [-20, 19] degrees.
     """
     ndim, (height, width) = len(shape), shape[-2:]
     turns = (draw[:, 1] * 4).long()
@@ -63,7 +67,8 @@ def plan_moves(draw: Tensor, shape: Sequence[int], *, quarter_turns: bool = True
     degrees = (draw[:, 3] * 40).floor() - 20
     if not quarter_turns:
         turns, axis = torch.zeros_like(turns), torch.where(axis == ndim - 2, ndim - 1, axis)
-    right_angle = (draw[:, 0] < 0.5) if ndim == 2 else torch.ones_like(turns, dtype=torch.bool)
+    # Of volumes all, of slices half.
+    right_angle = draw[:, 0] < (0.0 if upright else 0.5 if ndim == 2 else 1.0)
     theta = _affine(
         turns * right_angle * 90 + degrees * ~right_angle,
         torch.where(right_angle, axis, -1),
@@ -84,7 +89,8 @@ def weak(
         image: (N, C, *S) float32.
         label: (N, *S) integer, or None.
         moves: of the samples, on their device.
-        policy: `suite` (images interpolated linearly), `ssl4mis` (nearest) or `none`.
+        policy: `suite` (images interpolated linearly), `ssl4mis` (nearest), `rotate` (linearly,
+            with `upright` moves) or `none`.
 
     Returns:
         Image and label of the same shapes; labels are always nearest.
@@ -94,7 +100,7 @@ def weak(
     shape = image.shape[2:]
     source = _source(moves, shape)
     # Every sample of a volume with square planes is moved without arithmetic.
-    always = len(shape) == 3 and shape[-2] == shape[-1]
+    always = len(shape) == 3 and shape[-2] == shape[-1] and policy != "rotate"
     grid = None if always else _grid(moves.theta, shape)
     mode = "nearest" if policy == "ssl4mis" else "bilinear"
     image = _apply(image, moves.exact, source, grid, mode)

@@ -112,7 +112,7 @@ def make_loader(job: Job, device: torch.device) -> Loader:
         job: the run.
         device: where batches go.
     """
-    train, turns = job.train, job.method.quarter_turns
+    train, turns, upright = job.train, job.method.quarter_turns, job.train.augment == "rotate"
     sizes = job.batch_sizes
     known = job.fold.labeled(job.labels)
     rest = [patient for patient in job.fold.train if patient not in set(known)]
@@ -120,7 +120,7 @@ def make_loader(job: Job, device: torch.device) -> Loader:
     labeled = Stream(
         job.data,
         [c for c in job.data.of_patients(known) if c.labeled],
-        StreamConfig("labeled", sizes[0], train.patch, job.seed, turns),
+        StreamConfig("labeled", sizes[0], train.patch, job.seed, turns, upright),
         with_label=True,
         device=device,
         resident=resident,
@@ -130,7 +130,7 @@ def make_loader(job: Job, device: torch.device) -> Loader:
         unlabeled = Stream(
             job.data,
             job.data.of_patients(rest),
-            StreamConfig("unlabeled", sizes[1], train.patch, job.seed, turns),
+            StreamConfig("unlabeled", sizes[1], train.patch, job.seed, turns, upright),
             with_label=False,
             device=device,
             resident=resident,

@@ -38,6 +38,7 @@ class StreamConfig:
         patch: random crop (*S, voxels), or None for the whole grid.
         seed: of the run.
         quarter_turns: whether images may be turned by multiples of 90 degrees.
+        upright: whether they are only rotated by small angles.
     """
 
     name: str
@@ -45,6 +46,7 @@ class StreamConfig:
     patch: tuple[int, ...] | None
     seed: int
     quarter_turns: bool = True
+    upright: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,9 @@ class Stream:
         random = [generator(config.seed, config.name, "weak", step) for step in steps]
         draws = [torch.rand(config.batch, DRAWS, generator=g) for g in random]
         size = config.patch or self._shapes[0]
-        moves = plan_moves(torch.cat(draws), size, quarter_turns=config.quarter_turns)
+        moves = plan_moves(
+            torch.cat(draws), size, quarter_turns=config.quarter_turns, upright=config.upright
+        )
         sample = torch.tensor(samples)
         if self._on_device:
             sample, starts = sample.to(device), None if starts is None else starts.to(device)

@@ -103,5 +103,7 @@ def moved(
 ) -> tuple[Tensor, Tensor | None]:
     """Weak augmentation with numbers from a generator."""
     draw = torch.rand(len(image), DRAWS, generator=generator)
-    moves = plan_moves(draw, image.shape[2:], quarter_turns=quarter_turns)
+    moves = plan_moves(
+        draw, image.shape[2:], quarter_turns=quarter_turns, upright=policy == "rotate"
+    )
     return weak(image, label, moves, policy=policy)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -123,6 +125,21 @@ def test_moved_samples_are_those_that_sampling_gives(shape: tuple[int, ...], pol
     mode = "nearest" if policy == "ssl4mis" else "bilinear"
     expected = F.grid_sample(image, grid, mode=mode, align_corners=False)
     torch.testing.assert_close(without_label(image, policy=policy), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(33, 33), (5, 33, 33)])
+def test_rotate_turns_by_the_drawn_angles_as_scipy_does(shape: tuple[int, ...]) -> None:
+    count = 8
+    places = torch.linspace(-1, 1, 33)
+    plane = torch.exp(-((places[:, None] + 0.4) ** 2 + (places[None] - 0.1) ** 2) * 4)
+    image = plane.expand(count, 1, *shape).contiguous()
+    degrees = (torch.rand(count, 4, generator=draw(0))[:, 3] * 40).floor() - 20
+    augmented = without_label(image, policy="rotate")
+    inside = (places[:, None] ** 2 + places[None] ** 2 < 0.8).numpy()
+    for sample, angle in zip(augmented[:, 0], degrees.tolist(), strict=True):
+        turned = ndimage.rotate(plane.numpy(), angle, reshape=False, order=1)
+        for found in sample.reshape(-1, 33, 33).numpy():
+            np.testing.assert_allclose(found[inside], turned[inside], atol=2e-3)
 
 
 def test_3d_reaches_every_turn_and_flip() -> None:
