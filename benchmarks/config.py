@@ -90,9 +90,7 @@ class TrainConfig(Strict):
     )
     validations: int = Field(10, ge=1, description="validations per run, evenly spaced")
     amp: Literal["auto", "off", "bf16"] = Field(
-        "auto",
-        description="autocast; auto: bf16 on CUDA, off on CPU, where bf16 gains on processors with"
-        " AVX512_BF16 or AMX only (see `doctor`)",
+        "auto", description="autocast; auto: bf16 on CUDA, off on CPU (see `doctor`)"
     )
     channels_last: bool = True
     compile: bool = Field(False, description="torch.compile the networks; slower on a CPU")
