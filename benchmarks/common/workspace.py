@@ -36,6 +36,9 @@ SHOWCASE = "showcase.npz"
 PSEUDO_LABELS = "pseudo_labels.csv"
 SCORED = "scored.json"
 
+# Table of a report.
+TRACES = "traces.csv"
+
 
 def weights_file(checkpoint: str) -> str:
     """Name of the file with the weights of one of `CHECKPOINTS`."""

@@ -42,7 +42,8 @@ def build_report(
 
     `index.html`, the page to explore; `README.md`, the page of a code host; `cases.csv`,
     `table.{csv,tex}`, `differences.csv`, `ranks.csv`, `classes.csv`, `components.csv`,
-    `mechanisms.csv`, `pseudo_labels.csv`, `curves.csv`, `runs.csv`, `metrics.json`;
+    `mechanisms.csv`, `pseudo_labels.csv`, `curves.csv`, `traces.csv`, `runs.csv`,
+    `metrics.json`;
     where there are external rows, `external.csv`; where methods split pixels by entropy,
     `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `mechanisms`, `groups`, and of
     a sweep of two numbers `heatmap`; one `overlay-<dataset>.png` per data set with showcase files
@@ -66,6 +67,7 @@ def build_report(
         MECHANISMS,
         PSEUDO_LABELS,
         RUNS,
+        TRACES,
         report_folder,
     )
     from benchmarks.report.answer import answer
@@ -85,6 +87,8 @@ def build_report(
     from benchmarks.report.ranks import rank_figure
     from benchmarks.report.results import collect_results
     from benchmarks.report.tables import csv
+    from benchmarks.report.traces import DECIMALS as LOSSES
+    from benchmarks.report.traces import read_traces
     from benchmarks.report.web.curves import CURVES, read_curves
     from benchmarks.report.web.page import write_page
     from benchmarks.report.web.payload import Inputs
@@ -118,6 +122,10 @@ def build_report(
     if runs is not None:
         write_text(folder / RUNS, csv(runs))
         written.append(folder / RUNS)
+    traces = read_traces(config, facts, source)
+    if traces is not None:
+        write_text(folder / TRACES, csv(traces, decimals=LOSSES))
+        written.append(folder / TRACES)
     curves = read_curves(config, facts, source)
     if curves is not None:
         write_text(folder / CURVES, csv(curves))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmarks.common.workspace import RUNS, report_folder, scores_folder
+from benchmarks.common.files import read_json
+from benchmarks.common.workspace import RUNS, SCORED, report_folder, scores_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import Source
 
 
 def read_provenance(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFrame | None:
-    """Identity and code digest of every run of the grid.
+    """Identity of every run of the grid, and digests of its code and weights.
 
     Args:
         config: the benchmark.
@@ -19,8 +20,8 @@ def read_provenance(config: BenchmarkConfig, facts: Facts, source: Source) -> pd
         source: of the scores, or of the kept `runs.csv`.
 
     Returns:
-        Columns `dataset`, `method`, `labels`, `fold`, `seed`, `code`, `digest`; None where it was
-        not recorded.
+        Columns `dataset`, `method`, `labels`, `fold`, `seed`, `code`, `digest`, what the run was
+        made with and the digest of its last `weights`; None where it was not recorded.
     """
     if source.kept:
         path = report_folder(source.root, config.name) / RUNS
@@ -30,6 +31,9 @@ def read_provenance(config: BenchmarkConfig, facts: Facts, source: Source) -> pd
         for method in facts.methods:
             path = scores_folder(source.root, config.name, dataset, method.key) / RUNS
             frame = pd.read_csv(path, dtype={"code": str, "digest": str})
+            weights = read_json(path.with_name(SCORED))["weights"]
+            cells = zip(frame["labels"], frame["fold"], frame["seed"], strict=True)
+            frame["weights"] = [weights[f"l{n}-f{fold}-s{seed} last"] for n, fold, seed in cells]
             frame.insert(0, "dataset", dataset)
             frame.insert(1, "method", method.key)
             frames.append(frame)

@@ -178,9 +178,13 @@ def _is_scored(config: BenchmarkConfig, dataset: str, method: str, root: Path, c
 
 def _scored(runs: Sequence[Run], root: Path, code: str) -> dict[str, Any]:
     """Digests of the code that scores, and of the weights that are scored."""
+    return {"code": code, "weights": weights_digests(runs, root)}
+
+
+def weights_digests(runs: Sequence[Run], root: Path) -> dict[str, str]:
+    """Digests of the weights of finished runs, by `<cell> <checkpoint>`."""
     files = [run.key.folder(root) / weights_file(c) for run in runs for c in CHECKPOINTS]
-    weights = {f"{file.parent.name} {file.stem}": known_digest(file) for file in files}
-    return {"code": code, "weights": weights}
+    return {f"{file.parent.name} {file.stem}": known_digest(file) for file in files}
 
 
 def _equal_weights(folder: Path) -> bool:

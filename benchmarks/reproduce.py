@@ -1,0 +1,178 @@
+"""Trains one run of a committed benchmark anew and compares it with what was committed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.common.errors import ConfigError, RunError, nearest
+from benchmarks.common.workspace import (
+    CASES,
+    RUNS,
+    STEPS,
+    TRACES,
+    prepared_folder,
+    report_folder,
+    split_file,
+)
+from benchmarks.config import BenchmarkConfig
+from benchmarks.pipeline import all_runs, make_ready
+from benchmarks.plan.resolve import Run
+from benchmarks.report.traces import trace_of
+from benchmarks.scoring.evaluate import evaluate, weights_digests
+from benchmarks.training.many import train_runs
+from benchmarks.training.one import Place
+
+# Relative difference of the first logged loss that the order of sums may explain. Our choice:
+# far above float32 rounding (6e-8 an operation), far below what another draw of data changes.
+ROUNDING = 1e-3
+_CELL = ["labels", "fold", "seed"]
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What came out.
+
+    Attributes:
+        run: name of the run, `dataset/method/cell`.
+        verdict: `same bits`, `same within rounding`, or `different: ` and the reason.
+        facts: what was compared, in words.
+    """
+
+    run: str
+    verdict: str
+    facts: tuple[str, ...]
+
+
+def reproduce(config: BenchmarkConfig, place: Place, cell: str = "") -> Reproduced:
+    """Train a run in a folder of its own and compare it with the committed tables.
+
+    Neither the benchmark's runs nor its reports are touched. Data are prepared first where they are
+    not.
+
+    Args:
+        config: of the benchmark.
+        place: of the checkout.
+        cell: `dataset/method/l<labels>-f<fold>-s<seed>`; "" takes the first run of the grid that
+            was committed.
+
+    Raises:
+        ConfigError: no such run in the grid.
+        RunError: nothing was committed for it, or it cannot be trained.
+    """
+    root, folder = place.root, report_folder(place.root, config.name)
+    make_ready(config, root)
+    known = _committed(folder)
+    run = _pick(config, root, cell, known)
+    sandbox = _sandbox(config, run.key.dataset, root)
+    inside = Place(sandbox, place.device, place.threads, place.checkpoint_seconds)
+    alone = _alone(config, run)
+    runs = all_runs(alone, sandbox)
+    train_runs(runs, inside, jobs=1)
+    scores = evaluate(alone, run.key.dataset, run.key.method, inside)
+    return _compare(runs[0], folder, scores, weights_digests(runs, sandbox))
+
+
+def _committed(folder: Path) -> pd.DataFrame:
+    path = folder / RUNS
+    if not path.is_file() or not (folder / TRACES).is_file():
+        raise RunError(
+            f"'{folder}' holds no {RUNS} and {TRACES} to compare with; `report` writes them from"
+            " finished runs"
+        )
+    return pd.read_csv(path, dtype=str)
+
+
+def _pick(config: BenchmarkConfig, root: Path, cell: str, known: pd.DataFrame) -> Run:
+    columns = ["dataset", "method", *_CELL]
+    committed = {"{}/{}/l{}-f{}-s{}".format(*row) for row in known[columns].itertuples(index=False)}
+    runs = {_name(run): run for run in all_runs(config, root)}
+    if not cell:
+        cell = next((name for name in runs if name in committed), "")
+        if not cell:
+            raise RunError(f"no run of the grid of '{config.name}' was committed")
+    if cell not in runs:
+        raise ConfigError(f"--cell '{cell}' is not in the grid: {nearest(cell, list(runs))}")
+    if cell not in committed:
+        raise RunError(f"nothing was committed for '{cell}'")
+    return runs[cell]
+
+
+def _name(run: Run) -> str:
+    return f"{run.key.dataset}/{run.key.method}/{run.key.cell}"
+
+
+def _alone(config: BenchmarkConfig, run: Run) -> BenchmarkConfig:
+    """The benchmark with this run as its grid."""
+    key = run.key
+    part: dict[str, Any] = {"datasets": (key.dataset,), "methods": (key.method,), "baseline": None}
+    part |= {"folds": (key.fold,), "seeds": (key.seed,)}
+    block = config.data[key.dataset].model_copy(update={"labels": (key.labels,)})
+    return config.model_copy(
+        update={"grid": config.grid.model_copy(update=part), "data": {key.dataset: block}}
+    )
+
+
+def _sandbox(config: BenchmarkConfig, dataset: str, root: Path) -> Path:
+    """A folder with links to code, data and split, so that its runs are its own."""
+    sandbox = root / "data" / "reproduce" / config.name
+    links = [root / "benchmarks", root / "methods", split_file(root, config.name, dataset)]
+    links += [path for path in (root / "datasets").iterdir() if path.name != "splits"]
+    links.append(prepared_folder(root, config.name, dataset))
+    for path in links:
+        link = sandbox / path.relative_to(root)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(path.resolve())
+    return sandbox
+
+
+def _compare(run: Run, folder: Path, scores: Path, weights: dict[str, str]) -> Reproduced:
+    key, name = run.key, _name(run)
+    cell = {"dataset": key.dataset, "method": key.method, "labels": key.labels}
+    cell |= {"fold": key.fold, "seed": key.seed}
+    was = _rows(pd.read_csv(folder / RUNS, dtype={"code": str, "digest": str}), cell).iloc[0]
+    trace = _rows(pd.read_csv(folder / TRACES), cell).set_index("step")["loss"]
+    now = trace_of(pd.read_csv(scores / STEPS)).set_index("step")["loss"]
+    dice = {"committed": _dice(folder / CASES, cell), "here": _dice(scores / CASES, cell)}
+    first = int(trace.index[0])
+    then, here = float(trace[first]), float(now.get(first, float("nan")))
+    apart = abs(here - then) / abs(then)
+    facts = [
+        f"loss at step {first}: committed {then:.6g}, here {here:.6g} (relative {apart:.1e})",
+        "mean Dice of the last checkpoint: "
+        + ", ".join(f"{where} {100 * value.mean():.2f} %" for where, value in dice.items()),
+        f"largest difference of a case and class: {_largest(dice):.6f}",
+    ]
+    if was.get("weights") == weights[f"{key.cell} last"]:
+        return Reproduced(name, "same bits", tuple(facts))
+    for column, value in (("code", run.code), ("data", run.data), ("split", run.split)):
+        if str(was[column]) != value:
+            facts.append(f"committed was {column} {was[column]}, here it is {value}")
+    if len(facts) > 3:
+        verdict = "different: the run was committed with other code, data or split"
+    elif apart <= ROUNDING:
+        verdict = "same within rounding"
+    else:
+        verdict = f"different: losses part from step {first} on"
+    return Reproduced(name, verdict, tuple(facts))
+
+
+def _rows(frame: pd.DataFrame, cell: dict[str, object]) -> pd.DataFrame:
+    for column, value in cell.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def _dice(path: Path, cell: dict[str, object]) -> pd.Series[float]:
+    frame = pd.read_csv(path, keep_default_na=False)
+    key = frame["method"] + frame["variant"].map(lambda v: f"-{v}" if v else "")
+    rows = _rows(frame.assign(method=key), {**cell, "checkpoint": "last"})
+    return rows.set_index(["case", "class"])["dice"].astype(float)
+
+
+def _largest(dice: dict[str, pd.Series[float]]) -> float:
+    return float((dice["committed"] - dice["here"]).abs().max())

@@ -1,0 +1,89 @@
+"""One run trained anew against the committed tables."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.workspace import RUNS, TRACES, report_folder
+from benchmarks.pipeline import all_runs
+from benchmarks.report import build_report
+from benchmarks.reproduce import reproduce
+from benchmarks.scoring.evaluate import evaluate_dataset
+from benchmarks.training.many import train_runs
+from benchmarks.training.one import Place
+from tests.engine.small import make_config
+
+_ALL = make_config(iterations=4)
+CONFIG = _ALL.model_copy(update={"grid": _ALL.grid.model_copy(update={"methods": ("supervised",)})})
+
+
+@pytest.fixture(scope="module")
+def committed(flat: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with a finished report."""
+    root = tmp_path_factory.mktemp("committed")
+    for part in ("data", "datasets"):
+        shutil.copytree(flat / part, root / part, symlinks=True)
+    for part in ("benchmarks", "methods"):
+        (root / part).symlink_to(flat / part)
+    place = Place(root, "cpu")
+    train_runs(all_runs(CONFIG, root), place, jobs=1)
+    evaluate_dataset(CONFIG, "phantom_acdc", place)
+    build_report(CONFIG, root=root)
+    return root
+
+
+def _loss(factor: float) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        trace, runs = pd.read_csv(folder / TRACES), pd.read_csv(folder / RUNS, dtype=str)
+        trace.assign(loss=trace["loss"] * factor).to_csv(folder / TRACES, index=False)
+        runs.assign(weights="of another machine").to_csv(folder / RUNS, index=False)
+
+    return edit
+
+
+def _code(folder: Path) -> None:
+    _loss(1.0)(folder)
+    runs = pd.read_csv(folder / RUNS, dtype=str)
+    runs.assign(code="an older version").to_csv(folder / RUNS, index=False)
+
+
+@pytest.mark.parametrize(
+    ("edit", "verdict"),
+    [
+        (lambda _folder: None, "same bits"),
+        (_loss(1.0005), "same within rounding"),
+        (_loss(1.1), "different: losses part from step 1 on"),
+        (_code, "different: the run was committed with other code, data or split"),
+    ],
+)
+def test_a_run_is_compared_with_the_committed_tables(
+    committed: Path, tmp_path: Path, edit: Callable[[Path], None], verdict: str
+) -> None:
+    folder = report_folder(committed, CONFIG.name)
+    shutil.copytree(folder, tmp_path / "kept")
+    before = {p: p.stat().st_mtime_ns for p in (committed / "runs").rglob("*")}
+    try:
+        edit(folder)
+        found = reproduce(CONFIG, Place(committed, "cpu"))
+    finally:
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "kept", folder)
+    assert (found.run, found.verdict) == ("phantom_acdc/supervised/l2-f0-s0", verdict)
+    assert found.facts[2] == "largest difference of a case and class: 0.000000"
+    assert {p: p.stat().st_mtime_ns for p in (committed / "runs").rglob("*")} == before
+
+
+def test_a_run_that_is_not_there_is_named(committed: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'phantom_acdc/supervised/l2-f0-s7' is not in the grid"):
+        reproduce(CONFIG, Place(committed, "cpu"), "phantom_acdc/supervised/l2-f0-s7")
+    traces = report_folder(committed, CONFIG.name) / TRACES
+    kept = traces.rename(tmp_path / TRACES)
+    with pytest.raises(RunError, match=f"holds no {RUNS} and {TRACES}"):
+        reproduce(CONFIG, Place(committed, "cpu"))
+    shutil.move(kept, traces)
