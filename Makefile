@@ -24,7 +24,7 @@ $(READY):
 
 repro: setup ## run the quick benchmark and make its tables and figures
 	$(BIN)/dvc repro
-	@echo "open reports/quick/README.md, and reports/quick_ablation/README.md for the ablation"
+	@echo "open reports/quick/index.html, and reports/quick_ablation/index.html for the ablation"
 
 test: setup lint types ## lint, types and the whole test suite
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -163,6 +163,9 @@ def report(
     kept: Annotated[
         bool, typer.Option("--kept", help="From the committed cases.csv, without scores or runs.")
     ] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Leave out methods that lack a run, and say so.")
+    ] = False,
     sweep: Sweep = None,
     out: Annotated[
         Path | None, typer.Option(help="Only write tables and figures for print into this folder.")
@@ -195,7 +198,7 @@ def report(
         return
     if methods or columns:
         raise ConfigError("--methods and --columns choose what is printed: name a folder by --out")
-    made = build_report(config, root=ROOT, params=params_file(params), kept=kept)
+    made = build_report(config, root=ROOT, params=params_file(params), kept=kept, partial=partial)
     show_report(made, verbose=verbose)
 
 

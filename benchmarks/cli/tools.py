@@ -55,6 +55,29 @@ def diagnose(
         say(path)
 
 
+@app.command(epilog=example("overlay phantom_acdc supervised egcl_net --worst 3"))
+def overlay(
+    dataset: Dataset,
+    methods: Annotated[list[str], typer.Argument(help="Methods, side by side.")],
+    params: Params = PARAMS,
+    case: Annotated[str | None, typer.Option(help="A test case; default: the worst.")] = None,
+    slice_: Annotated[
+        int | None, typer.Option("--slice", help="Default: the fullest in the reference.")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=1, help="Cases with the lowest mean Dice.")] = 3,
+    labels: OneLabels = None,
+    seed: OneSeed = None,
+    device: Device = "auto",
+) -> None:
+    """Pictures of test cases: image, reference, every method's prediction, errors and entropy."""
+    from benchmarks.report.chosen import Choice, write_overlays
+
+    config = read_config(params, dataset)
+    runs = [pick_runs(config, dataset, m, labels=labels, seed=seed)[0] for m in methods]
+    for path in write_overlays(config, runs, Choice(case, slice_, worst), place(config, device)):
+        say(f"open {path}")
+
+
 @app.command(epilog=example("predict acdc egcl_net --images scan.nii.gz --out masks"))
 def predict(
     dataset: Dataset,

@@ -94,13 +94,15 @@ def stage_digests(root: Path) -> dict[str, Any]:
     return {
         "fetch": by_dataset(_MAKING_RAW),
         "prepare": by_dataset(_READING_RAW, "datasets.preparing.prepare"),
-        "split": {d: _with_public_splits(root, d, value) for d, value in split.items()},
+        "split": {d: _with_files(value, _public_splits(root, d)) for d, value in split.items()},
         "run": {m: _run_digest(code, engine, base_of(m)) for m in methods},
         "evaluate": {
             d: _scoring_digest(code, d) for d in _names(config.data for config in configs)
         },
-        "report": {config.name: _report_digest(code, config) for config in configs},
-        "index": code.digest(["benchmarks.report.index"], beside=_READING_PREPARED),
+        "report": {config.name: _report_digest(root, code, config) for config in configs},
+        "index": _with_files(
+            code.digest(["benchmarks.report.index"], beside=_READING_PREPARED), _page_files(root)
+        ),
         "cells": {config.name: _cells(config) for config in configs},
         "implied": {config.name: _implied(config) for config in configs},
     }
@@ -143,15 +145,25 @@ def _scoring_digest(code: Code, dataset: str) -> str:
     return code.digest(starts, beside=_READING_PREPARED)
 
 
-def _report_digest(code: Code, config: BenchmarkConfig) -> str:
+def _report_digest(root: Path, code: Code, config: BenchmarkConfig) -> str:
     """Names, notes and citations are in the files of methods and data sets."""
     starts = {"benchmarks.report", *(f"methods.{base_of(m)}" for m in config.grid.methods)}
     starts |= {f"datasets.{d}" for d in config.grid.datasets}
-    return code.digest(starts, beside=_READING_PREPARED)
+    return _with_files(code.digest(starts, beside=_READING_PREPARED), _page_files(root))
 
 
-def _with_public_splits(root: Path, dataset: str, code: str) -> str:
-    files = sorted((root / "datasets" / "splits").glob(f"{dataset}.*.json"))
+def _page_files(root: Path) -> list[Path]:
+    """Templates, styles, scripts and libraries of the pages, and the versions that they tell."""
+    folder = root / "benchmarks" / "report" / "web"
+    files = [path for path in folder.rglob("*") if path.suffix in {".j2", ".css", ".js", ".txt"}]
+    return sorted(path for path in (*files, root / "requirements.lock") if path.is_file())
+
+
+def _public_splits(root: Path, dataset: str) -> list[Path]:
+    return sorted((root / "datasets" / "splits").glob(f"{dataset}.*.json"))
+
+
+def _with_files(code: str, files: Iterable[Path]) -> str:
     return digest([code, *([file.name, file_digest(file)] for file in files)])
 
 

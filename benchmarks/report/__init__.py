@@ -37,6 +37,7 @@ def build_report(
     root: Path,
     params: Path = Path("params.yaml"),
     kept: bool = False,
+    partial: bool = False,
 ) -> Report:
     """Write everything in `reports/<name>/` that is made of the grid's scores.
 
@@ -55,6 +56,7 @@ def build_report(
         params: parameter file of the benchmark, for the commands in messages.
         kept: make all anew from the `cases.csv` and `groups.csv` in the report's folder, for a
             benchmark whose scores are not here.
+        partial: leave out methods that lack a run, and say so, in place of refusing all.
 
     Raises:
         RunError: a run or a case of the grid is missing or damaged, or an external row does not fit
@@ -90,10 +92,11 @@ def build_report(
     from benchmarks.report.traces import DECIMALS as LOSSES
     from benchmarks.report.traces import read_traces
     from benchmarks.report.web.curves import CURVES, read_curves
-    from benchmarks.report.web.page import write_page
+    from benchmarks.report.web.page import write_pages
     from benchmarks.report.web.payload import Inputs
+    from benchmarks.report.web.pictures import read_pictures
 
-    source = Source(root, params, kept=kept)
+    source = Source(root, params, kept=kept, partial=partial)
     loaded = load_rows(config, collect_facts(config), source)
     facts, folder = loaded.facts, report_folder(root, config.name)
     steps = read_groups(config, facts, source)
@@ -130,10 +133,11 @@ def build_report(
     if curves is not None:
         write_text(folder / CURVES, csv(curves))
         written.append(folder / CURVES)
-    web = write_page(Inputs(config, facts, results, found, curves), runs, source, folder)
+    pictures = read_pictures(config, facts, source)
+    pages = write_pages(Inputs(config, facts, results, found, curves, pictures), runs, source)
     code = code_words(facts, runs)
     write_text(folder / "README.md", page(config, facts, results, groups, mechanisms, code, folder))
-    return Report([web, folder / "README.md", *written], answer(config, facts, results))
+    return Report([*pages, folder / "README.md", *written], answer(config, facts, results))
 
 
 def _write_origin(origin: pd.DataFrame | None, folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts, MethodFacts
 from benchmarks.report.load import Source, load_cases, read_columns, read_table
 from benchmarks.scoring.cases import EXTERNAL, ORIGIN, ORIGIN_COLUMNS
+from benchmarks.statistics.pairs import method_keys
 
 _UNIT = ["patient", "case", "class"]
 
@@ -47,6 +48,12 @@ def load_rows(config: BenchmarkConfig, facts: Facts, source: Source) -> Loaded:
             than the grid or for runs that the grid does not have.
     """
     grid = load_cases(config, facts, source)
+    here = set(method_keys(grid))
+    facts = replace(
+        facts,
+        methods=tuple(m for m in facts.methods if m.key in here),
+        absent=tuple(m for m in facts.methods if m.key not in here),
+    )
     folders = _folders(config, source)
     if not folders:
         return Loaded(facts, grid)

@@ -1,4 +1,4 @@
-"""The page `reports/README.md`: every benchmark with its question and what came out."""
+"""The pages of all benchmarks: the list `reports/README.md`, and the leaderboard."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from benchmarks.report.checklist import pitfalls_page
 from benchmarks.report.facts import dataset_facts
 from benchmarks.report.page import RESULT
 from benchmarks.report.tables import pipe_table
+from benchmarks.report.web.leaderboard import page_of, write_leaderboard
 from benchmarks.scoring.cases import EXTERNAL
 from datasets import dataset_ids, load_dataset
 
@@ -33,7 +34,7 @@ _OTHERS = {
 
 
 def write_index(root: Path) -> list[Path]:
-    """Write `reports/README.md` and `reports/PITFALLS.md`.
+    """Write `reports/index.html`, `reports/README.md` and `reports/PITFALLS.md`.
 
     Args:
         root: the checkout, with reports and parameter files.
@@ -61,7 +62,12 @@ def write_index(root: Path) -> list[Path]:
         "\n".join(others),
     ]
     write_text(folder / "README.md", "\n\n".join(parts) + "\n")
-    return [folder / "README.md", folder / "PITFALLS.md"]
+    told = [(name, page_of(folder / name), *row[1:]) for name, row in zip(order, rows, strict=True)]
+    return [
+        write_leaderboard(root, {name: known[name] for name in order if name in known}, told),
+        folder / "README.md",
+        folder / "PITFALLS.md",
+    ]
 
 
 def _benchmarks(root: Path) -> Iterator[tuple[str, BenchmarkConfig]]:

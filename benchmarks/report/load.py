@@ -33,6 +33,7 @@ from benchmarks.scoring.cases import (
     broken_seal,
     value_problems,
 )
+from benchmarks.statistics.pairs import method_keys
 
 RUN = ["method", "variant", "labels", "fold", "seed", "checkpoint"]
 # Columns that tables of older runs lack.
@@ -53,11 +54,13 @@ class Source:
         root: the checkout.
         params: parameter file, for the commands in messages.
         kept: read the committed tables of the report in place of the scores.
+        partial: leave out methods that lack a run, in place of refusing the benchmark.
     """
 
     root: Path
     params: Path = Path("params.yaml")
     kept: bool = False
+    partial: bool = False
 
     def remedies(self, config: BenchmarkConfig, dataset: str, method: str) -> list[str]:
         """The commands that make the scores of a method anew, to paste.
@@ -127,9 +130,11 @@ def load_cases(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Data
         if read:
             problems += _unit_problems(pd.concat(read, ignore_index=True))
         frames += read
-    if problems:
+    broken = {method for _, method, _ in problems}
+    if problems and not (source.partial and {m.key for m in facts.methods} - broken):
         raise RunError(_message(config, problems, source))
-    return pd.concat(frames, ignore_index=True)
+    whole = pd.concat(frames, ignore_index=True)
+    return whole[~method_keys(whole).isin(broken)].reset_index(drop=True)
 
 
 def with_cell_labels(cases: pd.DataFrame, facts: Facts) -> pd.DataFrame:
@@ -199,9 +204,8 @@ def read_table(path: Path, *, older: bool = False) -> pd.DataFrame:
     wrong = next(value_problems(frame), "")
     if wrong:
         raise RunError(f"'{path}' holds {wrong}; evaluate again")
-    order = frame.assign(
-        checkpoint=frame["checkpoint"].map({c: i for i, c in enumerate(CHECKPOINTS)})
-    )
+    places = {c: i for i, c in enumerate(CHECKPOINTS)}
+    order = frame.assign(checkpoint=frame["checkpoint"].map(places))
     columns = [*_NUMBERS, "checkpoint", "case"]
     return frame.loc[order.sort_values(columns, kind="stable").index]
 
@@ -290,7 +294,7 @@ def _message(config: BenchmarkConfig, problems: Problems, source: Source) -> str
     stages: dict[tuple[str, str], list[str]] = {}
     for dataset, method, problem in problems:
         stages.setdefault((dataset, method), []).append(problem)
-    lines = [f"benchmark '{config.name}' is not complete:"]
+    lines = [f"benchmark '{config.name}' is not complete (--partial: a report of what is):"]
     for (dataset, method), found in stages.items():
         lines += [f"  {dataset} x {method}: {problem}" for problem in found[:_SHOWN]]
         if len(found) > _SHOWN:

@@ -17,11 +17,24 @@ _CONTROLS = ("unlabeled_bn", "strong")
 
 def warnings(facts: Facts, results: Results) -> list[str]:
     """What stands first, the worst before the rest, because it limits everything below."""
-    found = [*_barren(facts, results), *_idle(facts, results), *_unfit(facts, results)]
+    found = [
+        *_absent(facts),
+        *_barren(facts, results),
+        *_idle(facts, results),
+        *_unfit(facts, results),
+    ]
     synthetic = [d.title for d in facts.datasets if d.synthetic]
     if synthetic:
         found.append("Synthetic phantoms are generated images, which say nothing about patients.")
     return found
+
+
+def _absent(facts: Facts) -> Iterator[str]:
+    """Rows of the grid that lack a run."""
+    if facts.absent:
+        names = ", ".join(m.title for m in facts.absent)
+        whole = len(facts.methods) + len(facts.absent)
+        yield f"Missing: {len(facts.absent)} of {whole} rows of the grid lack runs: {names}."
 
 
 def _barren(facts: Facts, results: Results) -> Iterator[str]:

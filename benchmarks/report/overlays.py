@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
@@ -24,13 +25,14 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
 from benchmarks.report.load import Source
 from benchmarks.report.style import figure_style, new_figure, save
+from benchmarks.scoring.slices import Slice, read_slices
 
 COLUMNS = 6
 _CELL = 1.44  # inches
-_CLASSES = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#F0E442")
+CLASSES = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#F0E442")
 _REFERENCE = "white"
-_ARRAYS = {"image": 2, "truth": 2, "prediction": 2, "entropy": 2, "case": 0, "slice": 0}
-_ARRAYS |= {"labels": 0, "seed": 0}
+# Foreground that was not found, background that was taken for it, foreground of another class.
+ERRORS = {"missed": "#D55E00", "too much": "#56B4E9", "other class": "#F0E442"}
 
 
 @dataclass(frozen=True)
@@ -39,23 +41,13 @@ class Showcase:
 
     Attributes:
         method: that made it.
-        image: (H, W) float32.
-        truth: (H, W) uint8 in [0, K).
-        prediction: (H, W) uint8 in [0, K).
-        entropy: (H, W) float32 in [0, 1].
-        case: id.
-        index: of the slice.
+        slice: image, reference, prediction and entropy.
         labels: labelled patients of the run.
         seed: of the run.
     """
 
     method: MethodFacts
-    image: NDArray[np.float32]
-    truth: NDArray[np.uint8]
-    prediction: NDArray[np.uint8]
-    entropy: NDArray[np.float32]
-    case: str
-    index: int
+    slice: Slice
     labels: int
     seed: int
 
@@ -88,7 +80,7 @@ def overlay_figures(
         folder = place(source.root, config.name)
         absent = [m.title for m in facts.methods if m not in [s.method for s in shown]]
         with figure_style():
-            figure = _draw(dataset, shown, cases=cases, absent=absent)
+            figure = draw_showcases(dataset, shown, cases=cases, absent=absent)
             written.append(save(figure, folder / f"overlay-{dataset.id}.png"))
     return written
 
@@ -105,39 +97,22 @@ def load_showcases(
         m: scores_folder(source.root, config.name, dataset.id, m.key) / SHOWCASE
         for m in facts.methods
     }
-    shown = [_read(path, method) for method, path in paths.items() if path.is_file()]
+    shown = [_first(path, method) for method, path in paths.items() if path.is_file()]
     for other in shown[1:]:
-        first = shown[0]
-        if (other.case, other.index) != (first.case, first.index):
+        first, one, two = shown[0], shown[0].slice, other.slice
+        if (one.case, one.index) != (two.case, two.index):
             raise RunError(
-                f"'{paths[other.method]}' shows slice {other.index} of {other.case}, "
-                f"'{paths[first.method]}' slice {first.index} of {first.case}; make both again: "
+                f"'{paths[other.method]}' shows slice {two.index} of {two.case}, "
+                f"'{paths[first.method]}' slice {one.index} of {one.case}; make both again: "
                 f"{source.remedies(config, dataset.id, other.method.key)[-1]}"
             )
     return shown
 
 
-def _read(path: Path, method: MethodFacts) -> Showcase:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
-    except (OSError, EOFError, ValueError, BadZipFile) as error:
-        raise RunError(f"'{path}' is no readable showcase: {error}; evaluate again") from None
-    found = {name: value.ndim for name, value in arrays.items()}
-    shapes = {value.shape for value in arrays.values() if value.ndim == 2}
-    if found != _ARRAYS or len(shapes) != 1:
-        raise RunError(f"'{path}' holds {found}; expected {_ARRAYS}, all images of one shape")
-    return Showcase(
-        method=method,
-        image=arrays["image"],
-        truth=arrays["truth"],
-        prediction=arrays["prediction"],
-        entropy=arrays["entropy"],
-        case=str(arrays["case"]),
-        index=int(arrays["slice"]),
-        labels=int(arrays["labels"]),
-        seed=int(arrays["seed"]),
-    )
+def _first(path: Path, method: MethodFacts) -> Showcase:
+    """The first case by name."""
+    found = read_slices(path)
+    return Showcase(method, found.all[0], found.labels, found.seed)
 
 
 def shown_dice(shown: Showcase, dataset: str, cases: pd.DataFrame) -> float:
@@ -157,7 +132,7 @@ def shown_dice(shown: Showcase, dataset: str, cases: pd.DataFrame) -> float:
         (cases["dataset"] == dataset)
         & (cases["method"] == shown.method.id)
         & (cases["variant"] == shown.method.variant)
-        & (cases["case"] == shown.case)
+        & (cases["case"] == shown.slice.case)
         & (cases["seed"] == shown.seed)
         & (cases["checkpoint"] == "last")
     ]
@@ -166,49 +141,95 @@ def shown_dice(shown: Showcase, dataset: str, cases: pd.DataFrame) -> float:
     return float(own.loc[own["fold"] == own["fold"].min(), "dice"].mean())
 
 
-def _draw(
-    dataset: DatasetFacts, shown: list[Showcase], *, cases: pd.DataFrame, absent: list[str]
+def draw_showcases(
+    dataset: DatasetFacts,
+    shown: Sequence[Showcase],
+    *,
+    cases: pd.DataFrame,
+    absent: Sequence[str] = (),
+    errors: bool = False,
 ) -> Figure:
-    """Pairs of cells, picture above and map below, wrapped after `COLUMNS` pairs."""
-    pairs = len(shown) + 1
-    bands = math.ceil(pairs / COLUMNS)
-    columns = math.ceil(pairs / bands)  # the bands are equally long
-    height, width = shown[0].image.shape
+    """Image with reference, then each method, wrapped after `COLUMNS`: picture above, maps below.
+
+    Args:
+        dataset: of the slice.
+        shown: one per method, all of one slice.
+        cases: rows of the case tables, for the Dice of the case.
+        absent: names of methods without a file.
+        errors: with a map of the pixels that are wrong.
+    """
+    pictures, rows = len(shown) + 1, 3 if errors else 2
+    bands = math.ceil(pictures / COLUMNS)
+    columns = math.ceil(pictures / bands)  # the bands are equally long
+    height, width = shown[0].slice.image.shape
     cell = _CELL * 0.88 * min(height / width, 1.6)  # the colour bar takes the rest of the width
     caption = _caption(dataset, shown, absent, width=columns * 31)
-    lines = caption.count("\n") + 1
-    figure = new_figure(max(columns * _CELL, 4.3), bands * (2 * cell + 0.55) + 0.45 + 0.13 * lines)
-    grid = figure.subplots(2 * bands, columns, squeeze=False)
+    tall = bands * (rows * cell + 0.55) + 0.45 + 0.13 * (caption.count("\n") + 1)
+    figure = new_figure(max(columns * _CELL, 4.3), tall)
+    grid = figure.subplots(rows * bands, columns, squeeze=False)
     for ax in grid.flat:
         ax.set_axis_off()
     _image_pair(grid[0, 0], grid[1, 0], shown[0])
     for place, one in enumerate(shown, start=1):
         band, column = divmod(place, columns)
-        upper, lower = grid[2 * band, column], grid[2 * band + 1, column]
-        entropy = _method_pair(upper, lower, one, dice=shown_dice(one, dataset.id, cases))
+        own = grid[rows * band : rows * (band + 1), column]
+        entropy = _method_pair(own[0], own[-1], one, dice=shown_dice(one, dataset.id, cases))
+        if errors:
+            _errors(own[1], one.slice)
     _colorbar(figure, entropy, grid)
-    figure.legend(handles=_handles(dataset), loc="outside upper center", ncols=5, frameon=False)
+    handles = _handles(dataset) + (_error_handles() if errors else [])
+    figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False)
     figure.supxlabel(caption, x=0.01, ha="left", fontsize="x-small")
     return figure
 
 
+def _errors(ax: Axes, one: Slice) -> None:
+    """Wrong pixels in the colours of `ERRORS`, over the image."""
+    _grey(ax, one.image)
+    wrong = wrong_pixels(one)
+    colors = ListedColormap(list(ERRORS.values()))
+    ax.imshow(
+        np.ma.masked_equal(wrong, 0),
+        cmap=colors,
+        vmin=1,
+        vmax=len(ERRORS),
+        alpha=0.8,
+        interpolation="nearest",
+    )
+    _tag(ax, "Errors")
+
+
+def wrong_pixels(one: Slice) -> NDArray[np.uint8]:
+    """(H, W) uint8: 0 right, else the place in `ERRORS`, counted from 1."""
+    found, wanted = one.prediction, one.truth
+    kinds = np.select([found == wanted, found == 0, wanted == 0], [0, 1, 2], 3)
+    return kinds.astype(np.uint8)
+
+
+def _error_handles() -> list[Line2D]:
+    return [
+        Line2D([], [], ls="", marker="s", color=color, label=name) for name, color in ERRORS.items()
+    ]
+
+
 def _image_pair(upper: Axes, lower: Axes, one: Showcase) -> None:
-    _grey(upper, one.image)
+    _grey(upper, one.slice.image)
     upper.set_title("Image", loc="center", fontsize="small")
-    _grey(lower, one.image)
-    _contours(lower, one.truth)
+    _grey(lower, one.slice.image)
+    _contours(lower, one.slice.truth)
     _tag(lower, "Reference")
 
 
 def _method_pair(upper: Axes, lower: Axes, one: Showcase, *, dice: float) -> AxesImage:
     """Prediction over the image, entropy below; returns the entropy picture for the colour bar."""
-    _grey(upper, one.image)
-    _outline(upper, one.truth)
-    _contours(upper, one.prediction)
+    _grey(upper, one.slice.image)
+    _outline(upper, one.slice.truth)
+    _contours(upper, one.slice.prediction)
     number = "n/a" if math.isnan(dice) else f"{100 * dice:.1f} %"
     title = textwrap.fill(one.method.title, 20)
     upper.set_title(f"{title}\nDice {number}", loc="center", fontsize="small")
-    picture = lower.imshow(one.entropy, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    share = one.slice.entropy / 255
+    picture = lower.imshow(share, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
     _tag(lower, "Entropy")
     return picture
 
@@ -220,15 +241,13 @@ def _tag(ax: Axes, text: str) -> None:
     mark.set(color="white", fontsize="x-small")
 
 
-def _grey(ax: Axes, image: NDArray[np.float32]) -> None:
-    """Image between its 1st and 99th percentile, so that a bright spot does not darken it."""
-    low, high = np.percentile(image, [1, 99])
-    ax.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
+def _grey(ax: Axes, image: NDArray[np.uint8]) -> None:
+    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
 
 
 def _contours(ax: Axes, label: NDArray[np.uint8]) -> None:
     for value in np.unique(label[label > 0]):
-        colour = _CLASSES[(int(value) - 1) % len(_CLASSES)]
+        colour = CLASSES[(int(value) - 1) % len(CLASSES)]
         ax.contour(label == value, levels=[0.5], colors=[colour], linewidths=1.2)
 
 
@@ -246,7 +265,7 @@ def _colorbar(figure: Figure, picture: AxesImage, grid: NDArray[np.object_]) -> 
 
 
 def _handles(dataset: DatasetFacts) -> list[Line2D]:
-    colours = [_CLASSES[i % len(_CLASSES)] for i in range(len(dataset.classes))]
+    colours = [CLASSES[i % len(CLASSES)] for i in range(len(dataset.classes))]
     handles = [
         Line2D([], [], color=colour, lw=1.5, label=name)
         for colour, name in zip(colours, dataset.classes, strict=True)
@@ -256,12 +275,15 @@ def _handles(dataset: DatasetFacts) -> list[Line2D]:
     return [*handles, frame]
 
 
-def _caption(dataset: DatasetFacts, shown: list[Showcase], absent: list[str], *, width: int) -> str:
+def _caption(
+    dataset: DatasetFacts, shown: Sequence[Showcase], absent: Sequence[str], *, width: int
+) -> str:
     counts = sorted({s.labels for s in shown if not s.method.all_labels})
     labels = f", {' or '.join(str(n) for n in counts)} labelled patients" if counts else ""
     seeds = " or ".join(str(n) for n in sorted({s.seed for s in shown}))
+    one = shown[0].slice
     text = (
-        f"{dataset.title}: slice {shown[0].index} of {shown[0].case}{labels}, seed {seeds}, last "
+        f"{dataset.title}: slice {one.index} of {one.case}{labels}, seed {seeds}, last "
         "checkpoint. Below each prediction its entropy. Dice: the whole case, mean of the classes."
     )
     missing = f"Not shown, no showcase file: {', '.join(absent)}." if absent else ""

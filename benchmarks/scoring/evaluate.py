@@ -9,16 +9,14 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from benchmarks.common.console import Board
 from benchmarks.common.errors import DataError
 from benchmarks.common.files import (
-    atomic_open,
     fill_folder,
     known_digest,
     read_json,
@@ -48,9 +46,13 @@ from benchmarks.scoring.cases import COLUMNS, MADE_WITH, broken_seal, seal
 from benchmarks.scoring.pseudo_labels import COLUMNS as PSEUDO_COLUMNS
 from benchmarks.scoring.pseudo_labels import pseudo_label_rows
 from benchmarks.scoring.rows import Row, as_csv, case_rows, tested_cases
+from benchmarks.scoring.slices import Slice, Slices, cut_slice, write_slices
 from benchmarks.scoring.trained import Trained, open_trained
 from benchmarks.training.one import Place
 from datasets.preparing.store import Case, open_prepared
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def evaluate_dataset(config: BenchmarkConfig, dataset: str, place: Place) -> Path:
@@ -92,7 +94,8 @@ def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -
         The folder with all that the report reads of these runs: `cases.csv`, their digests
         `runs.csv`, those of code and weights `scored.json`, the values logged while training
         `steps.csv`, the mechanism ledgers `mechanisms.csv`, what the networks make of unlabelled
-        training images `pseudo_labels.csv`, and one slice for overlay figures `showcase.npz`.
+        training images `pseudo_labels.csv`, and a slice of every test case for pictures
+        `showcase.npz`, of the first run.
 
     Raises:
         RunError: a run is missing or was made from another configuration.
@@ -133,6 +136,7 @@ def _check_unit(config: BenchmarkConfig, dataset: str, root: Path) -> None:
 def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
     rows: list[Row] = []
     pseudo: list[Row] = []
+    slices: list[Slice] = []
     name = f"evaluate {runs[0].key.dataset} {runs[0].key.method}"
     trained: Trained | None = None
     with Board() as board:
@@ -144,14 +148,16 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
                     continue
                 trained = open_trained(run, place, checkpoint=checkpoint, like=trained)
                 cases = tested_cases(trained.job.data, trained.job.fold.test)
+                shown = number == 1 and checkpoint == CHECKPOINTS[0]
                 for case in cases:
-                    own += _score(trained, case)
+                    probability = trained.probability(trained.job.data.image(case.case))
+                    own += _score(trained, case, probability)
+                    slices += [cut_slice(trained, case.case, probability)] if shown else []
                 if checkpoint == CHECKPOINTS[0]:
                     pseudo += pseudo_label_rows(trained)
-                if number == 1 and checkpoint == CHECKPOINTS[0]:
-                    _write_showcase(trained, cases, folder / SHOWCASE)
             rows += own
             board.update(name, number, len(runs))
+    write_slices(Slices(runs[0].key.labels, runs[0].key.seed, tuple(slices)), folder / SHOWCASE)
     write_text(folder / CASES, as_csv(COLUMNS, rows))
     write_text(folder / PSEUDO_LABELS, as_csv(PSEUDO_COLUMNS, pseudo))
     write_text(folder / RUNS, _identities(runs))
@@ -222,10 +228,10 @@ def _of_run(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _score(trained: Trained, case: Case) -> list[Row]:
+def _score(trained: Trained, case: Case, probability: Tensor) -> list[Row]:
     """Rows of all foreground classes of a case, in native geometry."""
     key, data = trained.run.key, trained.job.data
-    labels = trained.probability(data.image(case.case)).argmax(0).numpy().astype(np.uint8)
+    labels = probability.argmax(0).numpy().astype(np.uint8)
     run = (key.benchmark, key.dataset, key.base, key.variant, key.labels, key.fold, key.seed)
     native = data.to_native(case.case, labels)
     return case_rows(run, trained.checkpoint, data, case, native)
@@ -237,29 +243,3 @@ def _of_checkpoint(row: Row, checkpoint: str) -> Row:
         checkpoint if name == "checkpoint" else value
         for name, value in zip(COLUMNS, row, strict=True)
     )
-
-
-def _write_showcase(trained: Trained, cases: Sequence[Case], target: Path) -> None:
-    """Keep one slice for overlay figures: of the first test case by name, the fullest in reference.
-
-    The choice looks at no prediction, and is the same for every method.
-    """
-    from methods.blocks.entropy import normalized_entropy
-
-    data, key = trained.job.data, trained.run.key
-    case = min(c.case for c in cases)
-    image = data.image(case)
-    depth = int((np.asarray(data.label(case)) > 0).sum((1, 2)).argmax())
-    probability = trained.probability(image)[:, depth]
-    arrays: dict[str, NDArray[Any]] = {
-        "image": np.asarray(image[0, depth], dtype=np.float32),
-        "truth": np.asarray(data.label(case)[depth]),
-        "prediction": probability.argmax(0).numpy().astype(np.uint8),
-        "entropy": normalized_entropy(probability[None])[0].numpy(),
-        "case": np.array(case),
-        "slice": np.array(depth),
-        "labels": np.array(key.labels),
-        "seed": np.array(key.seed),
-    }
-    with atomic_open(target) as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)

@@ -28,6 +28,7 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import DatasetFacts
 from benchmarks.scoring.cases import COLUMNS, ORIGIN_COLUMNS, seal
 from benchmarks.scoring.pseudo_labels import COLUMNS as PSEUDO
+from benchmarks.scoring.slices import Slice, Slices, write_slices
 
 # Mean Dice of each method; the last one has all labels.
 SKILL = {"supervised": 0.6, "mean_teacher": 0.7, "egcl_net-a5": 0.75, "full_supervised": 0.9}
@@ -158,20 +159,20 @@ def write_external(root: Path, config: BenchmarkConfig, seeds: list[int], split:
     return folder
 
 
-def write_showcase(root: Path, config: BenchmarkConfig, dataset: str, key: str) -> None:
+def write_showcase(
+    root: Path, config: BenchmarkConfig, dataset: str, key: str, *, index: int = 3
+) -> None:
     """A slice with two rings, predicted a little too low."""
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     truth = np.where(np.hypot(y, x) < 0.3, 1, np.where(np.hypot(y, x) < 0.5, 2, 0))
     folder = scores_folder(root, config.name, dataset, key)
-    np.savez(
-        folder / SHOWCASE,
-        image=np.exp(-(y**2) - x**2).astype(np.float32),
-        truth=truth.astype(np.uint8),
-        prediction=np.roll(truth, 3, axis=0).astype(np.uint8),
-        entropy=np.hypot(y, x).clip(0, 1).astype(np.float32),
-        case="p0_a",
-        slice=3,
-        labels=2,
-        seed=0,
+    one = Slice(
+        "p0_a",
+        index,
+        (255 * np.exp(-(y**2) - x**2)).astype(np.uint8),
+        truth.astype(np.uint8),
+        np.roll(truth, 3, axis=0).astype(np.uint8),
+        (255 * np.hypot(y, x).clip(0, 1)).astype(np.uint8),
     )
+    write_slices(Slices(2, 0, (one,)), folder / SHOWCASE)
     seal(folder)

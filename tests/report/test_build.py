@@ -52,8 +52,8 @@ def test_files_columns_and_metrics(tmp_path: Path) -> None:
     written = build_report(config, root=tmp_path).files
     folder = tmp_path / "reports/tiny"
     assert {p.name for p in written} == {p.name for p in folder.iterdir()} == {
-        "index.html", "README.md", "cases.csv", "curves.csv", "table.csv", "table.tex",
-        "differences.csv", "ranks.csv",
+        "index.html", "pictures.json", "README.md", "cases.csv", "curves.csv", "table.csv",
+        "table.tex", "differences.csv", "ranks.csv",
         "classes.csv", "components.csv", "runs.csv", "groups.csv", "metrics.json",
         "overlay-heart.png", "mechanisms.csv", "pseudo_labels.csv",
         *(
@@ -113,7 +113,9 @@ def test_same_scores_give_same_bytes_in_any_order_and_from_the_kept_tables(tmp_p
     assert {p: p.read_bytes() for p in build_report(config, root=tmp_path).files} == first
     folder.rename(tmp_path / "elsewhere")
     kept = {p: p.read_bytes() for p in build_report(config, root=tmp_path, kept=True).files}
-    assert {p.name for p in first} - {p.name for p in kept} == {"cases.csv", "overlay-heart.png"}
+    assert {p.name for p in first} - {p.name for p in kept} == {
+        "cases.csv", "pictures.json", "overlay-heart.png",
+    }  # fmt: skip
     assert [p.name for p in kept if kept[p] != first[p]] == []
 
 
@@ -254,6 +256,10 @@ def test_pictures_of_patients_stay_local(tmp_path: Path) -> None:
     write_showcase(tmp_path, config, "patients", "mean_teacher")
     written = [p for p in build_report(config, root=tmp_path).files if p.name.startswith("overlay")]
     assert written == [tmp_path / "reports/tiny/local/overlay-patients.png"]
+    public, private = (tmp_path / "reports/tiny" / p for p in ("index.html", "local/index.html"))
+    picture = '"image":"data:image/png'
+    assert picture not in public.read_text() and picture in private.read_text()
+    assert not (tmp_path / "reports/tiny/pictures.json").exists()
     page = page_of(tmp_path)
     assert "overlay" not in page and "HD95, voxels" in page and "phantom" not in page
 

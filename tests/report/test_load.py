@@ -169,14 +169,12 @@ def test_damaged_or_unequal_showcase_is_refused(tmp_path: Path) -> None:
     for name in ("supervised", "mean_teacher"):
         write_showcase(tmp_path, config, "heart", name)
     path = folder / "heart/mean_teacher/showcase.npz"
-    arrays = dict(np.load(path))
-    np.savez(path, **(arrays | {"slice": np.asarray(4)}))
-    seal(path.parent)
+    write_showcase(tmp_path, config, "heart", "mean_teacher", index=4)
     with pytest.raises(RunError, match="slice 4 of p0_a"):
         build_report(config, root=tmp_path)
     path.write_bytes(path.read_bytes()[:200])
     seal(path.parent)
-    with pytest.raises(RunError, match="no readable showcase"):
+    with pytest.raises(RunError, match="no readable file of slices"):
         build_report(config, root=tmp_path)
 
 

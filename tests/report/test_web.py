@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from benchmarks.common.errors import RunError
 from benchmarks.report import build_report, web
 from benchmarks.report.web.curves import CURVES
+from benchmarks.report.web.leaderboard import write_leaderboard
 from tests.report.made import (
     leave_figures_undrawn,
     make_config,
@@ -23,9 +27,8 @@ from tests.report.made import (
     use_made_datasets,
     write_external,
     write_scores,
+    write_showcase,
 )
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,8 @@ def site(made: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root, config = tmp_path_factory.mktemp("site"), make_config()
     write_scores(root, config)
     write_external(root, config, [0])
+    for name in ("supervised", "mean_teacher"):
+        write_showcase(root, config, "heart", name)
     return build_report(config, root=root).files[0]
 
 
@@ -78,7 +83,7 @@ def test_the_page_holds_the_numbers_of_the_tables_and_changes_with_them(site: Pa
     place = before["datasets"][0]["cases"].index("p1_b")
     assert scored["dice"][place] == pytest.approx(100 * one["dice"].mean(), abs=1e-3)
 
-    source = root / "data/scores/tiny/heart-mean_teacher/cases.csv"
+    source = root / "data/scores/tiny/heart/mean_teacher/cases.csv"
     frame = pd.read_csv(source)
     changed = frame.index[(frame["checkpoint"] == "last") & (frame["case"] == "p1_b")][0]
     frame.loc[changed, ["dice", "jaccard"]] = [0.5, 0.5 / 1.5]
@@ -110,11 +115,34 @@ def test_rows_without_scores_and_external_rows_are_marked(site: Path) -> None:
 
 
 @pytest.mark.usefixtures("made")
+def test_methods_that_lack_a_run_are_missing_in_a_partial_report(tmp_path: Path) -> None:
+    config = make_config()
+    scores = write_scores(tmp_path, config)
+    source = scores / "heart/mean_teacher/cases.csv"
+    frame = pd.read_csv(source)
+    put(frame[frame["seed"] == 0], source)
+    with pytest.raises(RunError, match="missing 2 labelled, fold 0, seed 1"):
+        build_report(config, root=tmp_path)
+    made = build_report(config, root=tmp_path, partial=True)
+    words = "Missing: 1 of 4 rows of the grid lack runs: Mean Teacher."
+    assert made.answer.news[0] == words and f"**{words}**" in made.files[1].read_text()
+    rows = re.findall(r"<tr data-c.*?</tr>", made.files[0].read_text("utf-8"), re.DOTALL)
+    assert [r.count(">missing<") for r in rows if "Mean Teacher" in r] == [1, 1]
+    assert sum(">missing<" in r for r in rows) == 2 and len(rows) == 8
+    table = pd.read_csv(tmp_path / "reports/tiny/table.csv")
+    assert "mean_teacher" not in set(table["method"])
+    for name in ("supervised", "egcl_net-a5", "full_supervised"):
+        (scores / f"heart/{name}/cases.csv").unlink()
+    with pytest.raises(RunError, match="not complete"):
+        build_report(config, root=tmp_path, partial=True)
+
+
+@pytest.mark.usefixtures("made")
 def test_no_verdict_where_rows_predict_nothing(tmp_path: Path) -> None:
     config = make_config()
     scores = write_scores(tmp_path, config)
     for name in ("supervised", "mean_teacher", "egcl_net-a5"):
-        source = scores / f"heart-{name}/cases.csv"
+        source = scores / f"heart/{name}/cases.csv"
         frame = pd.read_csv(source)
         frame[["dice", "jaccard", "pred_voxels"]] = 0
         put(frame.assign(empty="prediction"), source)
@@ -129,7 +157,7 @@ def test_no_verdict_where_rows_predict_nothing(tmp_path: Path) -> None:
 def test_curves_are_means_over_runs_in_windows_of_steps(tmp_path: Path) -> None:
     config = make_config()
     scores = write_scores(tmp_path, config)
-    folder = scores / "heart-mean_teacher"
+    folder = scores / "heart/mean_teacher"
     runs = pd.DataFrame({"labels": [2, 2, 4, 4], "fold": 0, "seed": [0, 1, 0, 1]})
     steps = runs.merge(pd.DataFrame({"step": range(1, 101)}), how="cross")
     steps["loss/supervised"] = steps["step"] + steps["seed"]
@@ -146,6 +174,23 @@ def test_curves_are_means_over_runs_in_windows_of_steps(tmp_path: Path) -> None:
     assert own[own["series"] == "val/dice"][["step", "mean"]].values.tolist() == [[50, 0.55]]
 
 
+def test_layers_of_a_picture_are_the_masks_and_their_disagreement(site: Path) -> None:
+    heart = json.loads((site.parent / "pictures.json").read_text())["heart"]
+    layers = heart["cases"]["p0_a"]["methods"]["mean_teacher"] | heart["cases"]["p0_a"]
+    pixels = {
+        name: np.asarray(Image.open(io.BytesIO(base64.b64decode(layers[name].split(",")[1]))))
+        for name in ("prediction", "truth", "errors")
+    }
+    wanted, found = pixels["truth"], pixels["prediction"]
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    assert np.array_equal(wanted == 1, np.hypot(y, x) < 0.3)
+    assert np.array_equal(found, np.roll(wanted, 3, axis=0))
+    assert np.array_equal(pixels["errors"] == 1, (wanted > 0) & (found == 0))
+    assert np.array_equal(pixels["errors"] == 2, (wanted == 0) & (found > 0))
+    assert np.array_equal(pixels["errors"] == 0, wanted == found)
+    assert list(heart["keys"])[:2] == ["LV", "RV"]
+
+
 def test_the_libraries_are_those_that_were_published() -> None:
     folder = Path(web.__file__).parent / "vendor"
     known = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
@@ -153,19 +198,26 @@ def test_the_libraries_are_those_that_were_published() -> None:
     assert found == known and len(found) == 5
 
 
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    """A headless Chromium of this machine."""
-    driver = pytest.importorskip(
-        "playwright.sync_api", reason="no playwright: pip install '.[dev]'"
+def test_the_leaderboard_has_the_rows_of_every_report(site: Path) -> None:
+    """One row per row of `table.csv` at the last checkpoint; external ones are marked."""
+    root = site.parents[2]
+    told = [("tiny", "tiny/index.html", "Which?", "Heart: 2, 4", "2", "It is a <pilot>.")]
+    page = write_leaderboard(root, {"tiny": make_config(), "other": make_config()}, told)
+    found = numbers(page)
+    table = pd.read_csv(site.parent / "table.csv")
+    last = table[table["checkpoint"] == "last"]
+    assert [row["dice"] for row in found["rows"]] == pytest.approx(
+        (100 * last["dice"]).tolist(), abs=1e-3
     )
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
-    with driver.sync_playwright() as play:
-        made = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield made
-        made.close()
+    phantom = "Heart (synthetic phantom)"
+    counts = {row["track"] for row in found["rows"]}
+    assert counts == set(found["tracks"]) == {
+        f"{phantom}, 2 labelled, equal steps", f"{phantom}, 4 labelled, equal steps",
+        f"{phantom}, all labelled, equal steps",
+    }  # fmt: skip
+    assert [row["method"] for row in found["rows"] if row["external"]] == ["my_net (external)"]
+    text = page.read_text("utf-8")
+    assert 'href="tiny/index.html#method=egcl_net-a5"' in text and "It is a &lt;pilot&gt;." in text
 
 
 def test_in_a_browser(site: Path, browser: Any) -> None:
@@ -211,11 +263,15 @@ def test_in_a_browser(site: Path, browser: Any) -> None:
     dialog = page.locator("#method")
     assert dialog.is_visible() and "Tarvainen" in dialog.inner_text()
     assert page.url.endswith("#method=mean_teacher")
-    entry = dialog.locator("button.case").first
-    name = entry.inner_text()
-    entry.click()
-    assert page.locator("#case h2").inner_text().startswith(name)
-    assert page.locator("#case tbody tr").count() == 4
+    dialog.locator("button.case", has_text="p0_a").click()
+    case = page.locator("#case")
+    assert case.locator("h2").inner_text().startswith("p0_a")
+    assert case.locator("tbody tr").count() == 4
+    # The reference and the two methods with pictures; one layer is seen over each image.
+    assert case.locator(".tile").count() == 3
+    case.locator("select").select_option("errors")
+    assert case.locator("img[data-layer=errors]:visible").count() == 3
+    assert case.locator("img[data-layer=prediction]:visible").count() == 0
     page.keyboard.press("Escape")
     assert not page.locator("#case").is_visible()
     page.click("#theme")

@@ -18,6 +18,7 @@ from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import resolve
 from benchmarks.report.tables import csv
 from benchmarks.scoring import evaluate as scoring
+from benchmarks.scoring import trained
 from benchmarks.training import many, one
 from benchmarks.training.one import Place
 from tests.engine.small import build, make_config
@@ -36,7 +37,8 @@ TRAINING: dict[str, tuple[Any, str]] = {
 }
 SCORING: dict[str, tuple[Any, str]] = {
     "evaluate: opening": (scoring, "open_trained"),
-    "evaluate: predicting and scoring": (scoring, "_score"),
+    "evaluate: predicting": (trained.Trained, "probability"),
+    "evaluate: scoring": (scoring, "_score"),
 }
 
 

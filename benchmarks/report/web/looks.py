@@ -27,15 +27,21 @@ def web_looks(facts: Facts) -> dict[str, dict[str, object]]:
     return {
         key: {
             "color": look.color,
-            "dark": _on_dark(look.color),
-            "symbol": _SYMBOLS[look.marker],
+            "dark": dark_shade(look.color),
+            "symbol": symbol(look.marker),
             "dash": _DASHES[look.dash],
         }
         for key, look in method_looks(facts).items()
     }
 
 
-def _on_dark(color: str) -> str:
+def symbol(marker: str) -> str:
+    """Vega's symbol of a marker of Matplotlib."""
+    return _SYMBOLS[marker]
+
+
+def dark_shade(color: str) -> str:
+    """A colour as a dark page shows it."""
     red, green, blue = to_rgb(color)
     if max(red, green, blue) < _BLACK:
         return to_hex((1 - red, 1 - green, 1 - blue))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -51,6 +51,7 @@ class Inputs:
         results: what came out.
         mechanisms: judged ledgers, where there are any.
         curves: what the runs logged, where it was kept.
+        pictures: of test cases, by data set.
     """
 
     config: BenchmarkConfig
@@ -58,6 +59,7 @@ class Inputs:
     results: Results
     mechanisms: Mechanisms | None
     curves: pd.DataFrame | None
+    pictures: Mapping[str, Json]
 
 
 def payload(given: Inputs) -> Json:
@@ -99,6 +101,7 @@ def payload(given: Inputs) -> Json:
         "differences": list(_differences(config, facts, results)),
         "ranks": list(_ranks(config, facts, results)),
         "scores": list(_scores(facts, results)),
+        "pictures": [given.pictures.get(d.id) for d in facts.datasets],
         "curves": [] if given.curves is None else list(_curves(facts, given.curves)),
         "terms": [] if given.mechanisms is None else list(_terms(facts, given.mechanisms)),
     }  # fmt: skip
@@ -136,14 +139,14 @@ def _dataset(dataset: DatasetFacts, cases: pd.DataFrame) -> Json:
 
 
 def _methods(config: BenchmarkConfig, facts: Facts) -> list[Json]:
-    looks = web_looks(facts)
+    looks = web_looks(replace(facts, methods=facts.methods + facts.absent))
     return [
         {
             "key": m.key, "title": m.title, "footnote": m.footnote, "allLabels": m.all_labels,
             "baseline": m.baseline, "external": m.external, **looks[m.key],
             **({} if m.external else _made(config, facts, m)),
         }
-        for m in facts.rows
+        for m in (*facts.rows, *facts.absent)
     ]  # fmt: skip
 
 

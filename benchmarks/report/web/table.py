@@ -87,7 +87,7 @@ def rows(facts: Facts, made: Json, sections: list[Section], planned: int) -> lis
     found = []
     for c, section in enumerate(sections):
         texts = iter(section.rows)
-        for m, method in enumerate(facts.rows):
+        for m, method in enumerate((*facts.rows, *facts.absent)):
             if (c, m) not in means:
                 blank = [Cell("", "") for _ in section.header[1:]]
                 cells = _arranged(blank, Cell("0", 0))
