@@ -33,6 +33,7 @@ LAYERS = (
     ("benchmarks.tune",),
     ("benchmarks.repair",),
     ("benchmarks.pipeline",),
+    ("benchmarks.reproduce",),
     ("benchmarks.launch",),
     ("benchmarks.cli",),
     ("benchmarks.__main__",),

@@ -13,6 +13,7 @@ from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.plan.sweeps import swept
 from benchmarks.report.checklist import pitfalls_page
 from benchmarks.report.facts import dataset_facts
+from benchmarks.report.findings import FINDINGS, findings_page
 from benchmarks.report.page import RESULT
 from benchmarks.report.tables import pipe_table
 from benchmarks.report.web.leaderboard import page_of, write_leaderboard
@@ -22,6 +23,7 @@ from datasets import dataset_ids, load_dataset
 _HEADER = ("Benchmark", "Question", "Data (labelled patients)", "Runs", "What came out")
 # Folders and files that are no benchmark.
 _OTHERS = {
+    FINDINGS: "what the benchmarks on patients say together",
     "PITFALLS.md": "known pitfalls of the field, and what in this suite answers them",
     "published_results.csv": "figures from the literature with sources, never ranked with ours",
     "datasets": "contact sheets of the synthetic data sets",
@@ -34,7 +36,7 @@ _OTHERS = {
 
 
 def write_index(root: Path) -> list[Path]:
-    """Write `reports/index.html`, `reports/README.md` and `reports/PITFALLS.md`.
+    """Write `index.html`, `README.md`, `FINDINGS.md` and `PITFALLS.md` of `reports/`.
 
     Args:
         root: the checkout, with reports and parameter files.
@@ -46,8 +48,9 @@ def write_index(root: Path) -> list[Path]:
         ConfigError: a parameter file is damaged.
     """
     folder = report_folder(root, "")
-    write_text(folder / "PITFALLS.md", pitfalls_page())
     known = dict(_benchmarks(root))
+    write_text(folder / "PITFALLS.md", pitfalls_page())
+    write_text(folder / FINDINGS, findings_page(root, known))
     names = sorted(p.parent.name for p in folder.glob("*/table.csv"))
     order = [name for name in known if name in names]
     order += [name for name in names if name not in known]
@@ -66,6 +69,7 @@ def write_index(root: Path) -> list[Path]:
     return [
         write_leaderboard(root, {name: known[name] for name in order if name in known}, told),
         folder / "README.md",
+        folder / FINDINGS,
         folder / "PITFALLS.md",
     ]
 

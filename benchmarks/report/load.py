@@ -110,10 +110,8 @@ def load_cases(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Data
                 absent = f"no rows in the kept {CASES}"
             else:
                 folder = scores_folder(source.root, config.name, dataset, method.key)
-                lacking = [n for n in _FILES if not (folder / n).is_file()]
-                absent = ", ".join(
-                    f"no file {(folder / n).relative_to(source.root)}" for n in lacking
-                )
+                lacking = [folder / n for n in _FILES if not (folder / n).is_file()]
+                absent = ", ".join(f"no file {path.relative_to(source.root)}" for path in lacking)
                 absent = (
                     absent
                     or broken_seal(folder)
@@ -206,8 +204,8 @@ def read_table(path: Path, *, older: bool = False) -> pd.DataFrame:
         raise RunError(f"'{path}' holds {wrong}; evaluate again")
     places = {c: i for i, c in enumerate(CHECKPOINTS)}
     order = frame.assign(checkpoint=frame["checkpoint"].map(places))
-    columns = [*_NUMBERS, "checkpoint", "case"]
-    return frame.loc[order.sort_values(columns, kind="stable").index]
+    by = [*_NUMBERS, "checkpoint", "case"]
+    return frame.loc[order.sort_values(by, kind="stable").index]
 
 
 def _read_kept(
@@ -248,9 +246,8 @@ def _grid_problems(
     labels_of = frame.groupby("fold")["labels"].max().to_dict()
     wanted = set()
     for fold, seed in config.grid.pairs:
-        counts = config.data[dataset].labels
-        if method.all_labels:
-            counts = (labels_of.get(fold, -1),)
+        known = config.data[dataset].labels
+        counts = (labels_of.get(fold, -1),) if method.all_labels else known
         wanted |= {(n, fold, seed, c) for n in counts for c in CHECKPOINTS}
     if not found:
         yield "the file has no rows"

@@ -13,12 +13,14 @@ import pytest
 
 import benchmarks.report.facts as facts_module
 import benchmarks.report.stale as stale_module
+from benchmarks.common.files import write_json
 from benchmarks.common.ledger import COLUMNS as ENTRY
 from benchmarks.common.workspace import (
     CASES,
     MECHANISMS,
     PSEUDO_LABELS,
     RUNS,
+    SCORED,
     SHOWCASE,
     STEPS,
     external_folder,
@@ -114,6 +116,9 @@ def write_scores(root: Path, config: BenchmarkConfig, **options: Any) -> Path:
         steps = runs.merge(pd.DataFrame({"step": [50, 100], "loss": 1.0}), how="cross")
         made = {"code": "c0de", "digest": "1d", "settings": SETTINGS, "split": "", "data": ""}
         runs.assign(**made).to_csv(folder / RUNS, index=False)
+        cells = [f"l{n}-f{fold}-s{seed}" for n, fold, seed in runs.itertuples(index=False)]
+        weights = dict.fromkeys((f"{cell} last" for cell in cells), "a1")
+        write_json(folder / SCORED, {"code": "c0de", "weights": weights})
         write_ledger(folder, runs, key)
         split = LOGGED if key.startswith("egcl_net") else {}
         steps.assign(**split).to_csv(folder / STEPS, index=False)

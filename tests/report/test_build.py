@@ -54,7 +54,7 @@ def test_files_columns_and_metrics(tmp_path: Path) -> None:
     assert {p.name for p in written} == {p.name for p in folder.iterdir()} == {
         "index.html", "pictures.json", "README.md", "cases.csv", "curves.csv", "table.csv",
         "table.tex", "differences.csv", "ranks.csv",
-        "classes.csv", "components.csv", "runs.csv", "groups.csv", "metrics.json",
+        "classes.csv", "components.csv", "runs.csv", "traces.csv", "groups.csv", "metrics.json",
         "overlay-heart.png", "mechanisms.csv", "pseudo_labels.csv",
         *(
             f"{n}.{kind}"

@@ -1,0 +1,255 @@
+"""One page of what the benchmarks on patients say together, `reports/FINDINGS.md`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.common.workspace import report_folder
+from benchmarks.config import BenchmarkConfig
+from benchmarks.report.facts import Facts, collect_facts
+from benchmarks.report.paper.literature import PUBLISHED
+from benchmarks.report.tables import pipe_table
+
+FINDINGS = "FINDINGS.md"
+_NO_FILE = "No benchmark on patients answers this yet."
+# Published rows that train on labels alone, against which the others' gains are taken.
+_ALONE = ("U-Net supervised", "V-Net supervised")
+_CONTROLS = ("supervised-unlabeled_bn", "supervised-strong")
+
+
+@dataclass(frozen=True)
+class _Told:
+    """One benchmark's tables of the last checkpoint.
+
+    Attributes:
+        config: of the benchmark.
+        facts: titles of its rows.
+        table: of `table.csv`, with the method's `key`.
+        differences: of `differences.csv`.
+        ranks: of `ranks.csv`.
+    """
+
+    config: BenchmarkConfig
+    facts: Facts
+    table: pd.DataFrame
+    differences: pd.DataFrame
+    ranks: pd.DataFrame
+
+    @property
+    def link(self) -> str:
+        return f"[`{self.config.name}`]({self.config.name}/README.md)"
+
+    def title(self, key: str) -> str:
+        return next((m.title for m in self.facts.methods if m.key == key), key)
+
+    def place(self, dataset: object, labels: object) -> str:
+        return f"{self.facts.titles[str(dataset)]}, {labels} labelled"
+
+
+def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
+    """The page as Markdown; every number on it is read from a report's tables.
+
+    Args:
+        root: the checkout, with reports.
+        known: configuration of every benchmark, by name.
+    """
+    told = list(_told(root, known))
+    pages = {
+        "What do high-entropy features contribute?": _contrasts(told),
+        "Which rows gain over labels alone?": _gains(told),
+        "What do the controls give that no method is credited for?": _controls(told),
+        "How stable are the ranks?": _ranks(told),
+        "Where does this differ from the literature?": _literature(told, root),
+        "What is not measured": _missing(root, known),
+    }
+    head = (
+        "# Findings\n\nMade by `python -m benchmarks index` from the tables of benchmarks on"
+        " patients; no figure is typed by hand. Differences are in Dice points of the last"
+        " checkpoint with 95 % intervals, outcomes by the one rule of"
+        " [`statistics`](../benchmarks/statistics). A pilot has fewer than five runs and is no"
+        " verdict."
+    )
+    return "\n\n".join([head, *(f"## {title}\n\n{text}" for title, text in pages.items())]) + "\n"
+
+
+def _told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[_Told]:
+    for name, config in known.items():
+        folder = report_folder(root, name)
+        if not (folder / "table.csv").is_file():
+            continue
+        facts = collect_facts(config)
+        if any(dataset.synthetic for dataset in facts.datasets):
+            continue
+        table = _last(folder / "table.csv")
+        joined = [
+            f"{m}-{v}" if isinstance(v, str) else m
+            for m, v in zip(table["method"], table["variant"], strict=True)
+        ]
+        yield _Told(
+            config,
+            facts,
+            table.assign(key=joined),
+            _last(folder / "differences.csv"),
+            _last(folder / "ranks.csv"),
+        )
+
+
+def _last(path: Path) -> pd.DataFrame:
+    frame = pd.read_csv(path, dtype={"variant": str})
+    return frame[frame["checkpoint"] == "last"]
+
+
+def _points(mean: float, low: float, high: float) -> str:
+    return f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def _contrasts(told: list[_Told]) -> str:
+    """Declared contrasts, and which size of an effect each excludes."""
+    rows = []
+    for one in told:
+        declared = one.differences[one.differences["family"] == "declared"]
+        for d in declared.to_dict("records"):
+            excluded = f"above {100 * d['high']:.1f}" if d["outcome"] != "pilot" else "none, pilot"
+            rows.append(
+                (
+                    *(one.link, one.place(d["dataset"], d["labels"]), d["name"]),
+                    *(_points(d["mean"], d["low"], d["high"]), f"{d['p_holm']:.3f}"),
+                    *(
+                        f"{100 * d['detectable']:.1f}",
+                        excluded,
+                        f"{d['outcome']}, {d['runs']} runs",
+                    ),
+                )
+            )
+    header = (
+        "Benchmark", "Data", "Contrast", "Points [95 %]", "p (Holm)", "Detectable, points",
+        "Excluded gain, points", "Outcome",
+    )  # fmt: skip
+    return pipe_table(header, tuple(rows), words=(0, 1, 2, 7)) if rows else _NO_FILE
+
+
+def _gains(told: list[_Told]) -> str:
+    """How many rows got which outcome, at equal steps and at equal operations."""
+    rows = []
+    for one in told:
+        for (dataset, labels), cell in one.table.dropna(subset="difference").groupby(
+            ["dataset", "labels"]
+        ):
+            counts = cell["outcome"].value_counts()
+            better = cell.loc[cell["outcome"] == "better", "key"]
+            words = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+            names = ", ".join(one.title(key) for key in better) or "none"
+            place = one.place(dataset, labels)
+            rows.append((one.link, place, f"equal {one.config.grid.equal}", words, names))
+    header = ("Benchmark", "Data", "At", "Outcomes of the rows", "Better than the baseline")
+    return pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 4)) if rows else _NO_FILE
+
+
+def _controls(told: list[_Told]) -> str:
+    rows: list[tuple[str, ...]] = []
+    for one in told:
+        own = one.table[one.table["key"].isin(_CONTROLS)].dropna(subset="difference")
+        rows += [
+            (
+                *(one.link, one.place(r["dataset"], r["labels"]), one.title(r["key"])),
+                _points(r["difference"], r["difference_low"], r["difference_high"]),
+                str(r["outcome"]),
+            )
+            for r in own.to_dict("records")
+        ]
+    header = ("Benchmark", "Data", "Control", "Points [95 %]", "Outcome")
+    return pipe_table(header, tuple(rows), words=(0, 1, 2, 4)) if rows else _NO_FILE
+
+
+def _ranks(told: list[_Told]) -> str:
+    """Width of the rank intervals, and how many rows are separable from the best."""
+    rows: list[tuple[str, ...]] = []
+    for one in told:
+        if one.config.grid.baseline is None:  # a sweep around one row
+            continue
+        for (dataset, labels), cell in one.ranks.groupby(["dataset", "labels"]):
+            width = float(np.median(cell["high"] - cell["low"] + 1))
+            rows.append(
+                (
+                    *(one.link, one.place(dataset, labels), str(len(cell))),
+                    *(f"{width:.0f} of {len(cell)}", f"{int(cell['separable'].sum())}"),
+                )
+            )
+    header = (
+        "Benchmark",
+        "Data",
+        "Ranked rows",
+        "Median width of a rank interval",
+        "Separable from the best",
+    )
+    return pipe_table(header, tuple(rows), words=(0, 1)) if rows else _NO_FILE
+
+
+def _literature(told: list[_Told], root: Path) -> str:
+    """Gains over labels alone, published and here, where both name the method."""
+    published = _published(root)
+    rows: list[tuple[str, ...]] = []
+    for one in told:
+        for r in one.table.dropna(subset="difference").to_dict("records"):
+            dataset = one.facts.titles[r["dataset"]].replace(" ", "")
+            there = published.get((dataset, str(r["labels"]), one.title(r["key"])))
+            if there is None:
+                continue
+            inside = 100 * r["difference_low"] <= there <= 100 * r["difference_high"]
+            rows.append(
+                (
+                    *(one.link, one.place(r["dataset"], r["labels"]), one.title(r["key"])),
+                    f"{there:+.1f}",
+                    _points(r["difference"], r["difference_low"], r["difference_high"]),
+                    "inside our interval" if inside else "outside our interval",
+                )
+            )
+    if not rows:
+        return _NO_FILE
+    header = ("Benchmark", "Data", "Method", "Published gain", "Gain here [95 %]", "Published is")
+    note = (
+        "Published gains are over the supervised row of the same source (median over sources)."
+        " They come from larger images and networks, other splits, one test set and mostly one run"
+        " with the checkpoint chosen on it ([audit](../methods/README.md)); a difference has these"
+        " reasons too."
+    )
+    return f"{note}\n\n{pipe_table(header, tuple(rows), words=(0, 1, 2, 5))}"
+
+
+def _published(root: Path) -> dict[tuple[str, str, str], float]:
+    """Median published gain by data set, labelled count and method."""
+    path = report_folder(root, "") / PUBLISHED
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as stream:
+        given = list(csv.DictReader(stream))
+    alone = {
+        (r["dataset"], r["labelled"], r["source"]): float(r["dice"])
+        for r in given
+        if r["method"] in _ALONE
+    }
+    gains: dict[tuple[str, str, str], list[float]] = {}
+    for r in given:
+        base = alone.get((r["dataset"], r["labelled"], r["source"]))
+        if base is not None and r["method"] not in _ALONE:
+            cell = (r["dataset"], r["labelled"], r["method"])
+            gains.setdefault(cell, []).append(float(r["dice"]) - base)
+    return {cell: float(np.median(values)) for cell, values in gains.items()}
+
+
+def _missing(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
+    """Benchmarks without a report, each with its question."""
+    sweeps = {f"{config.name}_{sweep}" for config in known.values() for sweep in config.sweeps}
+    lines = [
+        f"- `{name}`: {config.question} (`python -m benchmarks plan --params {name}` says what it"
+        " costs)"
+        for name, config in known.items()
+        if name not in sweeps and not (report_folder(root, name) / "table.csv").is_file()
+    ]
+    return "\n".join(lines) or "Every benchmark of this checkout has a report."

@@ -1,0 +1,57 @@
+"""The page of findings: every number comes from a report's tables."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.common.workspace import ROOT
+from benchmarks.config import load_config
+from benchmarks.report.findings import findings_page
+
+
+def _row(page: str, *words: str) -> str:
+    (found,) = (s for s in page.splitlines() if s.startswith("|") and all(w in s for w in words))
+    return found
+
+
+def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
+    known = {
+        name: load_config(ROOT / f"benchmarks/presets/{name}/params.yaml")
+        for name in ("ablation", "methods_cpu", "paper")
+    }
+    for name in ("ablation", "methods_cpu", "published_results.csv"):
+        source, target = ROOT / "reports" / name, tmp_path / "reports" / name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    path = tmp_path / "reports/ablation/differences.csv"
+    frame = pd.read_csv(path)
+    declared = (frame["family"] == "declared") & (frame["checkpoint"] == "last")
+    values = {"mean": 0.0123, "low": -0.0047, "high": 0.0291, "outcome": "undecided", "runs": 10}
+    frame.loc[declared & (frame["name"] == "cross term"), list(values)] = list(values.values())
+    frame.to_csv(path, index=False)
+    table = tmp_path / "reports/methods_cpu/table.csv"
+    rows = pd.read_csv(table)
+    rows.loc[(rows["method"] == "bcp") & rows["variant"].isna(), ["difference", "outcome"]] = [
+        0.05,
+        "better",
+    ]
+    rows.to_csv(table, index=False)
+
+    page = findings_page(tmp_path, known)
+
+    row = _row(page, "| cross term |")
+    assert "+1.2 [-0.5, +2.9]" in row and "above 2.9" in row and "undecided, 10 runs" in row
+    assert "none, pilot" in _row(page, "| contribution of high entropy |")
+    assert _row(page, "methods_cpu", "equal steps").rstrip(" |").endswith("| BCP")
+    # BCP - U-Net supervised, 7 labelled, in the sources that give both.
+    published = pd.read_csv(ROOT / "reports/published_results.csv", dtype=str)
+    cell = published[(published["dataset"] == "ACDC") & (published["labelled"] == "7")]
+    by = cell.assign(dice=cell["dice"].astype(float)).pivot_table(
+        index="source", columns="method", values="dice"
+    )
+    gain = (by["BCP"] - by["U-Net supervised"]).median()
+    assert f"| {gain:+.1f} | +5.0 [" in _row(page, "methods_cpu", "| BCP |", "our interval")
+    assert "- `paper`: " in page and "- `ablation`: " not in page
