@@ -23,7 +23,7 @@ from benchmarks.common.files import FILLING, claimed, in_use, write_bytes
 from benchmarks.common.lease import is_held, leased
 from benchmarks.common.workspace import PRESETS, RECORD
 from benchmarks.engine.state import DAMAGED, PREVIOUS, STATE
-from benchmarks.tune.study import JOURNAL, JOURNAL_CLAIM
+from benchmarks.tune.sharing import JOURNAL, alone_with_journal, journal_in_use
 
 _PLACES = ("data", "runs", "reports", "datasets/splits")
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.(?:tmp|new)")
@@ -132,7 +132,7 @@ def _journals(root: Path) -> Iterator[Repair]:
     for file in sorted(root.glob(f"data/tuning/*/studies/*/{JOURNAL}")):
         content = file.read_bytes()
         good = _readable(content)
-        if good < len(content) and not in_use(file.with_name(JOURNAL_CLAIM)):
+        if good < len(content) and not journal_in_use(file.parent):
             entries = content[good:].count(b"\n") or 1
             what = f"damaged: cut its last {entries} entries; what they tell is done again"
             yield Repair(file, what, partial(_cut, file))
@@ -154,7 +154,7 @@ def _readable(journal: bytes) -> int:
 
 def _cut(journal: Path) -> None:
     """Keep what can be read; the whole is set aside."""
-    with suppress(BlockingIOError), claimed(journal.with_name(JOURNAL_CLAIM)):
+    with suppress(BlockingIOError), alone_with_journal(journal.parent):
         content = journal.read_bytes()
         write_bytes(journal.with_name(f"{JOURNAL}{DAMAGED}"), content)
         write_bytes(journal, content[: _readable(content)])

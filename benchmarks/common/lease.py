@@ -9,13 +9,15 @@ holder is dead: on the same machine.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from benchmarks.common.files import storing
 # (`acregmax`), so that a lease which is touched every 20 s never looks older than 80 s.
 STALE_SECONDS = 180.0
 BEAT_SECONDS = 20.0
+_LOOK = 0.01  # seconds between two tries of a process that waits
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,25 @@ def leased(
             path.unlink(missing_ok=True)
 
 
+@contextmanager
+def waiting_for(path: Path) -> Iterator[None]:
+    """Hold a lease while the block runs; wait while another process has it.
+
+    Args:
+        path: of the lease file; held for moments by its other holders.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    with ExitStack() as held:
+        while True:
+            with suppress(BlockingIOError):
+                held.enter_context(leased(path))
+                break
+            time.sleep(_LOOK)
+        yield
+
+
 def is_held(path: Path, *, stale: float = STALE_SECONDS) -> bool:
     """Whether a claim on a lease would be refused now.
 
@@ -131,20 +153,50 @@ def _clear_dead(path: Path, stale: float) -> None:
     Raises:
         BlockingIOError: the holder is alive, or another process is removing the lease.
     """
-    gate = path.with_name(f"{path.name}.takeover")
     _refuse_alive(path, stale)
-    try:
-        os.close(os.open(gate, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    except FileExistsError:
-        # Nobody stays here for longer than a moment: the creator of an old one died inside.
-        if _age(gate) > stale:
-            gate.unlink(missing_ok=True)
-        raise BlockingIOError("another process is taking it over") from None
-    try:
+    with _gate(path.with_name(f"{path.name}.takeover"), stale):
         _refuse_alive(path, stale)
         path.unlink(missing_ok=True)
-    finally:
-        gate.unlink(missing_ok=True)
+
+
+@contextmanager
+def _gate(path: Path, stale: float) -> Iterator[None]:
+    """Be the only process in the block, which takes a moment.
+
+    The file is locked before it is seen, so that on the same machine its creator is known to be
+    dead once nothing locks it; elsewhere only its age tells.
+
+    Raises:
+        BlockingIOError: another process is in it.
+    """
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    with draft.open("w", encoding="utf-8") as stream:
+        stream.write(_machine())
+        stream.flush()
+        with suppress(OSError):  # a disk without such locks
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            _remove_dead_gate(path, stale)
+            raise BlockingIOError("another process is taking it over") from None
+        finally:
+            draft.unlink()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _remove_dead_gate(path: Path, stale: float) -> None:
+    if _age(path) > stale:
+        path.unlink(missing_ok=True)
+        return
+    with suppress(OSError), path.open(encoding="utf-8") as stream:
+        if stream.read() == _machine() != "":
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+                path.unlink()
 
 
 def _refuse_alive(path: Path, stale: float) -> None:

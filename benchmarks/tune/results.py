@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.files import write_text
 from benchmarks.report.style import figure_style, save
+from benchmarks.tune.sharing import ERROR
 from benchmarks.tune.study import Plan, done
 
 # What Optuna calls "Objective Value" unless told.
@@ -119,7 +120,7 @@ def write_budget(studies: Sequence[tuple[Plan, optuna.Study]], path: Path) -> Pa
                 "method": plan.method,
                 "trials": done(study),
                 "pruned": done(study) - len(whole),
-                "failed": len(study.get_trials(states=(TrialState.FAIL,))),
+                "failed": len([t for t in study.trials if ERROR in t.user_attrs]),
                 "seeds": len(plan.seeds),
                 "iterations": plan.config.train_for(plan.dataset).iterations,
                 "parameters": " ".join(r.name for r in plan.space),

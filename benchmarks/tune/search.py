@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common.console import Board
-from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.errors import ConfigError
+from benchmarks.common.lease import waiting_for
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import report_folder, tuning_folder
 from benchmarks.config import BenchmarkConfig
@@ -83,7 +84,9 @@ def tune(
         if "-" in method:
             raise ConfigError(f"'{method}' is a variant; tune the method '{base_of(method)}'")
     study_name = f"{config.name}-{dataset}-l{options.labels}"
-    sandbox = make_sandbox(config, dataset, root, tuning_folder(root, study_name))
+    sandbox = tuning_folder(root, study_name)
+    with waiting_for(sandbox.with_name(f"{study_name}.lock")):
+        make_sandbox(config, dataset, root, sandbox)
     plans = [
         Plan(
             config, dataset, method, options.labels, options.seeds,
@@ -99,17 +102,14 @@ def tune(
     with Board() as board:
         for plan in plans:
             folder = sandbox / "studies" / plan.method
-            try:
-                study = run_study(
-                    plan,
-                    place,
-                    name=f"{study_name}-{plan.method}",
-                    folder=folder,
-                    url=options.storage,
-                    say=board.say,
-                )
-            except BlockingIOError:
-                raise RunError(f"another process tunes '{folder}'; wait for it") from None
+            study = run_study(
+                plan,
+                place,
+                name=f"{study_name}-{plan.method}",
+                folder=folder,
+                url=options.storage,
+                say=board.say,
+            )
             files += write_results(study, plan, target / plan.method)
             found.append((plan, study))
     files.append(write_budget(found, target / "budget.csv"))

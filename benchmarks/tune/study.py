@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryFailedTrialCallback
-from optuna.storages.journal import JournalFileBackend
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from benchmarks.common.errors import ConfigError, Interrupted
-from benchmarks.common.files import claimed, digest, read_json
+from benchmarks.common.files import digest, read_json
 from benchmarks.common.schema import check
 from benchmarks.common.signals import STOPPED
 from benchmarks.common.workspace import RECORD
@@ -22,13 +22,12 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import resolve
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
+from benchmarks.tune.sharing import ERROR, Database, Journal, Sharing, first_number
 from benchmarks.tune.space import Range
 
-JOURNAL = "journal.log"
-JOURNAL_CLAIM = "journal.claim"
 # Trials before TPE takes over from random draws and before the median is trusted.
 _STARTUP = 8
-_HEARTBEAT = 60  # seconds between signs of life of a worker with a database
+_LOOK = 1.0  # seconds between two looks for a trial, where other processes have all that are left
 
 
 @dataclass(frozen=True)
@@ -88,10 +87,11 @@ def score(plan: Plan, trial: optuna.Trial, place: Place) -> float:
     """Mean validation Dice of the last checkpoint over the seeds, in [0, 1].
 
     With one run at a time, the mean so far is reported after every seed and the trial may be
-    pruned; runs at once are trained to their end.
+    pruned; runs at once are trained to their end. A trial that is done again goes on with the runs
+    of the first one.
     """
     values = {r.name: r.draw(trial) for r in plan.space}
-    config = trial_config(plan, values, f"{plan.method}-t{trial.number:04d}")
+    config = trial_config(plan, values, f"{plan.method}-t{first_number(trial):04d}")
     runs = resolve(config, plan.dataset, config.grid.methods[0], place.root)
     step = 1 if plan.jobs == 1 else len(runs)
     told = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
@@ -139,27 +139,6 @@ class Sampler(optuna.samplers.BaseSampler):
         return tpe.sample_independent(study, trial, param_name, param_distribution)
 
 
-def open_journal(folder: Path) -> BaseStorage:
-    """The journal file in a study's folder, which nobody else has open.
-
-    What a process left that was killed in the middle of a write is removed.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / JOURNAL
-    for lock in folder.glob(f"{JOURNAL}.lock*"):  # Optuna's own, for which it would wait
-        lock.unlink()
-    if file.is_file():
-        os.truncate(file, file.read_bytes().rfind(b"\n") + 1)  # to its last whole line
-    return JournalStorage(JournalFileBackend(str(file)))
-
-
-def _database(url: str) -> BaseStorage:
-    """A database that several machines share."""
-    return RDBStorage(
-        url, heartbeat_interval=_HEARTBEAT, failed_trial_callback=RetryFailedTrialCallback()
-    )
-
-
 def done(study: optuna.Study) -> int:
     """Trials that count towards the budget."""
     return sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in study.trials)
@@ -176,6 +155,8 @@ def run_study(
 ) -> optuna.Study:
     """Search until the plan's number of trials is reached; call again to go on.
 
+    Any number of processes may do so at once; each does trials until all are done.
+
     Args:
         plan: what is searched.
         place: the sandbox.
@@ -185,77 +166,58 @@ def run_study(
         say: prints a line of progress.
 
     Raises:
-        RunError: another process works on this journal.
-        Interrupted: stopped by a signal; finished trials are kept.
+        ConfigError: no such database.
+        Interrupted: stopped by a signal; finished trials are kept, the one that ran is gone on with
+            by the next call, or by another process.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if url is not None:
-        return _search(plan, place, _opened(name, _database(url)), say)
-    with claimed(folder / JOURNAL_CLAIM):
-        storage = open_journal(folder)
-        study = _opened(name, storage)
-        _go_on(plan, place, study, storage, say)
-        return _search(plan, place, study, say)
-
-
-def _opened(name: str, storage: BaseStorage) -> optuna.Study:
-    return optuna.create_study(
+    sharing: Sharing = Journal(folder) if url is None else Database(url)
+    study = optuna.create_study(
         study_name=name,
-        storage=storage,
+        storage=sharing.storage,
         direction="maximize",
         load_if_exists=True,
         sampler=Sampler(),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP),
     )
-
-
-class _Left(BaseException):
-    """Stopped by a signal; Optuna would count any other exception as a failed trial."""
-
-
-def _search(
-    plan: Plan, place: Place, study: optuna.Study, say: Callable[[str], None]
-) -> optuna.Study:
-    """Do further trials until there are as many as planned."""
-
-    def objective(trial: optuna.Trial) -> float:
-        try:
-            return score(plan, trial, place)
-        except (Interrupted, KeyboardInterrupt) as stop:
-            raise _Left from stop
-
-    def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        _say(plan, study, trial, say)
-        if done(study) >= plan.trials:
-            study.stop()
-
-    if done(study) < plan.trials:
-        try:
-            study.optimize(objective, timeout=plan.timeout, callbacks=[tell])
-        except _Left:
-            raise Interrupted(STOPPED) from None
+    try:
+        _search(plan, place, study, sharing, say)
+    except KeyboardInterrupt:
+        raise Interrupted(STOPPED) from None
     return study
 
 
-def _go_on(
-    plan: Plan, place: Place, study: optuna.Study, storage: BaseStorage, say: Callable[[str], None]
+def _search(
+    plan: Plan, place: Place, study: optuna.Study, sharing: Sharing, say: Callable[[str], None]
 ) -> None:
-    """Finish trials that a process left running which was stopped or killed."""
-    number = storage.get_study_id_from_name(study.study_name)
-    for left in study.get_trials(states=(TrialState.RUNNING,)):
-        trial = optuna.Trial(
-            study, storage.get_trial_id_from_study_id_trial_number(number, left.number)
-        )
-        try:
-            told = study.tell(trial, score(plan, trial, place))
-        except optuna.TrialPruned:
-            told = study.tell(trial, state=TrialState.PRUNED)
-        except Interrupted:
-            raise
-        except Exception:
-            study.tell(trial, state=TrialState.FAIL)
-            raise
-        _say(plan, study, told, say)
+    """Do trials that no other process does until there are as many as planned, or no time."""
+    end = math.inf if plan.timeout is None else time.monotonic() + plan.timeout
+    while done(study) < plan.trials and time.monotonic() < end:
+        with sharing.trial(study, plan.trials) as trial:
+            if trial is not None:
+                _evaluate(plan, place, study, trial, say)
+                continue
+        time.sleep(_LOOK)
+
+
+def _evaluate(
+    plan: Plan, place: Place, study: optuna.Study, trial: optuna.Trial, say: Callable[[str], None]
+) -> None:
+    """Do a trial; one that is stopped stays open."""
+    try:
+        told = study.tell(trial, score(plan, trial, place))
+    except optuna.TrialPruned:
+        told = study.tell(trial, state=TrialState.PRUNED)
+    except UpdateFinishedTrialError:
+        say(f"{study.study_name}: this process stood still, so another one has its trial")
+        return
+    except Interrupted:
+        raise
+    except Exception as error:
+        trial.set_user_attr(ERROR, str(error))
+        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        raise
+    _say(plan, study, told, say)
 
 
 def _say(

@@ -14,7 +14,6 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.common.files import claimed
 from benchmarks.common.lease import Holder, leased
 from benchmarks.repair import find_repairs
 
@@ -125,7 +124,7 @@ def test_a_damaged_journal_keeps_its_readable_part(damage: bytes, tmp_path: Path
     good = b'{"op_code": 0}\n{"op_code": 1}\n'
     make(tmp_path, str(journal.relative_to(tmp_path)))
     journal.write_bytes(good + damage)
-    with claimed(journal.with_name("journal.claim")):
+    with leased(journal.with_name("trial-0007.lock")):
         assert find_repairs(tmp_path) == []  # a search runs
     (repair,) = find_repairs(tmp_path)
     assert f"its last {max(1, damage.count(chr(10).encode()))} entries" in repair.what

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +23,9 @@ from benchmarks.pipeline import prepare_stage, split_stage
 from benchmarks.training.one import Place
 from benchmarks.tune.sandbox import make_sandbox
 from benchmarks.tune.search import TuneOptions, tune
+from benchmarks.tune.sharing import JOURNAL, Journal
 from benchmarks.tune.space import Range, declared_ranges, parse_range, space_of
-from benchmarks.tune.study import JOURNAL, Plan, Sampler, equal_budget, open_journal, run_study
+from benchmarks.tune.study import Plan, Sampler, equal_budget, run_study
 from datasets import load_dataset
 from datasets.preparing.split import load_split
 from datasets.preparing.store import open_prepared
@@ -182,7 +182,7 @@ def test_the_trial_of_a_dead_process_is_finished_and_the_rest_drawn_as_without_i
     undisturbed = search(_plan(trials=10), name="s", folder=tmp_path / "whole")
     before = [t.params for t in search(_plan(trials=8)).trials]
     dead = optuna.create_study(
-        study_name="s", storage=open_journal(tmp_path / "s"), load_if_exists=True,
+        study_name="s", storage=Journal(tmp_path / "s").storage, load_if_exists=True,
         direction="maximize", sampler=Sampler(),
     ).ask()  # fmt: skip
     if drawn:
@@ -207,10 +207,7 @@ def test_a_journal_that_was_cut_off_loses_its_last_entry_alone(
     search(_plan(trials=3))
     journal = tmp_path / "s" / JOURNAL
     journal.write_bytes(journal.read_bytes()[:-7])
-    journal.with_name(f"{JOURNAL}.lock").symlink_to(journal)  # which Optuna takes off in seconds
-    begun = time.monotonic()
     study = search(_plan(trials=6))
-    assert time.monotonic() - begun < 10
     assert [(t.state, t.params) for t in study.trials] == [
         (t.state, t.params) for t in whole.trials
     ]
