@@ -25,6 +25,7 @@ from benchmarks.training.one import Place, lease_file
 # Of a job where the user names nothing else.
 _JOB: dict[str, Any] = {"name": "bench", "timeout_min": 240, "cpus_per_task": 4}
 _WORKERS = 4
+_REQUEUED = 1000  # times that a job comes to its time limit; submitit would end it at the third
 _LOOK = 1.0  # seconds between two looks for a signal and for ended jobs
 
 
@@ -91,7 +92,7 @@ def _executor(folder: Path, workers: int, place: Place, job: dict[str, str]) -> 
         raise missing("slurm") from None
     cards = {} if place.device == "cpu" else {"gpus_per_node": 1}
     given = {key: int(value) if value.isdigit() else value for key, value in job.items()}
-    executor = submitit.AutoExecutor(folder=folder)
+    executor = submitit.AutoExecutor(folder=folder, slurm_max_num_timeout=_REQUEUED)
     try:
         executor.update_parameters(**{**_JOB, "slurm_array_parallelism": workers, **cards, **given})
     except (NameError, TypeError, ValueError) as error:

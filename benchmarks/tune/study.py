@@ -22,7 +22,8 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import resolve
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
-from benchmarks.tune.sharing import ERROR, Database, Journal, Sharing, first_number
+from benchmarks.tune.database import Database, first_number
+from benchmarks.tune.sharing import ERROR, Journal, Sharing
 from benchmarks.tune.space import Range
 
 # Trials before TPE takes over from random draws and before the median is trusted.

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
 
-from tests.pipeline.test_pipeline import PARAMS, _repro
+from benchmarks.engine.state import STATE
+from tests.pipeline.test_pipeline import METHODS, PARAMS, _repro
 from tests.pipeline.test_pipeline import clone as serial
 
 __all__ = ["serial"]
@@ -27,23 +32,24 @@ pytestmark = pytest.mark.launch
 # States are written after every step, so that a kill may hit the writing of one.
 MORE = {
     "train": {**PARAMS["train"], "iterations": 150},  # type: ignore[dict-item]
-    "grid": {**PARAMS["grid"], "seeds": [0, 1, 2, 3]},  # type: ignore[dict-item]
+    "grid": {**PARAMS["grid"], "methods": METHODS[:2], "seeds": [0, 1, 2, 3]},  # type: ignore[dict-item]
     "runtime": {"checkpoint_seconds": 0.0},
 }
-RUNS = 12
+RUNS = 8
 KILLS = int(os.environ.get("LAUNCH_KILLS", "4"))
 BACKENDS = ["local", "ray", "slurm"]
 
 
-def begin(root: Path, on: str, log: Path, *more: str) -> subprocess.Popen[bytes]:
+def begin(root: Path, on: str, log: Path, ray: str = "") -> subprocess.Popen[bytes]:
+    """A launcher, for Ray with the address of a cluster or with one of its own."""
     with log.open("ab") as stream:
         return subprocess.Popen(
             [
                 sys.executable, "-m", "benchmarks", "launch", "--on", on, "--workers", "2",
-                "--device", "cpu", *more,
+                "--device", "cpu",
             ],
             cwd=root, stdout=stream, stderr=stream,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_ADDRESS": ""},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_ADDRESS": ray},
         )  # fmt: skip
 
 
@@ -124,10 +130,77 @@ def test_kills_lose_nothing_and_dvc_finds_all_done(
     after = finished(bare)
     assert len(after) == RUNS and after | half == after, log.read_text()
     assert f"done {RUNS} (0 trained here), failed 0, left 0" in log.read_text()
+    assert killed == KILLS, "done before all kills"
+    compare(bare, expected)
 
-    _repro(bare, "report")
-    assert finished(bare) == after
-    made = tables(bare)
+
+def compare(root: Path, expected: dict[str, bytes]) -> None:
+    """DVC afterwards: nothing is trained, and the tables have the bytes of a serial run."""
+    after = finished(root)
+    _repro(root, "report")
+    assert finished(root) == after and len(after) == RUNS
+    made = tables(root)
     assert made.keys() == expected.keys()
     assert [name for name in made if made[name] != expected[name]] == []
-    assert killed or half, "nothing was killed"
+
+
+@pytest.fixture
+def nodes() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Address of a cluster of two nodes on this machine, and the second node."""
+    pytest.importorskip("ray", reason="`python -m pip install '.[ray]'` brings it")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    # The name of a socket is short, so that the folder is not below pytest's.
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
+    port = address.rpartition(":")[2]
+    head = ["--head", "--port", port, "--temp-dir", folder, "--include-dashboard", "false"]
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for options in (head, ["--address", address]):
+            command = [str(Path(sys.executable).with_name("ray")), "start", "--block", *options]
+            command += ["--num-cpus", "1", "--object-store-memory", "100000000"]
+            started.append(
+                subprocess.Popen(
+                    command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"},
+                )
+            )  # fmt: skip
+            wait_for(lambda: raylet(started[-1]))
+        yield address, started[1]
+    finally:
+        everything = [c for p in started for c in psutil.Process(p.pid).children(recursive=True)]
+        for process in (*everything, *started):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        for node in started:
+            node.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def raylet(node: subprocess.Popen[bytes]) -> psutil.Process | None:
+    """The process that is a node of Ray, once it is there."""
+    children = psutil.Process(node.pid).children()
+    return next((process for process in children if process.name() == "raylet"), None)
+
+
+def test_a_killed_node_of_ray_costs_nothing(
+    nodes: tuple[str, subprocess.Popen[bytes]],
+    bare: Path,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+) -> None:
+    (address, second), log = nodes, tmp_path / "log"
+    launcher, node = begin(bare, "ray", log, address), raylet(second)
+    assert node is not None
+
+    def trains() -> bool:
+        names = [" ".join(p.cmdline()) for p in node.children(recursive=True)]
+        return any("ray::_attempt" in name for name in names)
+
+    wait_for(trains)
+    wait_for(lambda: list(bare.glob(f"runs/**/{STATE}")))
+    node.kill()
+    assert launcher.wait(300) == 0, log.read_text()
+    assert f"done {RUNS} (" in log.read_text() and "failed 0, left 0" in log.read_text()
+    compare(bare, expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -13,11 +14,15 @@ from pathlib import Path
 
 import pytest
 from torch import Tensor
+from typer.testing import CliRunner
 
-from benchmarks.common.errors import ConfigError
+from benchmarks.cli import app
+from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.files import storing
 from benchmarks.common.lease import is_held, leased
 from benchmarks.common.workers import quiet
 from benchmarks.config import BenchmarkConfig, load_config
+from benchmarks.engine.state import STATE, Position
 from benchmarks.launch import campaign
 from benchmarks.launch.backend import Slots
 from benchmarks.launch.campaign import Summary, by_cost, launch, shard_of
@@ -31,6 +36,7 @@ from methods.base import Batch, Progress
 from methods.entropy_min import EntropyMin
 from methods.supervised import Supervised
 from tests.engine.small import make_config
+from tests.launch.stub import NoTraining
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,6 +93,39 @@ def test_a_killed_worker_costs_nothing_and_an_error_its_run_alone(
     monkeypatch.undo()
     found, _ = go(runs, empty)
     assert (found.kept, found.trained, found.failed, found.left) == (4, 1, {}, {})
+
+
+def test_a_full_disk_and_a_lost_folder_fail_their_runs_alone(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The summary and the exit code say so."""
+
+    class OnBadDisk(NoTraining):
+        def train(self) -> Position:
+            name = self.job.folder.name
+            if "s1" in name:
+                with storing(self.job.folder / STATE):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if "s2" in name:
+                shutil.rmtree(self.job.folder)
+            return super().train()
+
+    config = make_config()
+    grid = config.grid.model_copy(update={"methods": ("supervised",), "seeds": (0, 1, 2, 3)})
+    params = empty / "params.yaml"
+    params.write_text(config.model_copy(update={"grid": grid}).model_dump_json())
+    monkeypatch.setattr("benchmarks.engine.trainer.Trainer", OnBadDisk)
+    for module in ("many", "options"):
+        monkeypatch.setattr(f"benchmarks.cli.{module}.ROOT", empty)
+    argv = ["launch", "--params", str(params), "--workers", "2", "--device", "cpu"]
+    result = CliRunner().invoke(app, argv)
+    assert "done 2 (2 trained here), failed 2, left 0" in result.output
+    reasons = [line for line in result.output.splitlines() if line.startswith("failed: ")]
+    assert len(reasons) == 2
+    assert any("s1" in r and "No space left on device; free the disk" in r for r in reasons)
+    assert any("s2" in r and "No such file or directory" in r for r in reasons)
+    assert isinstance(result.exception, RunError) and result.exception.exit_code == 2
+    assert "2 runs failed and 0 are left" in str(result.exception)
 
 
 def test_a_run_of_which_every_worker_dies_is_given_up(

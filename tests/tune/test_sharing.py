@@ -23,8 +23,9 @@ from optuna.trial import TrialState
 from benchmarks.common.errors import ConfigError
 from benchmarks.config import BenchmarkConfig
 from benchmarks.training.one import Place
-from benchmarks.tune import sharing, study
-from benchmarks.tune.sharing import Database, journal_in_use
+from benchmarks.tune import database, study
+from benchmarks.tune.database import Database
+from benchmarks.tune.sharing import ERROR, journal_in_use
 from benchmarks.tune.space import Range
 from benchmarks.tune.study import Plan, run_study
 from tests.launch.kills import note
@@ -54,8 +55,8 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(study, "score", score)
     monkeypatch.setattr(study, "_LOOK", 0.05)
-    monkeypatch.setattr(sharing, "_HEARTBEAT", 1)
-    monkeypatch.setattr(sharing, "_GRACE", 3)
+    monkeypatch.setattr(database, "_HEARTBEAT", 1)
+    monkeypatch.setattr(database, "_GRACE", 3)
 
 
 def killed_at_random(folder: Path, url: str | None, kills: int) -> optuna.Study:
@@ -94,14 +95,14 @@ def counted(study: optuna.Study, kind: str, kills: int) -> tuple[int, int, int]:
     begun = {
         t.params["weight"]
         for t in study.trials
-        if t.params and sharing._SURPLUS not in t.user_attrs
+        if t.params and database._SURPLUS not in t.user_attrs
     }
     lost, doubled = len(begun - values), len(finished) - len(values)
     counts = {"workers": WORKERS, "worker_kills": kills, "planned": TRIALS, "done": len(finished)}
     note(f"tune, {kind}", {**counts, "lost": lost, "doubled": doubled})
     states = {trial.state for trial in study.trials}
     assert states <= {TrialState.COMPLETE, TrialState.FAIL}
-    assert not any(sharing.ERROR in trial.user_attrs for trial in study.trials)
+    assert not any(ERROR in trial.user_attrs for trial in study.trials)
     return len(finished), lost, doubled
 
 
