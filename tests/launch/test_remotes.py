@@ -82,7 +82,7 @@ def test_a_colleague_makes_the_tables_without_training(
     subprocess.run(["git", "clone", "-q", str(finished), str(colleague)], check=True)
     expected = tables(colleague)
     assert expected and not (colleague / "runs").exists()
-    call(colleague, "dvc", "pull")
+    call(colleague, "dvc", "pull", "dvc.yaml")
     runs = sorted(colleague.glob("runs/quick/*/*/l*/last.safetensors"))
     assert len(runs) == 4
     for run in runs:
