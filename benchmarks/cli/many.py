@@ -24,10 +24,11 @@ from benchmarks.common.errors import ConfigError, RunError
 from benchmarks.common.workspace import PRESETS, ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from benchmarks.config import BenchmarkConfig
     from benchmarks.launch.backend import Backend, Slots
+    from benchmarks.plan.estimate import Estimate
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -176,12 +177,16 @@ def _show_plan(config: BenchmarkConfig) -> None:
     with Board() as board:
         found = estimate(config, partial(board.update, f"plan {config.name}"))
     show([asdict(e) for e in found])
-    runs, hours = sum(e.runs for e in found), sum(e.hours for e in found)
-    disk = sum(e.disk_gb for e in found)
-    say(
-        f"{runs} runs, about {hours:,.1f} core hours on this machine and {disk:,.1f} GB; a GPU is"
-        " not estimated"
-    )
+    for dataset in config.grid.datasets:
+        say(f"{dataset}: {_total([e for e in found if e.dataset == dataset])}")
+    say(f"{config.name}: {_total(found)}; hours of one core of this machine, not of a GPU")
+
+
+def _total(cells: Sequence[Estimate]) -> str:
+    """Sizes of some cells together."""
+    runs, steps = sum(e.runs for e in cells), sum(e.runs * e.steps for e in cells)
+    hours, disk = sum(e.hours for e in cells), sum(e.disk_gb for e in cells)
+    return f"{runs} runs, {steps:,} steps, about {hours:,.1f} hours and {disk:,.1f} GB of weights"
 
 
 def _renew_table(into: Path) -> None:

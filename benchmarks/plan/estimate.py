@@ -20,11 +20,14 @@ from benchmarks.plan.resolve import dimension, method_params, train_config
 from datasets import load_dataset
 from datasets.base import DatasetInfo
 from methods import load_method
+from methods.base import Method
 from methods.blocks.losses import supervised_loss
+from methods.networks import SegNet
 
-_STEPS = 2  # that are timed after a first one
-_TIMED = {2: 4, 3: 1}  # images of a timed step; more take proportionally longer
-_VOXELS = 2**16  # of a timed image at most; larger ones take proportionally longer
+# Voxels, at most, of the two steps that are timed, and how often. A step's time has a part that
+# does not grow with voxels (weights of deep layers, calls), so that a small step alone, multiplied
+# by voxels, told more than twice the time of BraTS at 96 x 96 x 96.
+_TIMED = ((2**16, 3), (2**20, 1))
 
 
 @dataclass(frozen=True)
@@ -87,18 +90,23 @@ def run_cost(config: BenchmarkConfig, dataset: str, method: str) -> float:
     """
     train, ndim = train_config(config, dataset, method), dimension(config, dataset)
     images = train.labeled_batch + train.unlabeled_batch
-    voxels: float = images * math.prod(_size(config, dataset)) * 3**ndim
+    voxels: float = images * math.prod(image_size(config, dataset)) * 3**ndim
     kind = load_method(base_of(method))
     return train.iterations * voxels * step_cost(kind, method_params(config, method, ndim))
 
 
-def _info(config: BenchmarkConfig, dataset: str) -> DatasetInfo:
+def network_info(config: BenchmarkConfig, dataset: str) -> DatasetInfo:
+    """Dimension, channels and classes of a data set as this benchmark prepares it."""
     adapter, where = load_dataset(dataset), f"data.{dataset}.prepare"
     return adapter.info(check(adapter.Params, config.data[dataset].prepare, where=where))
 
 
-def _size(config: BenchmarkConfig, dataset: str) -> tuple[int, ...]:
-    """Voxels of a training image along every axis."""
+def image_size(config: BenchmarkConfig, dataset: str) -> tuple[int, ...]:
+    """Voxels of a training image along every axis.
+
+    Raises:
+        ConfigError: images have no fixed size.
+    """
     adapter, where = load_dataset(dataset), f"data.{dataset}.prepare"
     params = check(adapter.Params, config.data[dataset].prepare, where=where)
     size: Any = config.train_for(dataset).patch or getattr(params, "size", None)
@@ -117,45 +125,69 @@ def _builder(train: TrainConfig, info: DatasetInfo) -> Builder:
     )
 
 
-def _weights(config: BenchmarkConfig, dataset: str, method: str) -> int:
-    """Bytes that a finished run keeps: the last and the best checkpoint."""
-    info = _info(config, dataset)
+def untrained(config: BenchmarkConfig, dataset: str, method: str) -> Method[Any]:
+    """A method with networks of the size that its runs have."""
+    info = network_info(config, dataset)
     kind, params = load_method(base_of(method)), method_params(config, method, info.ndim)
     builder = _builder(train_config(config, dataset, method), info)
-    made = kind(builder, params, classes=len(info.classes), ndim=info.ndim)
-    return 2 * sum(int(t.numel()) * int(t.element_size()) for t in made.state_dict().values())
+    return kind(builder, params, classes=len(info.classes), ndim=info.ndim)
 
 
-def _timed_size(size: tuple[int, ...], multiple: int) -> tuple[int, ...]:
-    """A part of an image that is timed in its place: halved until it is small."""
-    while math.prod(size) > _VOXELS:
+def _weights(config: BenchmarkConfig, dataset: str, method: str) -> int:
+    """Bytes that a finished run keeps: the last and the best checkpoint."""
+    state = untrained(config, dataset, method).state_dict().values()
+    return 2 * sum(int(t.numel()) * int(t.element_size()) for t in state)
+
+
+def _timed(size: tuple[int, ...], images: int, multiple: int, most: int) -> tuple[int, ...]:
+    """Images and size of a step that is timed: fewer images, then halves, until it is small."""
+    count = min(images, max(1, most // math.prod(size)))
+    while math.prod(size) > most:
         halves = (max(2, math.ceil(s / 2 / multiple)) * multiple for s in size)
         smaller = tuple(min(s, half) for s, half in zip(size, halves, strict=True))
         if smaller == size:
             break
         size = smaller
-    return size
+    return count, *size
 
 
 def _plain_step(config: BenchmarkConfig, dataset: str) -> float:
-    """Seconds of a supervised step on as many images as a step has, on one thread."""
-    train, info, whole = config.train_for(dataset), _info(config, dataset), _size(config, dataset)
-    size = _timed_size(whole, stride(train.network))
-    net = _builder(train, info)()
+    """Seconds of a supervised step on as many images as a step has, on one thread.
+
+    The time of two smaller steps, continued as a straight line over their voxels, and at most in
+    proportion to the larger; a step that is small itself is timed.
+    """
+    train, whole = config.train_for(dataset), image_size(config, dataset)
+    info, multiple = network_info(config, dataset), stride(train.network)
     images = train.labeled_batch + train.unlabeled_batch
-    timed = min(images, _TIMED[info.ndim])
-    image = torch.randn(timed, len(info.channels), *size)
-    label = torch.zeros(len(image), *size, dtype=torch.int64)
-    threads, spent = torch.get_num_threads(), []
+    net = _builder(train, info)()
+    shapes = {_timed(whole, images, multiple, most): count for most, count in reversed(_TIMED)}
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        for _ in range(1 + _STEPS):
-            started = time.perf_counter()
-            supervised_loss(net(image), label).backward()  # type: ignore[no-untyped-call]
-            spent.append(time.perf_counter() - started)
+    try:  # the smaller first, which warms up
+        spent = {
+            math.prod(shape): _seconds(net, shape, info, count)
+            for shape, count in sorted(shapes.items(), key=lambda item: math.prod(item[0]))
+        }
     finally:
         torch.set_num_threads(threads)
-    return min(spent[1:]) * images / timed * math.prod(whole) / math.prod(size)
+    few, many = min(spent), max(spent)
+    slope = spent[many] / many
+    if few < many:
+        slope = min(slope, max(0.0, spent[many] - spent[few]) / (many - few))
+    return spent[many] + slope * (images * math.prod(whole) - many)
+
+
+def _seconds(net: SegNet, shape: tuple[int, ...], info: DatasetInfo, count: int) -> float:
+    """Processor seconds of the fastest of some steps: other programs do not lengthen them."""
+    image = torch.randn(shape[0], len(info.channels), *shape[1:])
+    label = torch.randint(len(info.classes), shape)
+    spent = []
+    for _ in range(count):
+        started = time.process_time()
+        supervised_loss(net(image), label).backward()  # type: ignore[no-untyped-call]
+        spent.append(time.process_time() - started)
+    return min(spent)
 
 
 def presets_table(rows: Sequence[tuple[str, BenchmarkConfig, Sequence[Estimate]]]) -> str:

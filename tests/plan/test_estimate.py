@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from benchmarks.config import load_config
+from benchmarks.plan import estimate as module
 from benchmarks.plan.estimate import Estimate, estimate, presets_table
 
 ROOT = Path(__file__).parents[2]
@@ -33,3 +35,28 @@ def test_table_adds_up() -> None:
     rows = [Estimate("a", "x", 3, 10, 0.25, 1.0), Estimate("a", "y", 4, 10, 20.0, 1.0)]
     line = presets_table([("params.yaml", config, rows)]).splitlines()[-1]
     assert line.startswith("| [`quick`](params.yaml) |") and line.endswith("| 7 | 20 |")
+
+
+@pytest.mark.parametrize("dataset", ["acdc", "brats2019"])
+def test_a_part_of_a_step_that_does_not_grow_is_counted_once(
+    dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine whose step takes 2 s and 1 us a voxel; then one whose large steps are slower."""
+    timed: list[int] = []
+
+    def fixed(_net: object, shape: tuple[int, ...], *_more: object) -> float:
+        timed.append(math.prod(shape))
+        return 2 + 1e-6 * timed[-1]
+
+    monkeypatch.setattr(module, "_seconds", fixed)
+    config = load_config(ROOT / "benchmarks/presets/paper/params.yaml")
+    voxels = {"acdc": 24 * 256**2, "brats2019": 4 * 96**3}[dataset]
+    assert module._plain_step(config, dataset) == pytest.approx(2 + 1e-6 * voxels)
+    assert len(timed) == 2 and timed[0] <= 2**16 < 2**19 < timed[1] <= 2**20
+
+    def steep(_net: object, shape: tuple[int, ...], *_more: object) -> float:
+        return 1e-9 * math.prod(shape) ** 2
+
+    monkeypatch.setattr(module, "_seconds", steep)
+    in_proportion = 1e-9 * timed[1] * voxels
+    assert module._plain_step(config, dataset) == pytest.approx(in_proportion)
