@@ -10,6 +10,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,16 +21,23 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from benchmarks.common.errors import BenchError, RunError
 from benchmarks.common.files import FILLING, claimed, in_use, write_bytes
 from benchmarks.common.lease import is_held, leased
 from benchmarks.common.workspace import PRESETS, RECORD
+from benchmarks.config import load_config
 from benchmarks.engine.state import DAMAGED, PREVIOUS, STATE
+from benchmarks.plan.identity import write_digests
+from benchmarks.plan.record import finished
+from benchmarks.plan.resolve import resolve
 from benchmarks.tune.sharing import JOURNAL, alone_with_journal, journal_in_use
 
 _PLACES = ("data", "runs", "reports", "datasets/splits")
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.(?:tmp|new)")
 _OF_RUN = re.compile(r"\.l\d+-f\d+-s\d+\.(partial|lock)")
+# Locks that there are, and parameters of benchmarks, each of which stands beside its lock.
 _LOCKS = ("dvc.lock", "datasets/dvc.lock", "benchmarks/dvc.lock", f"{PRESETS}/*/dvc.lock")
+_BENCHMARKS = ("params.yaml", f"{PRESETS}/*/params.yaml")
 
 
 @dataclass(frozen=True)
@@ -161,21 +170,71 @@ def _cut(journal: Path) -> None:
 
 
 def _dvc(root: Path) -> Iterator[Repair]:
-    """Files of DVC that it refuses to read."""
+    """Files of DVC that it refuses to read, and locks that lack what is finished."""
     if in_use(root / ".dvc/tmp/lock"):
         return
     rwlock = root / ".dvc/tmp/rwlock"
     if rwlock.is_file() and not _is_json(rwlock):
         yield Repair(rwlock, "cannot be read, and says nothing without DVC: remove", rwlock.unlink)
-    for lock in sorted(path for pattern in _LOCKS for path in root.glob(pattern)):
-        if not _is_lock(lock):
-            text = lock.relative_to(root).with_suffix(".yaml")
-            what = (
-                f"cannot be read: remove. Then take back the committed one with `git checkout --"
-                f" {lock.relative_to(root)}`, or make it anew with `dvc repro {text}`, which"
-                " prepares, scores and reports again, but trains nothing that is finished"
-            )
-            yield Repair(lock, what, lock.unlink)
+    locks = {lock for pattern in _LOCKS for lock in root.glob(pattern)}
+    locks |= {p.with_name("dvc.lock") for pattern in _BENCHMARKS for p in root.glob(pattern)}
+    for lock in sorted(locks):
+        yield from _lock(lock, root)
+
+
+def _lock(lock: Path, root: Path) -> Iterator[Repair]:
+    """A lock that is damaged, or that lacks all stages although runs are finished."""
+    damaged = lock.is_file() and not _is_lock(lock)
+    if not damaged and _holds_stages(lock):
+        return
+    stages = _finished_stages(lock.with_name("params.yaml"), root)
+    if not (stages or damaged):
+        return
+    what = "cannot be read" if damaged else "holds no stage" if lock.is_file() else "is missing"
+    does = f"make it anew of {len(stages)} stages whose runs are finished" if stages else "remove"
+    name = lock.relative_to(root)
+    then = (
+        f"Then `dvc repro {name.with_suffix('.yaml')}` prepares, scores and reports again, but"
+        " trains nothing that is finished. Or take back the committed one in its place:"
+        f" `git checkout -- {name}`"
+    )
+    yield Repair(lock, f"{what}: {does}. {then}", partial(_write_lock, lock, stages, root))
+
+
+def _finished_stages(params: Path, root: Path) -> list[str]:
+    """Stages of a benchmark whose runs are all proved to be those of its data, split and code."""
+    if not ((root / ".dvc").is_dir() and params.with_name("dvc.yaml").is_file()):
+        return []
+    try:
+        config = load_config(params)
+    except BenchError:
+        return []
+    found = []
+    for dataset in config.grid.datasets:
+        for method in config.grid.methods:
+            with suppress(BenchError):
+                if all(finished(run, root) for run in resolve(config, dataset, method, root)):
+                    found.append(f"run@{dataset}-{method}")
+    return found
+
+
+def _write_lock(lock: Path, stages: list[str], root: Path) -> None:
+    """Make a lock anew of stages that are done, by DVC itself, which hashes what is there.
+
+    Raises:
+        RunError: DVC does not take them; the damaged lock is removed nevertheless.
+    """
+    lock.unlink(missing_ok=True)
+    if not stages:
+        return
+    write_digests(root)
+    text = lock.with_suffix(".yaml").relative_to(root)
+    done = subprocess.run(  # noqa: S603 - names of our own stages
+        [sys.executable, "-m", "dvc", "commit", "--force", "-q", *(f"{text}:{s}" for s in stages)],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RunError(f"`dvc commit` does not write {lock}: {done.stderr.strip()}")
 
 
 def _is_json(path: Path) -> bool:
@@ -183,6 +242,11 @@ def _is_json(path: Path) -> bool:
         return isinstance(json.loads(path.read_bytes()), dict)
     except ValueError:
         return False
+
+
+def _holds_stages(lock: Path) -> bool:
+    """Whether a lock that DVC takes holds a stage."""
+    return lock.is_file() and bool((YAML(typ="safe").load(lock) or {}).get("stages"))
 
 
 def _is_lock(path: Path) -> bool:

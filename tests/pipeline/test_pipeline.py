@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks.repair import find_repairs
+
 ROOT = Path(__file__).parents[2]
 CODE = "benchmarks/dvc.yaml:code"
 METHODS = ["supervised", "mean_teacher"]
@@ -163,3 +165,23 @@ def test_equal_results_leave_the_tree_clean_and_comments_retrain_nothing(clone: 
     method.write_text(method.read_text() + "\n_MORE = 1\n")
     trained = [name for name in _repro(clone, "report") if "run@" in name]
     assert trained == ["run@phantom_acdc-mean_teacher"]
+
+
+@pytest.mark.parametrize("damage", ["", "schema: '2.0'\nstages: {", None])
+def test_a_lock_is_made_anew_of_finished_runs(clone: Path, damage: str | None) -> None:
+    """Run after the test above; empty, damaged and missing locks."""
+    lock, stages = clone / "dvc.lock", [f"run@phantom_acdc-{name}" for name in METHODS]
+    whole = yaml.safe_load(lock.read_text())["stages"]
+    if damage is None:
+        lock.unlink()
+    else:
+        lock.write_text(damage)
+    (repair,) = find_repairs(clone)
+    assert repair.path == lock and f"of {len(METHODS)} stages" in repair.what
+    repair.mend()
+    assert yaml.safe_load(lock.read_text())["stages"] == {name: whole[name] for name in stages}
+    assert find_repairs(clone) == []
+    if damage is None:
+        done = _repro(clone, "evaluate@phantom_acdc")
+        first = [CODE, "prepare@phantom_acdc", "split@phantom_acdc", "evaluate@phantom_acdc"]
+        assert done == first
