@@ -31,7 +31,7 @@ LAYERS = (
     ("benchmarks.statistics",),
     ("benchmarks.report",),
     ("benchmarks.tune",),
-    ("benchmarks.repair",),
+    ("benchmarks.checkup", "benchmarks.repair"),
     ("benchmarks.pipeline",),
     ("benchmarks.reproduce",),
     ("benchmarks.launch",),

@@ -27,8 +27,8 @@ from benchmarks.cli.options import (
     say,
     show,
 )  # fmt: skip
-from benchmarks.common.errors import ConfigError
-from benchmarks.common.workspace import ROOT, raw_folder
+from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.workspace import ROOT
 
 _SHOWN = ("id", "year", "networks", "decoders", "parameters", "cost", "dimensions")
 
@@ -225,27 +225,44 @@ def methods(
     show(counted, as_json=as_json)
 
 
-@app.command(epilog=example("doctor"))
+@app.command(epilog=example("doctor --params paper"))
 def doctor(
+    params: Annotated[
+        Path | None,
+        typer.Option("--params", help="Also: what this benchmark needs; its file or preset."),
+    ] = None,
+    device: Device = "auto",
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend what killed commands left; asks before.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Print versions, devices, free disk and which raw data are here; or mend the checkout."""
+    """Look at versions, devices, data, disk and memory, and say what mends a problem; or mend.
+
+    Exit code 2 tells that something is a problem.
+    """
     if repair:
         _repair(yes=yes)
         return
-    import shutil
+    from functools import partial
 
-    from benchmarks.common.device import environment, pick_device
-    from datasets import dataset_ids
+    from benchmarks.checkup import of_benchmark, of_machine
+    from benchmarks.common.console import Board
+    from benchmarks.repair import find_repairs
 
-    facts = environment(str(pick_device("auto")))
-    facts["free_disk_gb"] = shutil.disk_usage(ROOT).free // 10**9
-    here = [name for name in dataset_ids() if raw_folder(ROOT, name).exists()]
-    facts["raw_data"] = ", ".join(here) or "none; `python -m benchmarks fetch <dataset>`"
-    show([{"what": key, "value": value} for key, value in facts.items()])
+    found = list(of_machine(ROOT))
+    if params is not None:
+        config = read_config(params)
+        with Board() as board:
+            progress = partial(board.update, f"plan {config.name}")
+            found += of_benchmark(config, ROOT, device, progress)
+    for finding in found:
+        remedy = f" -> {finding.remedy}" if finding.remedy else ""
+        say(f"{finding.verdict:8}{finding.what}: {finding.found}{remedy}")
+    if left := find_repairs(ROOT):
+        say(f"note    left by kills: {len(left)} -> `python -m benchmarks doctor --repair`")
+    if problems := sum(finding.verdict == "problem" for finding in found):
+        raise RunError(f"{problems} problems, with what mends them, stand above")
 
 
 def _repair(*, yes: bool) -> None:

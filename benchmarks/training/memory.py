@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.common.errors import RunError
+from benchmarks.config import TrainConfig
 from benchmarks.engine.job import Job, build_method
 from benchmarks.engine.nets import stride
 from methods.base import Batch, Method, Progress
@@ -80,34 +82,49 @@ def memory_advice(job: Job, device: torch.device) -> Iterator[None]:
 
 
 def estimate(job: Job) -> Need:
-    """Memory of a run's step, from two smaller steps of the same method and network.
+    """Memory of a run's step.
+
+    Args:
+        job: the run.
+    """
+    size = job.train.patch or job.data.cases[0].grid_shape[-job.data.ndim :]
+    method = build_method(job, torch.device("cpu"))
+    return need(method, job.train, size, len(job.data.channels), len(job.data.classes))
+
+
+def need(
+    method: Method[Any], train: TrainConfig, size: tuple[int, ...], channels: int, classes: int
+) -> Need:
+    """Memory of a step, from two smaller steps of the same method and network.
 
     What a step keeps is taken to be a constant, such as sampled features, and a part that grows
     with images and voxels; the two smaller steps differ in their voxels.
 
     Args:
-        job: the run.
+        method: with networks of the wanted size.
+        train: how it is trained.
+        size: voxels of a training image along every axis.
+        channels: of an image.
+        classes: with the background.
     """
-    method = build_method(job, torch.device("cpu"))
     trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
     every = sum(t.numel() for t in method.state_dict().values())
-    weights = _FLOAT * (every + (_COPIES[job.train.optimizer.kind] - 1) * trained)
-    size = job.train.patch or job.data.cases[0].grid_shape[-job.data.ndim :]
-    small = tuple(min(s, _SIZE[job.data.ndim]) for s in size)
+    weights = _FLOAT * (every + (_COPIES[train.optimizer.kind] - 1) * trained)
+    small = tuple(min(s, _SIZE[len(size)]) for s in size)
     half = (*small[:-1], small[-1] // 2)
-    sizes = job.method.batch_sizes(job.params, _IMAGES // 2, _IMAGES // 2)
-    kept = kept_bytes(method, _batch(job, sizes, small))
+    sizes = method.batch_sizes(method.params, _IMAGES // 2, _IMAGES // 2)
+    kept = kept_bytes(method, _batch(sizes, small, channels, classes))
     less = 0
-    if half[-1] % stride(job.train.network) == 0:
-        less = kept_bytes(method, _batch(job, sizes, half))
+    if half[-1] % stride(train.network) == 0:
+        less = kept_bytes(method, _batch(sizes, half, channels, classes))
     voxels = sum(sizes) * math.prod(small)
     slope = (kept - less) / (voxels / 2 if less else voxels)
     constant = kept - slope * voxels
-    wanted = sum(job.batch_sizes) * math.prod(size)
-    return Need(weights, round(constant + slope * wanted))
+    images = method.batch_sizes(method.params, train.labeled_batch, train.unlabeled_batch)
+    return Need(weights, round(constant + slope * sum(images) * math.prod(size)))
 
 
-def kept_bytes(method: Method, batch: Batch) -> int:  # type: ignore[type-arg]
+def kept_bytes(method: Method[Any], batch: Batch) -> int:
     """Bytes that autograd keeps of a step's forward pass, weights left out."""
     kept: dict[int, int] = {}
 
@@ -123,9 +140,8 @@ def kept_bytes(method: Method, batch: Batch) -> int:  # type: ignore[type-arg]
     return sum(kept.values())
 
 
-def _batch(job: Job, sizes: tuple[int, int], size: tuple[int, ...]) -> Batch:
+def _batch(sizes: tuple[int, int], size: tuple[int, ...], channels: int, classes: int) -> Batch:
     """Noise, and labels in equal stripes."""
-    classes, channels = len(job.data.classes), len(job.data.channels)
     stripes = (torch.arange(size[-1]) * classes // size[-1]).expand(sizes[0], *size)
     image = torch.randn(sum(sizes), channels, *size)
     return Batch(image[: sizes[0]], stripes, image[sizes[0] :])

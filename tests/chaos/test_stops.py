@@ -159,7 +159,7 @@ TABLE: list[Row] = [
         Moment("middle", "benchmarks.statistics.simulate", "judged", 3),
         Moment("save", "benchmarks.statistics.simulate", "write_text"),
     ]),
-    (("doctor",), None, [Moment("first task", "benchmarks.common.device", "environment")]),
+    (("doctor",), None, [Moment("first task", "benchmarks.checkup", "environment")]),
 ]  # fmt: skip
 IMPORTS = {  # when a command struck while it imports
     "typer": ("datasets",),

@@ -103,7 +103,9 @@ def test_estimate_agrees_with_what_a_step_keeps(method: str, flat: Path, tmp_pat
     """Extrapolated to four times the voxels and twice the images."""
     config = make_config(labeled_batch=4, unlabeled_batch=4, patch=[192, 192])
     job = job_of(flat, tmp_path, method, config)
-    real = kept_bytes(build_method(job, CPU), memory._batch(job, job.batch_sizes, (192, 192)))
+    channels, classes = len(job.data.channels), len(job.data.classes)
+    batch = memory._batch(job.batch_sizes, (192, 192), channels, classes)
+    real = kept_bytes(build_method(job, CPU), batch)
     need = estimate(job)
     assert need.activations == pytest.approx(real, rel=0.25)
     trained = sum(p.numel() for p in build_method(job, CPU).parameters() if p.requires_grad)

@@ -1,0 +1,78 @@
+"""`doctor` finds what is missing or too small, and says what mends it."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import checkup
+from benchmarks.checkup import Finding, of_benchmark, of_machine
+from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.estimate import estimate
+from tests.engine.conftest import flat
+from tests.engine.small import make_config
+
+__all__ = ["flat"]
+Usage = namedtuple("Usage", "total used free")
+
+
+def small() -> BenchmarkConfig:
+    config = make_config(iterations=2)
+    grid = config.grid.model_copy(update={"methods": ("supervised", "mean_teacher")})
+    return config.model_copy(update={"grid": grid})
+
+
+def found(root: Path) -> dict[str, Finding]:
+    return {f.what: f for f in of_benchmark(small(), root, "cpu", lambda _done, _total: None)}
+
+
+def test_prepared_data_and_sizes_are_told(flat: Path) -> None:
+    seen = found(flat)
+    assert {f.verdict for f in seen.values()} == {"ok"}
+    assert "12 cases, split" in seen["prepared phantom_acdc"].found
+    cells = estimate(small())
+    assert f"{sum(e.runs for e in cells)} runs" in seen["time phantom_acdc"].found
+
+
+def test_too_little_memory_and_disk_are_problems(
+    flat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = int(sum(e.disk_gb for e in estimate(small())) * 1e9)
+    need = checkup.need
+    for share, verdict, remedy in ((0.5, "problem", "train.patch"), (1.5, "note", "--jobs 1")):
+        wanted: list[int] = []
+
+        def noted(*given: object, wanted: list[int] = wanted) -> object:
+            made = need(*given)  # type: ignore[arg-type]
+            wanted.append(made.total)
+            return made
+
+        def free(_device: torch.device, share: float = share, wanted: list[int] = wanted) -> int:
+            return int(share * wanted[-1])
+
+        with monkeypatch.context() as patch:
+            patch.setattr(checkup, "need", noted)
+            patch.setattr(checkup, "available", free)
+            patch.setattr(checkup, "default_jobs", lambda _device: 2)
+            usage = Usage(0, 0, int(share * weights))
+            patch.setattr(shutil, "disk_usage", lambda _path, usage=usage: usage)
+            seen = found(flat)
+        for what in ("memory phantom_acdc", "disk of runs"):
+            assert seen[what].verdict == verdict
+        assert remedy in seen["memory phantom_acdc"].remedy
+        assert "launch --datasets" in seen["disk of runs"].remedy
+
+
+def test_versions_other_than_those_of_the_lock_and_unusable_data_are_told(tmp_path: Path) -> None:
+    (tmp_path / "requirements.lock").write_text("numpy==0.1 \\\n    --hash=sha256:0\n")
+    (tmp_path / "data/raw/acdc").mkdir(parents=True)
+    seen = {f.what: f for f in of_machine(tmp_path)}
+    assert seen["versions"].verdict == "note" and "numpy 0.1" in seen["versions"].found
+    assert "make setup" in seen["versions"].remedy
+    assert seen["raw acdc"].verdict == "problem" and "no patient folders" in seen["raw acdc"].found
+    assert seen["raw brats2019"].remedy == "`python -m benchmarks fetch brats2019`"
+    assert seen["raw phantom_acdc"].verdict == "ok"
