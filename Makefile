@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test contract lint types format readme speed kill chaos mutants launch scale faults errors lock
+.PHONY: help setup repro test contract lint types format readme speed kill chaos mutants launch rehearse scale faults errors lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -59,8 +59,11 @@ chaos: setup ## stop every command at every moment, disturb whole benchmarks; wr
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/chaos -m chaos
 
 launch: setup ## train a grid with Ray and with submitit, kill their parts, compare with a serial run
-	$(BIN)/python -m pip install --quiet 'ray>=2.50' 'submitit>=1.5'
+	$(BIN)/python -m pip install --quiet 'ray>=2.50' 'submitit>=1.5' 'psycopg[binary]>=3.2' 'dvc-s3>=3.2' 'moto[server]>=5'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/launch -m launch
+
+rehearse: setup ## every method of the preset paper on all its data sets, few steps on small phantoms
+	OMP_NUM_THREADS=1 REHEARSE_JOBS=2 $(BIN)/python -m pytest tests/launch/test_rehearsal.py -m rehearse
 
 scale: setup ## measure many runs and workers, and write reports/scaling
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/launch -m scale
