@@ -112,6 +112,9 @@ def evaluate(
     ] = None,
     params: Params = PARAMS,
     device: Device = "auto",
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Those that are finished, also while others train.")
+    ] = False,
 ) -> None:
     """Score finished runs on the test patients, per case and class."""
     from benchmarks.scoring import evaluate as scoring
@@ -119,7 +122,9 @@ def evaluate(
     config = read_config(params)
     where = place(config, device)
     if method is None:
-        say(f"scores: {scoring.evaluate_dataset(config, dataset, where)}")
+        say(f"scores: {scoring.evaluate_dataset(config, dataset, where, partial=partial)}")
+    elif partial:
+        raise ConfigError(f"--partial is of all methods: leave '{method}' out")
     else:
         say(f"scores: {scoring.evaluate(config, dataset, method, where)}")
 
@@ -164,7 +169,8 @@ def report(
         bool, typer.Option("--kept", help="From the committed cases.csv, without scores or runs.")
     ] = False,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Leave out methods that lack a run, and say so.")
+        bool,
+        typer.Option("--partial", help="Of the runs scored so far, into reports/partial."),
     ] = False,
     sweep: Sweep = None,
     out: Annotated[
@@ -183,17 +189,22 @@ def report(
     """Make tables and figures from the scores of the whole grid, and say what came out."""
     from benchmarks.report import build_report
     from benchmarks.report.documents import embed_report
+    from benchmarks.report.load import Source
 
     config = read_config(params, sweep=sweep)
+    if partial and (into or out or kept):
+        raise ConfigError(
+            "--partial goes with none of --into, --out, --kept: there no run may lack"
+        )
     if into is not None:
         embed_report(config, into, root=ROOT)
         return
+    source = Source(ROOT, params_file(params), kept)
     if out is not None:
-        from benchmarks.report.load import Source
         from benchmarks.report.paper import Manuscript, write_manuscript
 
         wanted = Manuscript(names(methods), names(columns), spread, style)
-        for path in write_manuscript(config, wanted, out, Source(ROOT, params_file(params), kept)):
+        for path in write_manuscript(config, wanted, out, source):
             say(f"wrote {path}")
         return
     if methods or columns:

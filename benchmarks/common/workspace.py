@@ -14,8 +14,8 @@ PRESETS = Path("benchmarks/presets")
 # Folders of `reports` and `data` that belong to no benchmark, so none may have such a name.
 RESERVED = frozenset(
     {
-        "convergence", "datasets", "local", "profile", "reliability", "speed", "statistics",
-        "tuning",
+        "convergence", "datasets", "local", "partial", "profile", "reliability", "speed",
+        "statistics", "tuning",
     }
 )  # fmt: skip
 
@@ -87,6 +87,11 @@ def external_folder(root: Path, name: str) -> Path:
 def report_folder(root: Path, name: str) -> Path:
     """Tables and figures of a benchmark; committed."""
     return root / "reports" / name
+
+
+def partial_folder(root: Path, name: str) -> Path:
+    """Report of a benchmark of which runs are missing; never committed."""
+    return report_folder(root, "partial") / name
 
 
 def local_folder(root: Path, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from benchmarks.report.answer import Answer
     from benchmarks.report.facts import Facts
+    from benchmarks.report.load import Source
     from benchmarks.report.results import Results
 
 DECIMALS = 6
@@ -56,11 +58,12 @@ def build_report(
         params: parameter file of the benchmark, for the commands in messages.
         kept: make all anew from the `cases.csv` and `groups.csv` in the report's folder, for a
             benchmark whose scores are not here.
-        partial: leave out methods that lack a run, and say so, in place of refusing all.
+        partial: make what can be made of the runs that are there, in `reports/partial/<name>/`,
+            without pictures; tables say which runs are missing.
 
     Raises:
-        RunError: a run or a case of the grid is missing or damaged, or an external row does not fit
-            the grid.
+        RunError: a run or a case of the grid is missing or damaged (runs may be missing in a
+            partial report), or an external row does not fit the grid.
         ConfigError: the grid names an unknown method or data set.
     """
     from benchmarks.common.files import write_text
@@ -70,7 +73,6 @@ def build_report(
         PSEUDO_LABELS,
         RUNS,
         TRACES,
-        report_folder,
     )
     from benchmarks.report.answer import answer
     from benchmarks.report.contrasts import forest_figure
@@ -98,16 +100,18 @@ def build_report(
 
     source = Source(root, params, kept=kept, partial=partial)
     loaded = load_rows(config, collect_facts(config), source)
-    facts, folder = loaded.facts, report_folder(root, config.name)
+    facts, source, folder = loaded.facts, loaded.source, _ready_folder(config.name, source)
     steps = read_groups(config, facts, source)
     runs = read_provenance(config, facts, source)
     found = read_mechanisms(config, facts, source)
-    results = collect_results(config, facts, loaded.cases, found.terms if found else None)
+    terms = found.terms if found else None
+    results = collect_results(config, facts, loaded.cases, terms, loaded.unfit)
     written = _write_origin(loaded.origin, folder)
     written += _write_tables(config, facts, results, folder)
     if not kept:
         write_text(folder / CASES, csv(loaded.cases))
-        written += [folder / CASES, *overlay_figures(config, facts, results.cases, source)]
+        overlays = [] if partial else overlay_figures(config, facts, results.cases, source)
+        written += [folder / CASES, *overlays]
     written += dice_figure(config, facts, results, folder=folder)
     for draw in (forest_figure, rank_figure, heatmap_figure):
         written += draw(facts, results, folder=folder)
@@ -133,11 +137,20 @@ def build_report(
     if curves is not None:
         write_text(folder / CURVES, csv(curves))
         written.append(folder / CURVES)
-    pictures = read_pictures(config, facts, source)
+    pictures = {} if partial else read_pictures(config, facts, source)
     pages = write_pages(Inputs(config, facts, results, found, curves, pictures), runs, source)
     code = code_words(facts, runs)
     write_text(folder / "README.md", page(config, facts, results, groups, mechanisms, code, folder))
     return Report([*pages, folder / "README.md", *written], answer(config, facts, results))
+
+
+def _ready_folder(name: str, source: Source) -> Path:
+    """Folder of the report; a partial one is made anew, and superseded by a whole one."""
+    from benchmarks.common.workspace import partial_folder
+
+    if not source.kept:
+        shutil.rmtree(partial_folder(source.root, name), ignore_errors=True)
+    return source.target(name)
 
 
 def _write_origin(origin: pd.DataFrame | None, folder: Path) -> list[Path]:

@@ -9,11 +9,11 @@ from benchmarks.report.facts import Facts
 from benchmarks.report.notes import warnings
 from benchmarks.report.page import headline
 from benchmarks.report.results import Results, titled
-from benchmarks.report.sections import DIFFERENCE, MARK, Section, cell_title, sections
+from benchmarks.report.sections import DIFFERENCE, MARK, RUNS, Section, cell_title, sections
 from benchmarks.report.tables import p_value, points
 from benchmarks.statistics.difference import phrase
 
-_COLUMNS = ("Method", "Dice", DIFFERENCE, "Outcome")
+_COLUMNS = ("Method", RUNS, "Dice", DIFFERENCE, "Outcome")
 # How the outcomes begin that allow no verdict, the worst first.
 _WORST = ("not tested", "unconverged")
 

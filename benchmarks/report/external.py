@@ -12,9 +12,8 @@ from benchmarks.common.errors import RunError
 from benchmarks.common.workspace import CASES, external_folder, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts, MethodFacts
-from benchmarks.report.load import Source, load_cases, read_columns, read_table
+from benchmarks.report.load import Source, load_cases, narrowed, read_columns, read_table
 from benchmarks.scoring.cases import EXTERNAL, ORIGIN, ORIGIN_COLUMNS
-from benchmarks.statistics.pairs import method_keys
 
 _UNIT = ["patient", "case", "class"]
 
@@ -26,13 +25,17 @@ class Loaded:
     Attributes:
         facts: of the grid, with the external rows after it.
         cases: rows of the case tables in the same order.
+        source: of all tables of the benchmark.
         origin: what is known of each run of the external rows, with `ORIGIN_COLUMNS`; None where
             there is none.
+        unfit: scores that a partial report leaves out, and why.
     """
 
     facts: Facts
     cases: pd.DataFrame
+    source: Source
     origin: pd.DataFrame | None = None
+    unfit: tuple[str, ...] = ()
 
 
 def load_rows(config: BenchmarkConfig, facts: Facts, source: Source) -> Loaded:
@@ -47,16 +50,13 @@ def load_rows(config: BenchmarkConfig, facts: Facts, source: Source) -> Loaded:
         RunError: as `load_cases`, or an external table is damaged, or was scored on other cases
             than the grid or for runs that the grid does not have.
     """
+    unfit: list[str] = []
+    if source.partial:
+        source, unfit = narrowed(config, facts, source)
     grid = load_cases(config, facts, source)
-    here = set(method_keys(grid))
-    facts = replace(
-        facts,
-        methods=tuple(m for m in facts.methods if m.key in here),
-        absent=tuple(m for m in facts.methods if m.key not in here),
-    )
-    folders = _folders(config, source)
+    loaded, folders = Loaded(facts, grid, source, unfit=tuple(unfit)), _folders(config, source)
     if not folders:
-        return Loaded(facts, grid)
+        return loaded
     tables = [read_table(folder / CASES, older=source.kept) for folder in folders]
     whole = pd.concat(tables, ignore_index=True)
     cases = _ordered(whole[whole["variant"] == EXTERNAL], config, ["method"])
@@ -70,7 +70,7 @@ def load_rows(config: BenchmarkConfig, facts: Facts, source: Source) -> Loaded:
         raise RunError("\n".join([f"external rows do not fit '{config.name}':", *problems]))
     rows = tuple(_facts(str(name), own) for name, own in origin.groupby("method", sort=False))
     both = pd.concat([grid, cases], ignore_index=True)
-    return Loaded(replace(facts, external=rows), both, origin)
+    return replace(loaded, facts=replace(facts, external=rows), cases=both, origin=origin)
 
 
 def _folders(config: BenchmarkConfig, source: Source) -> list[Path]:
@@ -112,7 +112,10 @@ def _problems(
         whole = set(origin.loc[origin["method"] == name, "all_labels"]) == {"True"}
         if (not whole and labels not in known) or (fold, seed) not in config.grid.pairs:
             yield f"{where}: no such cell in the grid"
-        elif set(own[_UNIT].itertuples(index=False, name=None)) != units[dataset, fold]:
+            continue
+        tested = set(own[_UNIT].itertuples(index=False, name=None))
+        # Of a partial grid, nothing may be known of this fold yet.
+        if tested != units.get((dataset, fold), tested):
             yield f"{where}: scored on other cases than the grid"
 
 

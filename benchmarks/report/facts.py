@@ -80,13 +80,11 @@ class Facts:
         datasets: in grid order.
         methods: in grid order.
         external: rows that were predicted outside this suite.
-        absent: methods of the grid that lack a run, and are in no table.
     """
 
     datasets: tuple[DatasetFacts, ...]
     methods: tuple[MethodFacts, ...]
     external: tuple[MethodFacts, ...] = ()
-    absent: tuple[MethodFacts, ...] = ()
 
     @property
     def rows(self) -> tuple[MethodFacts, ...]:

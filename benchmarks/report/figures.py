@@ -143,11 +143,13 @@ def _handles(facts: Facts) -> list[Line2D]:
 
 def _caption(config: BenchmarkConfig, facts: Facts, results: Results) -> str:
     """What the points are, and every method's caveat, wrapped to the width of the figure."""
-    several = fewest_runs(results) > 1
+    runs = plural(len(config.grid.pairs), "run")
+    over = "runs and patients" if fewest_runs(results) > 1 else "patients, of a single run"
+    if results.interim:
+        runs, over = f"up to {runs}", "runs and patients; over patients, where a row has one run"
     text = (
-        f"Benchmark {config.name}. Points: test patients, mean over"
-        f" {plural(len(config.grid.pairs), 'run')}, frames and classes; last checkpoint."
-        f" Intervals: over {'runs and patients' if several else 'patients, of a single run'}."
+        f"Benchmark {config.name}. Points: test patients, mean over {runs}, frames and classes;"
+        f" last checkpoint. Intervals: over {over}."
     )
     if any(d.synthetic for d in facts.datasets):
         text += " Synthetic phantoms are generated images, which say nothing about patients."

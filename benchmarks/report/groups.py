@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from benchmarks.common.errors import RunError
-from benchmarks.common.workspace import STEPS, report_folder, scores_folder
+from benchmarks.common.workspace import STEPS, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import Source
@@ -73,13 +73,11 @@ def read_groups(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Dat
     if source.kept:
         return _read_kept(config, facts, report_folder(source.root, config.name) / GROUPS)
     frames = []
-    for dataset in config.grid.datasets:
-        for method in facts.methods:
-            path = scores_folder(source.root, config.name, dataset, method.key) / STEPS
-            frame = _read(path)
-            if "high_share" in frame:
-                frame = frame[frame["high_share"].notna()].reindex(columns=[*_RUN, *_LOGGED])
-                frames.append(frame.assign(dataset=dataset, method=method.key))
+    for dataset, method, folder in source.scored(config, facts):
+        frame = _read(folder / STEPS)
+        if "high_share" in frame:
+            frame = frame[frame["high_share"].notna()].reindex(columns=[*_RUN, *_LOGGED])
+            frames.append(frame.assign(dataset=dataset, method=method))
     if not frames:
         return None
     steps = pd.concat(frames, ignore_index=True)

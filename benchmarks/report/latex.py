@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from benchmarks.report.sections import DIFFERENCE, Section
+from benchmarks.report.sections import DIFFERENCE, RUNS, Section
 from benchmarks.report.tables import Rows
 
 # What a printed page has room for; the page of the report has all columns.
-_COLUMNS = ("Method", "Dice", DIFFERENCE, "p (Holm)", "NSD", "HD95", "Outcome")
+_COLUMNS = ("Method", RUNS, "Dice", DIFFERENCE, "p (Holm)", "NSD", "HD95", "Outcome")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",

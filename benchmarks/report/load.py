@@ -1,9 +1,10 @@
-"""Read the case tables of exactly the grid, refuse an incomplete benchmark, merge."""
+"""Read the case tables of a grid, refuse an incomplete benchmark unless told otherwise, merge."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,19 @@ from benchmarks.common.workspace import (
     PSEUDO_LABELS,
     RUNS,
     STEPS,
+    partial_folder,
     report_folder,
     scores_folder,
 )
 from benchmarks.config import BenchmarkConfig, load_config
-from benchmarks.report.facts import Facts, MethodFacts
+from benchmarks.report.complete import (
+    Problems,
+    grid_problems,
+    problem_words,
+    refuse_others,
+    unit_problems,
+)
+from benchmarks.report.facts import Facts
 from benchmarks.report.stale import stale_words
 from benchmarks.scoring.cases import (
     COLUMNS,
@@ -33,17 +42,12 @@ from benchmarks.scoring.cases import (
     broken_seal,
     value_problems,
 )
-from benchmarks.statistics.pairs import method_keys
 
-RUN = ["method", "variant", "labels", "fold", "seed", "checkpoint"]
 # Columns that tables of older runs lack.
 _YOUNG = ("assd_mm", "nsd")
 _NUMBERS = ("labels", "fold", "seed")
 _TEXT = [name for name in IDENTITY if name not in _NUMBERS]
-_SHOWN = 8
 _FILES = (CASES, STEPS, RUNS, MECHANISMS, PSEUDO_LABELS)
-
-Problems = list[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -54,13 +58,27 @@ class Source:
         root: the checkout.
         params: parameter file, for the commands in messages.
         kept: read the committed tables of the report in place of the scores.
-        partial: leave out methods that lack a run, in place of refusing the benchmark.
+        partial: runs may be missing; the report lies apart.
+        present: data sets and methods that have scores; None are all of the grid.
     """
 
     root: Path
     params: Path = Path("params.yaml")
     kept: bool = False
     partial: bool = False
+    present: frozenset[tuple[str, str]] | None = None
+
+    def target(self, name: str) -> Path:
+        """Folder of the report of a benchmark."""
+        return (partial_folder if self.partial else report_folder)(self.root, name)
+
+    def scored(self, config: BenchmarkConfig, facts: Facts) -> Iterator[tuple[str, str, Path]]:
+        """Data set, method and folder of all scores that there are, in the order of the grid."""
+        for dataset in config.grid.datasets:
+            for method in facts.methods:
+                if self.present is None or (dataset, method.key) in self.present:
+                    folder = scores_folder(self.root, config.name, dataset, method.key)
+                    yield dataset, method.key, folder
 
     def remedies(self, config: BenchmarkConfig, dataset: str, method: str) -> list[str]:
         """The commands that make the scores of a method anew, to paste.
@@ -80,6 +98,29 @@ class Source:
         ]
 
 
+def narrowed(config: BenchmarkConfig, facts: Facts, source: Source) -> tuple[Source, list[str]]:
+    """The source of a partial report with what has scores, and why other scores do not count.
+
+    Raises:
+        RunError: nothing at all has been scored.
+    """
+    found, unfit = set(), []
+    for dataset, method, folder in source.scored(config, facts):
+        words = _absent(config, dataset, method, source)
+        if not words:
+            found.add((dataset, method))
+        elif folder.is_dir():
+            unfit.append(f"{dataset} x {method}: {words}")
+    if not found:
+        commands = [
+            f"  python -m benchmarks evaluate --params {source.params} {dataset} --partial"
+            for dataset in config.grid.datasets
+        ]
+        head = f"no scores of '{config.name}' yet; of runs that are finished:"
+        raise RunError("\n".join([head, *commands, *(f"  {words}" for words in unfit)]))
+    return replace(source, present=frozenset(found)), unfit
+
+
 def load_cases(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFrame:
     """All rows of the grid's case tables.
 
@@ -89,50 +130,53 @@ def load_cases(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Data
     Args:
         config: the benchmark.
         facts: its methods and data sets.
-        source: of the tables.
+        source: of the tables; those of `narrowed` where it is partial.
 
     Returns:
         One row per run, checkpoint, case and class with `COLUMNS`; distances NaN where not counted
         and where an older table lacks them.
 
     Raises:
-        RunError: a file, run, case or class is missing, twice there or not of the grid; names the
-            cells and the commands that mend it.
+        RunError: a file, run, case or class is missing (runs may be where the source is partial),
+            twice there or not of the grid; names the cells and the commands that mend it.
     """
     kept = _read_kept(config, facts, source) if source.kept else None
-    frames: list[pd.DataFrame] = []
-    problems: Problems = []
-    for dataset in config.grid.datasets:
-        read = []
-        for method in facts.methods:
-            if kept is not None:
-                frame = kept.get((dataset, method.id, method.variant))
-                absent = f"no rows in the kept {CASES}"
-            else:
-                folder = scores_folder(source.root, config.name, dataset, method.key)
-                lacking = [folder / n for n in _FILES if not (folder / n).is_file()]
-                absent = ", ".join(f"no file {path.relative_to(source.root)}" for path in lacking)
-                absent = (
-                    absent
-                    or broken_seal(folder)
-                    or stale_words(source.root, config, dataset, method.key)
-                )
-                frame = None if absent else read_table(folder / CASES)
-            if frame is None:
-                problems.append((dataset, method.key, absent))
-                continue
-            _refuse_others(frame, (config.name, dataset, method.id, method.variant))
-            found = _grid_problems(frame, config, dataset, method)
-            problems += [(dataset, method.key, words) for words in found]
-            read.append(frame)
-        if read:
-            problems += _unit_problems(pd.concat(read, ignore_index=True))
-        frames += read
-    broken = {method for _, method, _ in problems}
-    if problems and not (source.partial and {m.key for m in facts.methods} - broken):
-        raise RunError(_message(config, problems, source))
-    whole = pd.concat(frames, ignore_index=True)
-    return whole[~method_keys(whole).isin(broken)].reset_index(drop=True)
+    known, problems = {m.key: m for m in facts.methods}, Problems()
+    frames: dict[str, list[pd.DataFrame]] = {dataset: [] for dataset in config.grid.datasets}
+    for dataset, key, folder in source.scored(config, facts):
+        method = known[key]
+        if kept is not None:
+            frame = kept.get((dataset, method.id, method.variant))
+            absent = f"no rows in the kept {CASES}"
+        else:
+            absent = _absent(config, dataset, key, source)
+            frame = None if absent else read_table(folder / CASES)
+        if frame is None:
+            problems.append((dataset, key, absent))
+            continue
+        refuse_others(frame, (config.name, dataset, method.id, method.variant))
+        found = grid_problems(frame, config, dataset, method, partial=source.partial)
+        problems += [(dataset, key, words) for words in found]
+        frames[dataset].append(frame)
+    for read in filter(None, frames.values()):
+        problems += unit_problems(pd.concat(read, ignore_index=True))
+    if problems:
+        lines = problem_words(problems, partial(source.remedies, config))
+        hint = "" if source.partial else " (--partial: a report of what is)"
+        lines.insert(0, f"benchmark '{config.name}' is not complete{hint}:")
+        raise RunError("\n".join(lines))
+    return pd.concat([f for read in frames.values() for f in read], ignore_index=True)
+
+
+def _absent(config: BenchmarkConfig, dataset: str, method: str, source: Source) -> str:
+    """Why there are no scores of a method that count; "" if there are."""
+    folder = scores_folder(source.root, config.name, dataset, method)
+    lacking = [name for name in _FILES if not (folder / name).is_file()]
+    return (
+        ", ".join(f"no file {(folder / n).relative_to(source.root)}" for n in lacking)
+        or broken_seal(folder)
+        or stale_words(source.root, config, dataset, method)
+    )
 
 
 def with_cell_labels(cases: pd.DataFrame, facts: Facts) -> pd.DataFrame:
@@ -204,8 +248,8 @@ def read_table(path: Path, *, older: bool = False) -> pd.DataFrame:
         raise RunError(f"'{path}' holds {wrong}; evaluate again")
     places = {c: i for i, c in enumerate(CHECKPOINTS)}
     order = frame.assign(checkpoint=frame["checkpoint"].map(places))
-    by = [*_NUMBERS, "checkpoint", "case"]
-    return frame.loc[order.sort_values(by, kind="stable").index]
+    columns = [*_NUMBERS, "checkpoint", "case"]
+    return frame.loc[order.sort_values(columns, kind="stable").index]
 
 
 def _read_kept(
@@ -229,72 +273,3 @@ def _read_kept(
     if set(parts) - wanted:
         raise RunError(f"'{path}' holds {sorted(set(parts) - wanted)}, not of the grid")
     return parts
-
-
-def _refuse_others(frame: pd.DataFrame, expected: tuple[str, str, str, str]) -> None:
-    """Refuse a table with rows of another benchmark, data set or method."""
-    found = set(frame[list(IDENTITY[:4])].itertuples(index=False, name=None))
-    if found - {expected}:
-        raise RunError(f"a table of {expected} holds rows of {sorted(found - {expected})}")
-
-
-def _grid_problems(
-    frame: pd.DataFrame, config: BenchmarkConfig, dataset: str, method: MethodFacts
-) -> Iterator[str]:
-    """Runs that are missing from a case table, or in it without being of the grid."""
-    found = set(frame[RUN[2:]].drop_duplicates().itertuples(index=False, name=None))
-    labels_of = frame.groupby("fold")["labels"].max().to_dict()
-    wanted = set()
-    for fold, seed in config.grid.pairs:
-        known = config.data[dataset].labels
-        counts = (labels_of.get(fold, -1),) if method.all_labels else known
-        wanted |= {(n, fold, seed, c) for n in counts for c in CHECKPOINTS}
-    if not found:
-        yield "the file has no rows"
-    for run in sorted(found - wanted, key=str):
-        yield f"not of the grid: {_run_name(*run)}"
-    for run in sorted(wanted - found):
-        yield f"missing {_run_name(*run)}"
-
-
-def _unit_problems(frame: pd.DataFrame) -> Problems:
-    """Runs of one data set that lack a case or class that other runs of the same fold have.
-
-    Folds are not compared with each other: those of a cross-validation test other patients.
-    """
-    problems = []
-    key: Any
-    for _, fold in frame.groupby("fold"):
-        units = set(fold[["patient", "case", "class"]].itertuples(index=False, name=None))
-        for key, run in fold.groupby(RUN, sort=False):
-            name, variant, labels, index, seed, checkpoint = key
-            own = list(run[["patient", "case", "class"]].itertuples(index=False, name=None))
-            missing = sorted(units - set(own))
-            state = f"{len(missing)} of {len(units)} values missing, e.g. {missing[:1]}"
-            if len(own) != len(set(own)):
-                state = f"{len(own) - len(set(own))} values twice"
-            elif not missing:
-                continue
-            method = f"{name}-{variant}" if variant else str(name)
-            where = _run_name(labels, index, seed, checkpoint)
-            problems.append((str(run["dataset"].iloc[0]), method, f"{where}: {state}"))
-    return problems
-
-
-def _run_name(labels: int, fold: int, seed: int, checkpoint: str) -> str:
-    count = "all labels" if labels < 0 else f"{labels} labelled"
-    return f"{count}, fold {fold}, seed {seed}, checkpoint {checkpoint}"
-
-
-def _message(config: BenchmarkConfig, problems: Problems, source: Source) -> str:
-    """All problems, a few per stage, with the two commands that mend each stage."""
-    stages: dict[tuple[str, str], list[str]] = {}
-    for dataset, method, problem in problems:
-        stages.setdefault((dataset, method), []).append(problem)
-    lines = [f"benchmark '{config.name}' is not complete (--partial: a report of what is):"]
-    for (dataset, method), found in stages.items():
-        lines += [f"  {dataset} x {method}: {problem}" for problem in found[:_SHOWN]]
-        if len(found) > _SHOWN:
-            lines.append(f"  {dataset} x {method}: {len(found) - _SHOWN} more")
-        lines += [f"    {command}" for command in source.remedies(config, dataset, method)]
-    return "\n".join(lines)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.common.ledger import COLUMNS
-from benchmarks.common.workspace import MECHANISMS, PSEUDO_LABELS, report_folder, scores_folder
+from benchmarks.common.workspace import MECHANISMS, PSEUDO_LABELS, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import Source, read_columns
@@ -82,13 +82,11 @@ def read_mechanisms(config: BenchmarkConfig, facts: Facts, source: Source) -> Me
         states = terms["state"].astype(object).fillna("")
         return Mechanisms(terms.assign(state=states), _read(folder / PSEUDO_LABELS, _LABELS))
     entries, labels = [], []
-    for dataset in config.grid.datasets:
-        for method in facts.methods:
-            folder = scores_folder(source.root, config.name, dataset, method.key)
-            row = {"dataset": dataset, "method": method.key}
-            entries.append(_read(folder / MECHANISMS, [*_RUN, *COLUMNS]).assign(**row))
-            columns = [*_RUN, "network", "patients", "dice", "accuracy"]
-            labels.append(_read(folder / PSEUDO_LABELS, columns).assign(**row))
+    for dataset, method, folder in source.scored(config, facts):
+        row = {"dataset": dataset, "method": method}
+        entries.append(_read(folder / MECHANISMS, [*_RUN, *COLUMNS]).assign(**row))
+        columns = [*_RUN, "network", "patients", "dice", "accuracy"]
+        labels.append(_read(folder / PSEUDO_LABELS, columns).assign(**row))
     # Rounded before use, so that the kept files give the same tables and figure.
     terms = judge_terms(pd.concat(entries, ignore_index=True)).round(DECIMALS)
     return Mechanisms(terms, _means(pd.concat(labels, ignore_index=True)).round(DECIMALS))

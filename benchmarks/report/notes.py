@@ -17,8 +17,9 @@ _CONTROLS = ("unlabeled_bn", "strong")
 
 def warnings(facts: Facts, results: Results) -> list[str]:
     """What stands first, the worst before the rest, because it limits everything below."""
-    found = [
-        *_absent(facts),
+    found = [results.interim] if results.interim else []
+    found += [
+        *results.unfit,
         *_barren(facts, results),
         *_idle(facts, results),
         *_unfit(facts, results),
@@ -27,14 +28,6 @@ def warnings(facts: Facts, results: Results) -> list[str]:
     if synthetic:
         found.append("Synthetic phantoms are generated images, which say nothing about patients.")
     return found
-
-
-def _absent(facts: Facts) -> Iterator[str]:
-    """Rows of the grid that lack a run."""
-    if facts.absent:
-        names = ", ".join(m.title for m in facts.absent)
-        whole = len(facts.methods) + len(facts.absent)
-        yield f"Missing: {len(facts.absent)} of {whole} rows of the grid lack runs: {names}."
 
 
 def _barren(facts: Facts, results: Results) -> Iterator[str]:

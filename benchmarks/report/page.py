@@ -12,7 +12,7 @@ from benchmarks.report.contrasts import contrast_section, rulings, verdict_text
 from benchmarks.report.facts import DatasetFacts, Facts
 from benchmarks.report.notes import notes, warnings
 from benchmarks.report.results import Results, fewest_runs, titled
-from benchmarks.report.sections import Section, sections
+from benchmarks.report.sections import MISSING, Section, sections
 from benchmarks.report.tables import number, pipe_table, plural
 from benchmarks.statistics.difference import Difference
 from benchmarks.statistics.rule import MIN_RUNS
@@ -114,7 +114,7 @@ def headline(config: BenchmarkConfig, facts: Facts, results: Results) -> str:
 
 def _sentences(words: Sequence[str], results: Results) -> str:
     text, fewest = "; ".join(words) + ".", fewest_runs(results)
-    if fewest >= MIN_RUNS:
+    if fewest >= MIN_RUNS or results.interim:
         return text
     return f"{text} A pilot of {plural(fewest, 'run')}: a verdict needs at least {MIN_RUNS}."
 
@@ -136,7 +136,7 @@ def _cell_words(
     inside = (table["dataset"] == dataset.id) & (table["labels"] == labels)
     dice = 100 * table.loc[inside & (table["checkpoint"] == "last"), "dice"]
     if dice.empty:
-        return "Dice, %", "of full supervision alone"
+        return "Dice, %", MISSING if results.interim else "of full supervision alone"
     return "Dice, %", f"{number(dice.min())} to {number(dice.max())}"
 
 

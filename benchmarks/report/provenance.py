@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from benchmarks.common.files import read_json
-from benchmarks.common.workspace import RUNS, SCORED, report_folder, scores_folder
+from benchmarks.common.workspace import RUNS, SCORED, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import Source
@@ -27,16 +27,14 @@ def read_provenance(config: BenchmarkConfig, facts: Facts, source: Source) -> pd
         path = report_folder(source.root, config.name) / RUNS
         return pd.read_csv(path, dtype={"code": str, "digest": str}) if path.is_file() else None
     frames = []
-    for dataset in config.grid.datasets:
-        for method in facts.methods:
-            path = scores_folder(source.root, config.name, dataset, method.key) / RUNS
-            frame = pd.read_csv(path, dtype={"code": str, "digest": str})
-            weights = read_json(path.with_name(SCORED))["weights"]
-            cells = zip(frame["labels"], frame["fold"], frame["seed"], strict=True)
-            frame["weights"] = [weights[f"l{n}-f{fold}-s{seed} last"] for n, fold, seed in cells]
-            frame.insert(0, "dataset", dataset)
-            frame.insert(1, "method", method.key)
-            frames.append(frame)
+    for dataset, method, folder in source.scored(config, facts):
+        frame = pd.read_csv(folder / RUNS, dtype={"code": str, "digest": str})
+        weights = read_json(folder / SCORED)["weights"]
+        cells = zip(frame["labels"], frame["fold"], frame["seed"], strict=True)
+        frame["weights"] = [weights[f"l{n}-f{fold}-s{seed} last"] for n, fold, seed in cells]
+        frame.insert(0, "dataset", dataset)
+        frame.insert(1, "method", method)
+        frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
@@ -51,5 +49,6 @@ def code_words(facts: Facts, runs: pd.DataFrame | None) -> str:
     for method in facts.methods:
         digests = sorted(set(runs.loc[runs["method"] == method.key, "code"]))
         mixed = " (of different versions)" if len(digests) > 1 else ""
-        words.append(f"{method.title} {', '.join(f'`{d}`' for d in digests)}{mixed}")
+        if digests:
+            words.append(f"{method.title} {', '.join(f'`{d}`' for d in digests)}{mixed}")
     return f"Code that trained the runs, by digest: {'; '.join(words)}."

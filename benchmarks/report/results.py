@@ -13,6 +13,7 @@ import pandas as pd
 from benchmarks.config import BenchmarkConfig, ContrastConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import all_labels_rows, with_cell_labels
+from benchmarks.report.tables import plural
 from benchmarks.scoring.cases import EXTERNAL
 from benchmarks.statistics.components import variance_components
 from benchmarks.statistics.difference import Difference
@@ -48,6 +49,10 @@ class Results:
         ranks: of the grid's methods in each cell.
         barren: (data set, labelled count, key) of methods that predict nothing, last checkpoint.
         idle: by data set, labelled count and key, the inert and faint terms of a method.
+        done: by data set, labelled count and key, the runs that have scores.
+        interim: of a grid of which runs are missing, how many there are, in a sentence; "" of a
+            complete one.
+        unfit: scores that were left out of such a table, and why.
     """
 
     cases: pd.DataFrame
@@ -58,6 +63,9 @@ class Results:
     ranks: tuple[RankInterval, ...]
     barren: tuple[tuple[str, int, str], ...]
     idle: Mapping[tuple[str, int, str], tuple[tuple[str, State], ...]]
+    done: Mapping[tuple[str, int, str], int]
+    interim: str = ""
+    unfit: tuple[str, ...] = ()
 
 
 def collect_results(
@@ -65,6 +73,7 @@ def collect_results(
     facts: Facts,
     merged: pd.DataFrame,
     mechanisms: pd.DataFrame | None = None,
+    unfit: Sequence[str] = (),
 ) -> Results:
     """Means, differences, ranks; references with all labels are not compared.
 
@@ -74,6 +83,7 @@ def collect_results(
         merged: rows of all case tables.
         mechanisms: judged terms of all runs, where there are ledgers; what has an inert one is not
             tested.
+        unfit: scores that a partial report leaves out, and why.
     """
     cases = with_cell_labels(merged, facts)
     whole = cases[~all_labels_rows(cases, facts)]
@@ -84,6 +94,7 @@ def collect_results(
     by_cell = partial(_by_cell, compared, inert_terms(terms))
     counts = cases.groupby(CELL, sort=False).size().rename("values").reset_index()
     table = table.merge(counts, on=CELL).assign(key=method_keys)
+    done = _done(cases)
     return Results(
         cases=cases,
         table=table,
@@ -98,6 +109,39 @@ def collect_results(
             if cell.key[2] == "last" and name in cell.barren
         ),
         idle=_marked(terms),
+        done=done,
+        interim=_interim(config, facts, done),
+        unfit=tuple(f"Left out: {words}." for words in unfit),
+    )
+
+
+def _done(cases: pd.DataFrame) -> dict[tuple[str, int, str], int]:
+    runs = cases[["dataset", "labels", "fold", "seed"]].assign(key=method_keys(cases))
+    groups = runs.drop_duplicates().groupby(["dataset", "labels", "key"])
+    counts: dict[Any, int] = groups.size().to_dict()
+    return {(str(d), int(n), str(k)): int(c) for (d, n, k), c in counts.items()}
+
+
+def _interim(
+    config: BenchmarkConfig, facts: Facts, done: Mapping[tuple[str, int, str], int]
+) -> str:
+    """How much of a grid is there; rows are counted once for every labelled count."""
+    planned, rows = len(config.grid.pairs), []
+    for dataset in config.grid.datasets:
+        for m in facts.methods:
+            counts = {n: c for (d, n, key), c in done.items() if (d, key) == (dataset, m.key)}
+            if m.all_labels:
+                rows.append(sum(counts.values()))
+            else:
+                rows += [counts.get(n, 0) for n in config.data[dataset].labels]
+    some, none = sum(0 < n < planned for n in rows), rows.count(0)
+    if not some + none:
+        return ""
+    return (
+        f"Interim: {sum(rows)} of {planned * len(rows)} runs are scored; {plural(some, 'row')} of"
+        f" {len(rows)} incomplete, {none} missing. Outcomes are of the runs that are there and"
+        " shared with the row compared with, corrected over the rows that are there; they may"
+        " change, and are no reason to stop."
     )
 
 
@@ -215,5 +259,5 @@ def _titled(d: Difference, titles: Mapping[str, str]) -> Difference:
 
 
 def fewest_runs(results: Results) -> int:
-    """Runs of the grid's cell that has the fewest."""
+    """Runs of the grid's cell that has the fewest, among those that have any."""
     return int(results.table.loc[results.table["variant"] != EXTERNAL, "runs"].min())

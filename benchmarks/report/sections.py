@@ -24,6 +24,11 @@ MARK = "†"
 IDLE: Mapping[State, str] = {"inert": "‡", "faint": "°"}
 _WORDS = ("Method", "Contrast", "Outcome")
 DIFFERENCE = "Difference, points [95 %]"
+_DICE = "Dice, % [95 %]"
+_COMPARED = (DIFFERENCE, "p (Holm)", "p (false claim)")
+# Column of a table of which runs are missing, and what a row without any run says.
+RUNS = "Runs"
+MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ class Section:
         rows = tuple(tuple(row[i] for i in chosen) for row in self.rows)
         return Section(self.title, header, rows, self.sample)
 
+    def without(self, name: str) -> Section:
+        """All columns but one, which need not be there."""
+        return self.only(*(h for h in self.header if h != name))
+
     @property
     def words(self) -> tuple[int, ...]:
         """Columns that hold words."""
@@ -58,7 +67,8 @@ class Section:
 def sections(config: BenchmarkConfig, facts: Facts, results: Results) -> list[Section]:
     """One section per data set and labelled count, in grid order.
 
-    A method with all labels is shown in every section of its data set, with its own count.
+    A method with all labels is shown in every section of its data set, with its own count. Where
+    runs of the grid are missing, a column counts them, and a row without any says so.
     """
     return [
         _section(config, facts, results, dataset, labels)
@@ -87,29 +97,45 @@ def _section(
     ranks = {r.method: r for r in results.ranks if (r.dataset, r.labels, r.checkpoint) == cell}
     family = (*results.baseline, *results.external)
     differences = {d.better: d for d in family if (d.dataset, d.labels, d.checkpoint) == cell}
-    unit, baseline = dataset.unit, facts.baseline
-    rows = []
+    unit, planned = dataset.unit, len(config.grid.pairs)
+    rows: list[dict[str, str]] = []
     for method in facts.rows:
-        if method.key not in last.index:  # external rows need not be in every cell
+        if method.key not in last.index:
+            if not method.external:  # which need not be in every cell
+                word = dict.fromkeys(("Outcome" if facts.baseline else _DICE,), MISSING)
+                rows.append({"Method": method.title, RUNS: f"0 of {planned}", **word})
             continue
         record = last.loc[method.key].to_dict()
         rank, difference = ranks.get(method.key), differences.get(method.key)
-        cells = {
-            "Method": _name(method, record, rank) + _idle(results, dataset.id, record, method.key),
-            "Dice, % [95 %]": points(record["dice"], record["dice_low"], record["dice_high"]),
-            **(_compared(method, difference, facts) if baseline else {}),
-            "Rank [95 %]": _rank(rank),
-            "NSD, %": number(100 * record["nsd"]),
-            f"HD95, {unit} [quartiles]": _quartiles(record),
-            f"ASSD, {unit}": number(record["assd_mm"]),
-            "Failures": f"{record['failed']} / {record['values']}",
-        }
-        if baseline:  # words last
-            cells["Outcome"] = cells.pop("Outcome")
-        rows.append(cells)
-    header = tuple(rows[0])
-    text = tuple(tuple(row.values()) for row in rows)
+        done = results.done[dataset.id, int(record["labels"]), method.key]
+        rows.append(
+            {
+                "Method": _name(method, record, rank)
+                + _idle(results, dataset.id, record, method.key),
+                RUNS: f"{done}" if method.external else f"{done} of {planned}",
+                _DICE: points(record["dice"], record["dice_low"], record["dice_high"]),
+                **_compared(method, difference, facts),
+                "Rank [95 %]": _rank(rank),
+                "NSD, %": number(100 * record["nsd"]),
+                f"HD95, {unit} [quartiles]": _quartiles(record),
+                f"ASSD, {unit}": number(record["assd_mm"]),
+                "Failures": f"{record['failed']} / {record['values']}",
+            }
+        )
+    header = _header(unit, compared=facts.baseline is not None, counted=bool(results.interim))
+    text = tuple(tuple(row.get(name, "") for name in header) for row in rows)
     return Section(cell_title(dataset, labels), header, text, _sample(config, facts, last))
+
+
+def _header(unit: str, *, compared: bool, counted: bool) -> tuple[str, ...]:
+    return (
+        "Method",
+        *([RUNS] if counted else []),
+        _DICE,
+        *(_COMPARED if compared else ()),
+        "Rank [95 %]", "NSD, %", f"HD95, {unit} [quartiles]", f"ASSD, {unit}", "Failures",
+        *(["Outcome"] if compared else []),
+    )  # fmt: skip
 
 
 def _name(method: MethodFacts, record: Mapping[Hashable, Any], rank: RankInterval | None) -> str:
@@ -124,16 +150,13 @@ def _idle(results: Results, dataset: str, record: Mapping[Hashable, Any], key: s
 
 
 def _compared(method: MethodFacts, d: Difference | None, facts: Facts) -> dict[str, str]:
-    names = (DIFFERENCE, "p (Holm)", "p (false claim)", "Outcome")
     if d is None:
-        word = "baseline" if method.baseline else "reference"
-        return dict(zip(names, ("", "", "", word), strict=True))
-    return {
-        DIFFERENCE: points(d.mean, d.low, d.high, sign="+"),
-        "p (Holm)": p_value(d.p_holm),
-        "p (false claim)": p_value(d.p_false),
-        "Outcome": phrase(titled([d], facts.titles)[0]),
-    }
+        # Where the baseline has no runs yet, nothing can be compared.
+        word = "reference" if method.all_labels else f"baseline {MISSING}"
+        return {"Outcome": "baseline" if method.baseline else word}
+    values = (points(d.mean, d.low, d.high, sign="+"), p_value(d.p_holm), p_value(d.p_false))
+    outcome = phrase(titled([d], facts.titles)[0])
+    return {**dict(zip(_COMPARED, values, strict=True)), "Outcome": outcome}
 
 
 def _rank(rank: RankInterval | None) -> str:
@@ -147,8 +170,11 @@ def _quartiles(record: Mapping[Hashable, Any]) -> str:
 
 def _sample(config: BenchmarkConfig, facts: Facts, last: pd.DataFrame) -> str:
     """Runs and patients of a section in words."""
-    grid_rows = last.loc[[m.key for m in facts.methods]]
-    compared = grid_rows[[not m.all_labels for m in facts.methods]]
+    scored = [m for m in facts.methods if m.key in last.index]
+    if not scored:
+        return "No run is scored yet."
+    grid_rows = last.loc[[m.key for m in scored]]
+    compared = grid_rows[[not m.all_labels for m in scored]]
     own = compared if len(compared) else grid_rows
     runs, patients = (sorted(set(own[name])) for name in ("runs", "patients"))
     grid = config.grid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from benchmarks.common.workspace import STEPS, TRACES, report_folder, scores_folder
+from benchmarks.common.workspace import STEPS, TRACES, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import Source, read_columns
@@ -36,11 +36,9 @@ def read_traces(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Dat
             return None
         return read_columns(path, COLUMNS, what="table of losses", again="report again")
     frames = []
-    for dataset in config.grid.datasets:
-        for method in facts.methods:
-            folder = scores_folder(source.root, config.name, dataset, method.key)
-            trace = trace_of(pd.read_csv(folder / STEPS))
-            frames.append(trace.assign(dataset=dataset, method=method.key))
+    for dataset, method, folder in source.scored(config, facts):
+        trace = trace_of(pd.read_csv(folder / STEPS))
+        frames.append(trace.assign(dataset=dataset, method=method))
     return pd.concat(frames, ignore_index=True)[COLUMNS]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +39,12 @@ from benchmarks.common.workspace import (
     weights_file,
 )  # fmt: skip
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.grid import RunKey
 from benchmarks.plan.identity import scoring_digest
-from benchmarks.plan.record import require_finished
+from benchmarks.plan.record import finished, require_finished
 from benchmarks.plan.resolve import Run, resolve, settings_digest
 from benchmarks.scoring.cases import COLUMNS, MADE_WITH, broken_seal, seal
+from benchmarks.scoring.kept import kept_rows
 from benchmarks.scoring.pseudo_labels import COLUMNS as PSEUDO_COLUMNS
 from benchmarks.scoring.pseudo_labels import pseudo_label_rows
 from benchmarks.scoring.rows import Row, as_csv, case_rows, tested_cases
@@ -55,13 +57,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def evaluate_dataset(config: BenchmarkConfig, dataset: str, place: Place) -> Path:
+def evaluate_dataset(
+    config: BenchmarkConfig, dataset: str, place: Place, *, partial: bool = False
+) -> Path:
     """Score all methods of a grid on a data set; scores that would come out equal are kept.
 
     Args:
         config: of the benchmark.
         dataset: id.
         place: where the runs are and the device to predict on.
+        partial: score the runs that are finished, whatever else is missing.
 
     Returns:
         The folder with a folder per method, and none of a method that is not of the grid.
@@ -71,9 +76,13 @@ def evaluate_dataset(config: BenchmarkConfig, dataset: str, place: Place) -> Pat
     """
     code = scoring_digest(place.root, dataset)
     for method in config.grid.methods:
-        if not _is_scored(config, dataset, method, place.root, code):
-            evaluate(config, dataset, method, place)
+        runs = resolve(config, dataset, method, place.root)
+        if partial:
+            runs = [run for run in runs if finished(run, place.root)]
+        if runs and not _is_scored(runs, place.root, code):
+            _score_runs(config, runs, place)
     target = scored_folder(place.root, config.name, dataset)
+    target.mkdir(parents=True, exist_ok=True)
     for folder in target.iterdir():
         # Hidden ones are being written.
         if folder.name not in config.grid.methods and not folder.name.startswith("."):
@@ -101,12 +110,19 @@ def evaluate(config: BenchmarkConfig, dataset: str, method: str, place: Place) -
         RunError: a run is missing or was made from another configuration.
         DataError: a test patient has no mask.
     """
-    runs = resolve(config, dataset, method, place.root)
+    return _score_runs(config, resolve(config, dataset, method, place.root), place)
+
+
+def _score_runs(config: BenchmarkConfig, runs: Sequence[Run], place: Place) -> Path:
+    """Score these runs of one method on one data set, as `evaluate`."""
+    key = runs[0].key
     for run in runs:
         require_finished(run, place.root)
-    _check_unit(config, dataset, place.root)
-    target = scores_folder(place.root, config.name, dataset, method)
-    fill_folder(target, lambda folder: _fill(folder, runs, place))
+    _check_unit(config, key.dataset, place.root)
+    target = scores_folder(place.root, config.name, key.dataset, key.method)
+    code = scoring_digest(place.root, key.dataset)
+    known = kept_rows(target, runs, _identities(runs), _scored(runs, place.root, code))
+    fill_folder(target, lambda folder: _fill(folder, runs, place, known))
     return target
 
 
@@ -133,7 +149,13 @@ def _check_unit(config: BenchmarkConfig, dataset: str, root: Path) -> None:
         )
 
 
-def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
+def _fill(
+    folder: Path,
+    runs: Sequence[Run],
+    place: Place,
+    known: Mapping[RunKey, tuple[list[Row], list[Row]]],
+) -> None:
+    """Score the first run, of which a slice is shown, and all whose rows are not known."""
     rows: list[Row] = []
     pseudo: list[Row] = []
     slices: list[Slice] = []
@@ -142,6 +164,10 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
     with Board() as board:
         for number, run in enumerate(runs, 1):
             own: list[Row] = []
+            if number > 1 and run.key in known:
+                rows, pseudo = rows + known[run.key][0], pseudo + known[run.key][1]
+                board.update(name, number, len(runs))
+                continue
             for checkpoint in CHECKPOINTS:
                 if own and _equal_weights(run.key.folder(place.root)):
                     own += [_of_checkpoint(row, checkpoint) for row in own]
@@ -170,10 +196,10 @@ def _fill(folder: Path, runs: Sequence[Run], place: Place) -> None:
     seal(folder)
 
 
-def _is_scored(config: BenchmarkConfig, dataset: str, method: str, root: Path, code: str) -> bool:
-    """Whether a method's scores are those of its present runs, by the present code."""
-    folder = scores_folder(root, config.name, dataset, method)
-    runs = resolve(config, dataset, method, root)
+def _is_scored(runs: Sequence[Run], root: Path, code: str) -> bool:
+    """Whether a method's scores are those of exactly these runs, by the present code."""
+    key = runs[0].key
+    folder = scores_folder(root, key.benchmark, key.dataset, key.method)
     try:
         equal = read_json(folder / SCORED) == _scored(runs, root, code)
         known = (folder / RUNS).read_text(encoding="utf-8")

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from torch import Tensor
 
+import benchmarks.scoring.evaluate as evaluate_module
 from benchmarks.common.errors import BenchError, ConfigError, DataError, RunError, StorageError
 from benchmarks.common.files import digest, write_json
 from benchmarks.common.workspace import RECORD, prepared_folder, split_file
@@ -18,9 +21,12 @@ from benchmarks.plan.record import finished, mismatch, write_record
 from benchmarks.plan.resolve import Run, resolve
 from benchmarks.report.stale import stale_words
 from benchmarks.scoring.cases import broken_seal
-from benchmarks.scoring.evaluate import evaluate
+from benchmarks.scoring.evaluate import evaluate, evaluate_dataset
+from benchmarks.scoring.rows import Row
+from benchmarks.scoring.trained import Trained
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
+from datasets.preparing.store import Case
 from tests.engine.conftest import flat
 from tests.engine.small import make_config
 
@@ -196,6 +202,44 @@ def test_raw_data_that_grew_are_noticed_by_what_uses_them(
         path.rename(path.with_name(path.name.replace("001", "099")))
     with pytest.raises(DataError, match=r"2 added \(patient099.*prepare phantom_acdc"):
         evaluate(two_seeds(), "phantom_acdc", "supervised", Place(root, "cpu"))
+
+
+def test_finished_runs_are_scored_while_others_are_missing_and_not_again_after(
+    trained: tuple[Path, list[Run]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, (first, _) = trained
+    config, place, scored = two_seeds(), Place(root, "cpu"), list[int]()
+    grid = config.grid.model_copy(update={"methods": ("supervised",)})
+    config = config.model_copy(update={"grid": grid})
+    score = evaluate_module._score
+
+    def noted(trained: Trained, case: Case, probability: Tensor) -> list[Row]:
+        scored.append(trained.run.key.seed)
+        return score(trained, case, probability)
+
+    monkeypatch.setattr(evaluate_module, "_score", noted)
+    record = first.key.folder(root) / RECORD
+    body = record.read_bytes()
+    record.unlink()
+    with pytest.raises(RunError, match=r"there is no run\.json"):
+        evaluate_dataset(config, "phantom_acdc", place)
+    folder = evaluate_dataset(config, "phantom_acdc", place, partial=True) / "supervised"
+    assert set(pd.read_csv(folder / "cases.csv")["seed"]) == set(scored) == {1}
+
+    record.write_bytes(body)
+    scored.clear()
+    evaluate_dataset(config, "phantom_acdc", place)
+    assert set(scored) == {0}
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for damage in (folder / "cases.csv", None):  # a changed file, then none at all
+        if damage:
+            damage.write_text(damage.read_text().replace("1", "2", 1))
+        else:
+            shutil.rmtree(folder)
+        scored.clear()
+        evaluate_dataset(config, "phantom_acdc", place)
+        assert set(scored) == {0, 1}
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == after
 
 
 def test_scores_tell_what_their_runs_were_made_with(trained: tuple[Path, list[Run]]) -> None:

@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmarks.common.errors import RunError
 from benchmarks.report import build_report, web
 from benchmarks.report.web.curves import CURVES
 from benchmarks.report.web.leaderboard import write_leaderboard
@@ -112,29 +111,6 @@ def test_rows_without_scores_and_external_rows_are_marked(site: Path) -> None:
     # It was scored with 2 labelled patients alone.
     assert ["missing" in row for row in mine] == [False, True]
     assert [row["c"] for row in numbers(site)["means"] if row["m"] == 4] == [0]
-
-
-@pytest.mark.usefixtures("made")
-def test_methods_that_lack_a_run_are_missing_in_a_partial_report(tmp_path: Path) -> None:
-    config = make_config()
-    scores = write_scores(tmp_path, config)
-    source = scores / "heart/mean_teacher/cases.csv"
-    frame = pd.read_csv(source)
-    put(frame[frame["seed"] == 0], source)
-    with pytest.raises(RunError, match="missing 2 labelled, fold 0, seed 1"):
-        build_report(config, root=tmp_path)
-    made = build_report(config, root=tmp_path, partial=True)
-    words = "Missing: 1 of 4 rows of the grid lack runs: Mean Teacher."
-    assert made.answer.news[0] == words and f"**{words}**" in made.files[1].read_text()
-    rows = re.findall(r"<tr data-c.*?</tr>", made.files[0].read_text("utf-8"), re.DOTALL)
-    assert [r.count(">missing<") for r in rows if "Mean Teacher" in r] == [1, 1]
-    assert sum(">missing<" in r for r in rows) == 2 and len(rows) == 8
-    table = pd.read_csv(tmp_path / "reports/tiny/table.csv")
-    assert "mean_teacher" not in set(table["method"])
-    for name in ("supervised", "egcl_net-a5", "full_supervised"):
-        (scores / f"heart/{name}/cases.csv").unlink()
-    with pytest.raises(RunError, match="not complete"):
-        build_report(config, root=tmp_path, partial=True)
 
 
 @pytest.mark.usefixtures("made")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.common.workspace import STEPS, report_folder, scores_folder
+from benchmarks.common.workspace import STEPS, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import Source, read_columns
@@ -41,11 +41,9 @@ def read_curves(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Dat
         path = report_folder(source.root, config.name) / CURVES
         return _read(path) if path.is_file() else None
     frames = []
-    for dataset in config.grid.datasets:
-        for method in facts.methods:
-            folder = scores_folder(source.root, config.name, dataset, method.key)
-            curves = _curves(pd.read_csv(folder / STEPS))
-            frames.append(curves.assign(dataset=dataset, method=method.key))
+    for dataset, method, folder in source.scored(config, facts):
+        curves = _curves(pd.read_csv(folder / STEPS))
+        frames.append(curves.assign(dataset=dataset, method=method))
     # Rounded before use, so that the kept file gives the same page.
     return pd.concat(frames, ignore_index=True)[COLUMNS].round(DECIMALS)
 

@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from benchmarks.common.files import digest, file_digest
-from benchmarks.common.workspace import CASES, PRESETS, report_folder
+from benchmarks.common.workspace import CASES, PRESETS
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.report.checklist import open_pitfalls
 from benchmarks.report.facts import Facts
@@ -42,7 +42,7 @@ def made_with(
         "packages": _packages(source.root),
         "digests": {
             "configuration": digest(given),
-            CASES: file_digest(report_folder(source.root, config.name) / CASES),
+            CASES: file_digest(source.target(config.name) / CASES),
             **_file(source.root / _LOCK),
         },
         "open": open_pitfalls(config),
@@ -56,8 +56,8 @@ def _commands(config: BenchmarkConfig, source: Source) -> list[tuple[str, str]]:
     commands = {
         "What it takes: runs, hours, disk": "plan",
         "All of it: train, score, report": "repro",
-        "This page from finished scores": "report",
-        "This page from the committed tables": "report --kept",
+        "This page from finished scores": "report --partial" if source.partial else "report",
+        **({} if source.partial else {"This page from the committed tables": "report --kept"}),
     }
     return [(words, f"python -m benchmarks {what}{options}") for words, what in commands.items()]
 

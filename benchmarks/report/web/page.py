@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from benchmarks.common.files import write_json, write_text
 from benchmarks.common.workspace import local_folder, report_folder
 from benchmarks.report.load import Source
-from benchmarks.report.sections import sections
+from benchmarks.report.sections import RUNS, sections
 from benchmarks.report.web.charts import charts
 from benchmarks.report.web.made import made_with
 from benchmarks.report.web.parts import OUTCOMES
@@ -45,7 +45,7 @@ def write_pages(given: Inputs, runs: pd.DataFrame | None, source: Source) -> lis
         them. Equal input gives equal bytes.
     """
     name, facts = given.config.name, given.facts
-    folder = report_folder(source.root, name)
+    folder = source.target(name)
     made_up = {d.id for d in facts.datasets if d.synthetic}
     public = {d: value for d, value in given.pictures.items() if d in made_up}
     written = [_write(replace(given, pictures=public), runs, source, folder / PAGE)]
@@ -64,7 +64,8 @@ def _write(given: Inputs, runs: pd.DataFrame | None, source: Source, target: Pat
     made["made"] = made_with(given.config, given.facts, runs, source)
     made["charts"] = charts()
     made["outcomes"] = OUTCOMES
-    parts = sections(given.config, given.facts, given.results)
+    # The page counts the runs of every table.
+    parts = [s.without(RUNS) for s in sections(given.config, given.facts, given.results)]
     home = Path("..", *[".."] * (target.parent != report_folder(source.root, given.config.name)))
     text = render(
         "page.html.j2",

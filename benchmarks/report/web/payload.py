@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -139,14 +139,14 @@ def _dataset(dataset: DatasetFacts, cases: pd.DataFrame) -> Json:
 
 
 def _methods(config: BenchmarkConfig, facts: Facts) -> list[Json]:
-    looks = web_looks(replace(facts, methods=facts.methods + facts.absent))
+    looks = web_looks(facts)
     return [
         {
             "key": m.key, "title": m.title, "footnote": m.footnote, "allLabels": m.all_labels,
             "baseline": m.baseline, "external": m.external, **looks[m.key],
             **({} if m.external else _made(config, facts, m)),
         }
-        for m in (*facts.rows, *facts.absent)
+        for m in facts.rows
     ]  # fmt: skip
 
 
@@ -168,10 +168,6 @@ def _made(config: BenchmarkConfig, facts: Facts, method: MethodFacts) -> Json:
 def _means(config: BenchmarkConfig, facts: Facts, results: Results) -> Iterable[Json]:
     """One row per cell and method of the last checkpoint; `n` is the row's own labelled count."""
     last = results.table[results.table["checkpoint"] == "last"]
-    runs = results.cases[["dataset", "labels", "fold", "seed"]].assign(
-        key=method_keys(results.cases)
-    )
-    counts = runs.drop_duplicates().groupby(["dataset", "labels", "key"]).size()
     for c, (_, dataset, labels) in enumerate(_cells(config, facts)):
         rows = select(last, facts, dataset=dataset.id, labels=labels).to_dict("records")
         by_key: dict[str, Mapping[Any, Any]] = {str(row["key"]): row for row in rows}
@@ -179,7 +175,7 @@ def _means(config: BenchmarkConfig, facts: Facts, results: Results) -> Iterable[
             row = by_key.get(method.key)
             if row is None:
                 continue
-            done = int(counts[dataset.id, row["labels"], method.key])
+            done = results.done[dataset.id, int(row["labels"]), method.key]
             yield {
                 "c": c, "m": m, "n": int(row["labels"]), "runs": done,
                 "patients": int(row["patients"]), "failed": int(row["failed"]),

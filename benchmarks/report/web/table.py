@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from benchmarks.report.facts import Facts
-from benchmarks.report.sections import DIFFERENCE, Section
+from benchmarks.report.sections import DIFFERENCE, MISSING, Section
 
 Json = dict[str, Any]
 # Names as the sections have them, up to a unit; what a cell is sorted by in the page's numbers.
@@ -15,7 +15,6 @@ _KEYS = {
     "Rank": "rank", "NSD": "nsd", "HD95": "hd95_mm", "ASSD": "assd_mm", "Failures": "failed",
 }  # fmt: skip
 _OUTCOME = "Outcome"
-_WORD = "missing"
 _COMPARED = 10  # columns of a section with a baseline
 
 T = TypeVar("T")
@@ -87,12 +86,14 @@ def rows(facts: Facts, made: Json, sections: list[Section], planned: int) -> lis
     found = []
     for c, section in enumerate(sections):
         texts = iter(section.rows)
-        for m, method in enumerate((*facts.rows, *facts.absent)):
+        for m, method in enumerate(facts.rows):
             if (c, m) not in means:
+                # Rows of the grid have a line of their own also where they lack scores.
+                _ = method.external or next(texts)
                 blank = [Cell("", "") for _ in section.header[1:]]
                 cells = _arranged(blank, Cell("0", 0))
-                cells[_place(section)] = Cell(_WORD, "", outcome=True)
-                found.append(Row(c, m, "", "", tuple(cells), _WORD, missing=True))
+                cells[_place(section)] = Cell(MISSING, "", outcome=True)
+                found.append(Row(c, m, "", "", tuple(cells), MISSING, missing=True))
                 continue
             numbers: Json = {
                 **means[c, m], **differences.get((c, m), {}),
