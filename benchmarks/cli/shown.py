@@ -65,7 +65,11 @@ def show_comparison(found: FileComparison, *, verbose: bool) -> None:
         cells = tuple((first.removesuffix(_LAST), *rest) for first, *rest in cells)
     out = Console()
     out.print(_table(names, cells, (0, len(names) - 1)))
-    for note in found.notes if verbose else ():
+    shown = {row["cell"] for row in rows}
+    claims = [
+        words for row, words in zip(found.rows, found.claims, strict=True) if row["cell"] in shown
+    ]
+    for note in (*claims, *(found.notes if verbose else ())):
         out.print(f"- {note}", highlight=False, markup=False)
     if not verbose:
         out.print("last checkpoint; -v shows the others, and how patients fared", highlight=False)

@@ -176,6 +176,9 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Only write tables and figures for print into this folder.")
     ] = None,
+    release: Annotated[
+        Path | None, typer.Option(help="Only write the results as data to publish, here.")
+    ] = None,
     methods: Annotated[str, typer.Option(help="With --out: rows, such as ua_mt,egcl_net.")] = "",
     columns: Annotated[str, typer.Option(help="With --out: such as dice,hd95,nsd.")] = "",
     spread: Annotated[
@@ -192,14 +195,20 @@ def report(
     from benchmarks.report.load import Source
 
     config = read_config(params, sweep=sweep)
-    if partial and (into or out or kept):
+    if partial and (into or out or kept or release):
         raise ConfigError(
-            "--partial goes with none of --into, --out, --kept: there no run may lack"
+            "--partial goes with none of --into, --out, --kept, --release: there no run may lack"
         )
     if into is not None:
         embed_report(config, into, root=ROOT)
         return
     source = Source(ROOT, params_file(params), kept)
+    if release is not None:
+        from benchmarks.report.release import write_release
+
+        for path in write_release(config, release, source):
+            say(f"wrote {path}")
+        return
     if out is not None:
         from benchmarks.report.paper import Manuscript, write_manuscript
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -18,7 +19,11 @@ from benchmarks.statistics.power import Power, power
 from benchmarks.statistics.rule import compare
 
 Row = dict[str, str]
-_NEEDED = [*CELL, "method", "variant", "fold", "seed", "patient"]
+# What a table of somebody else may lack, and what is taken in its place.
+_ASSUMED: Mapping[str, str | int] = MappingProxyType(
+    {"dataset": "data", "labels": 0, "checkpoint": "last", "variant": "", "fold": 0, "seed": 0}
+)
+_NEEDED = ["method", "patient"]
 _METRICS = ("dice", "jaccard", "nsd", "hd95_mm", "asd_mm", "assd_mm")
 _WHOLE = ("labels", "fold", "seed")
 _WORST_FIRST = (
@@ -33,17 +38,23 @@ class FileComparison:
     Attributes:
         rows: one per data set, labelled count and checkpoint that has both methods.
         news: what limits the outcomes, the worst first: no verdict and why, runs and patients that
-            were left out, cells that were not compared.
+            were left out, cells that were not compared, columns that the table lacks.
+        claims: how probable a false claim is with runs and patients drawn at random, and with
+            patients alone, one line per row.
         notes: descriptions, one line each.
     """
 
     rows: list[Row]
     news: list[str]
+    claims: list[str]
     notes: list[str]
 
 
 def read_cases(path: Path, *, metric: str = "dice") -> pd.DataFrame:
-    """Read a case table of this suite, or any table in its columns.
+    """Read a case table of this suite, or any table with its columns `method` and `patient`.
+
+    Without `patient`, every `case` is one. Data set, labelled count, checkpoint, variant, fold and
+    seed may be missing: all rows are of one then.
 
     Args:
         path: CSV file.
@@ -64,12 +75,16 @@ def read_cases(path: Path, *, metric: str = "dice") -> pd.DataFrame:
     except (OSError, ValueError) as error:
         why = str(error).strip().splitlines()[0]
         raise DataError(f"'{path}' is no readable case table: {why}") from None
+    if "patient" not in cases.columns and "case" in cases.columns:
+        cases["patient"] = cases["case"].astype(str)
     missing = [column for column in _NEEDED if column not in cases.columns]
     if missing:
         raise DataError(
             f"'{path}' lacks the columns {missing}; a case table has {_NEEDED} and scores such as"
-            " dice; `python -m benchmarks report` writes one"
+            f" dice, of several {list(_ASSUMED)} these too; see reports/*/cases.csv"
         )
+    assumed = {name: value for name, value in _ASSUMED.items() if name not in cases.columns}
+    cases = cases.assign(**assumed)
     if metric not in cases.columns:
         hint = nearest(metric, [name for name in _METRICS if name in cases.columns])
         raise ConfigError(f"'{path}' has no metric '{metric}': {hint}")
@@ -79,13 +94,15 @@ def read_cases(path: Path, *, metric: str = "dice") -> pd.DataFrame:
             at = int(numbers.isna().to_numpy().argmax())
             value = cases[column].iloc[at]
             raise DataError(f"'{path}' line {at + 2}: {column} is '{value}'; it must be a number")
-    unit_of = [c for c in (*_NEEDED, "case", "class") if c in cases.columns]
+    unit_of = [c for c in (*_ASSUMED, *_NEEDED, "case", "class") if c in cases.columns]
     twice = cases.duplicated(unit_of)
-    if twice.any() and {"case", "class"} <= set(cases.columns):
+    # Without classes a case may rightly have several rows, unless runs are not told apart.
+    if twice.any() and {"case"} <= set(cases) and ({"class"} <= set(cases) or "seed" in assumed):
         at = int(twice.to_numpy().argmax())
         what = ", ".join(f"{c} {cases[c].iloc[at]}" for c in unit_of if cases[c].iloc[at] != "")
         raise DataError(
             f"'{path}' line {at + 2}: there twice: {what}; keep the rows of one benchmark"
+            + (", and tell runs apart by a column 'seed'" if "seed" in assumed else "")
         )
     return cases
 
@@ -127,7 +144,27 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
     alone = own[[key not in done for key in own[CELL].itertuples(index=False, name=None)]]
     news = [*_limits(found), *(f"left out: {_place(d)}: {d.left_out}" for d in found if d.left_out)]
     news += [f"not compared: {place}, where only one method has runs" for place in _places(alone)]
-    return FileComparison([_row(d) for d in found], news, [_note(d) for d in found])
+    news += _lacking(path)
+    lists = ([tell(d) for d in found] for tell in (_claim, _note))
+    return FileComparison([_row(d) for d in found], news, *lists)
+
+
+def _lacking(path: Path) -> Iterable[str]:
+    """Columns that a table of somebody else lacks, and what that means."""
+    header = set(pd.read_csv(path, nrows=0).columns)
+    if "patient" not in header:
+        yield "no column 'patient': every case counts as a patient of its own"
+    if not {"seed", "fold"} & header:
+        yield "no column 'seed' or 'fold': all rows count as one run of every method"
+
+
+def _claim(d: Difference) -> str:
+    """As two readers of a table tell it, who count on other runs and who do not."""
+    both = "unknown from a single run" if isnan(d.p_false) or d.runs < 2 else _p(d.p_false)
+    return (
+        f"probability of a false claim in {_place(d)}: {both} with runs and patients drawn at"
+        f" random; {_p(d.p_false_patients)} with patients alone"
+    )
 
 
 def _places(rows: pd.DataFrame) -> Iterable[str]:

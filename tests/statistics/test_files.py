@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 from rich.table import Table
+from scipy import stats
 
 from benchmarks.common.errors import BenchError, ConfigError, DataError
 from benchmarks.statistics.files import (
@@ -79,6 +81,47 @@ def test_pilots_and_missing_runs_are_told(path: Path) -> None:
     ]
 
 
+def test_a_table_of_somebody_else_is_checked_with_and_without_the_chance_of_runs(
+    tmp_path: Path,
+) -> None:
+    """A gain that is the luck of one run: sure by its patients, unlikely over five runs."""
+    rng = np.random.default_rng(1)
+    patients, runs = rng.normal(0, 0.05, 20), np.array([0.05, -0.05, 0.03, -0.04, 0.02])
+    scores = {
+        "theirs": 0.7 + patients + runs[:, None] + rng.normal(0, 0.01, (5, 20)),
+        "baseline": 0.7 + patients + rng.normal(0, 0.01, (5, 20)),
+    }
+    whole = table(scores)[["method", "seed", "patient", "dice"]]
+    path = tmp_path / "theirs.csv"
+    whole[whole["seed"] == 0].drop(columns="seed").rename(columns={"patient": "case"}).to_csv(
+        path, index=False
+    )
+    found = compare_file(path, "theirs", "baseline")
+    assert found.rows[0]["cell"] == "data 0 last" and found.rows[0]["outcome"] == "pilot"
+    assert found.claims == [
+        "probability of a false claim in data 0 last: unknown from a single run with runs and"
+        " patients drawn at random; <.001 with patients alone"
+    ]
+    assert [words[:20] for words in found.news] == [
+        "pilot, 1 run: data 0", "no column 'patient':", "no column 'seed' or "
+    ]  # fmt: skip
+
+    whole.to_csv(path, index=False)
+    found = compare_file(path, "theirs", "baseline")
+    means = whole.groupby(["method", "seed"])["dice"].mean()
+    gains = (means["theirs"] - means["baseline"]).to_numpy()
+    # With so many alike patients the runs decide: Student's test over the five of them.
+    p = stats.ttest_1samp(gains, 0).pvalue / 2
+    told = re.findall(r"last: (\S+) with runs and patients.*; (\S+) with patients", found.claims[0])
+    assert float(told[0][0]) == pytest.approx(p, abs=0.002) and float(told[0][0]) > 0.2
+    assert found.rows[0]["outcome"] == "undecided"
+
+    doubled = pd.concat([whole, whole]).drop(columns="seed").assign(case="a")
+    doubled.to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"there twice.*tell runs apart by a column 'seed'"):
+        compare_file(path, "theirs", "baseline")
+
+
 def test_distances_are_in_millimetres(path: Path) -> None:
     cases = pd.read_csv(path)
     cases.assign(hd95_mm=100 * cases["dice"]).to_csv(path, index=False)
@@ -107,7 +150,7 @@ def test_wrong_names_are_explained(
 def edited(path: Path, kind: str) -> None:
     cases = pd.read_csv(path)
     if kind == "column":
-        cases.drop(columns="fold").to_csv(path, index=False)
+        cases.drop(columns="method").to_csv(path, index=False)
     elif kind == "word":
         cases.astype({"dice": object}).replace({"dice": {cases["dice"].iloc[2]: "good"}}).to_csv(
             path, index=False
@@ -123,7 +166,7 @@ def edited(path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("column", r"lacks the columns \['fold'\]"),
+        ("column", r"lacks the columns \['method'\]"),
         ("word", "line 4: dice is 'good'; it must be a number"),
         ("twice", "line 302: there twice: dataset acdc, labels 50"),
         ("text", "no readable case table"),

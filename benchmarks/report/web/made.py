@@ -39,14 +39,14 @@ def made_with(
     return {
         "commands": _commands(config, source),
         "configuration": text,
-        "packages": _packages(source.root),
+        "packages": packages(source.root),
         "digests": {
             "configuration": digest(given),
             CASES: file_digest(source.target(config.name) / CASES),
             **_file(source.root / _LOCK),
         },
         "open": open_pitfalls(config),
-        "code": {} if runs is None else _code(facts, runs),
+        "code": {} if runs is None else code_digests(facts, runs),
     }
 
 
@@ -70,8 +70,8 @@ def _options(config: BenchmarkConfig, params: Path) -> str:
     return options + (f" --sweep {sweep}" if sweep else "")
 
 
-def _packages(root: Path) -> dict[str, str]:
-    """Locked versions of the packages that numbers depend on."""
+def packages(root: Path) -> dict[str, str]:
+    """Locked versions of the packages that numbers depend on; none where there is no lock."""
     path = root / _LOCK
     text = path.read_text("utf-8") if path.is_file() else ""
     found = {name: re.search(rf"^{name}==(\S+)", text, re.MULTILINE) for name in _PACKAGES}
@@ -82,6 +82,6 @@ def _file(path: Path) -> dict[str, str]:
     return {path.name: file_digest(path)} if path.is_file() else {}
 
 
-def _code(facts: Facts, runs: pd.DataFrame) -> dict[str, list[str]]:
+def code_digests(facts: Facts, runs: pd.DataFrame) -> dict[str, list[str]]:
     """Digests of the code that trained each row; more than one: by different versions."""
     return {m.key: sorted(set(runs.loc[runs["method"] == m.key, "code"])) for m in facts.methods}

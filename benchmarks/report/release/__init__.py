@@ -1,0 +1,99 @@
+"""The results of a benchmark as data: one folder to publish, made of finished scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import yaml
+
+from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.files import fill_folder, write_json, write_text
+from benchmarks.common.workspace import CASES, RUNS, split_file
+from benchmarks.config import BenchmarkConfig
+from benchmarks.report.external import load_rows
+from benchmarks.report.facts import collect_facts
+from benchmarks.report.load import Source
+from benchmarks.report.provenance import read_provenance
+from benchmarks.report.release.croissant import description
+from benchmarks.report.release.datasheet import Contents, citation, datasheet_text
+from benchmarks.report.results import collect_results, table_frame
+from benchmarks.report.tables import csv
+from benchmarks.report.web.made import code_digests, packages
+from benchmarks.scoring.cases import ORIGIN
+
+SUMS = "SHA256SUMS"
+_DECIMALS = 6
+
+
+def write_release(config: BenchmarkConfig, out: Path, source: Source) -> list[Path]:
+    """Write the folder; equal input gives equal bytes.
+
+    `cases.csv`, one row per run, case and class; `table.csv`, the means with the outcomes;
+    `runs.csv`, identity of the runs and digests of their code; `external.csv` where there are
+    external rows; `splits/`; `params.yaml`, the configuration; `provenance.json`, packages and
+    digests of the code; `DATASHEET.md`; `croissant.json` (Croissant 1.0); `SHA256SUMS`. No image
+    and no mask.
+
+    Args:
+        config: the benchmark.
+        out: folder to make; an older release there is replaced.
+        source: of the scores.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigError: the folder holds something else.
+        RunError: the grid is not complete, or a split is missing.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / SUMS).is_file():
+        raise ConfigError(f"'{out}' holds files that are no release; name a folder that is new")
+    fill_folder(out, lambda folder: _fill(config, folder, source))
+    return sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def _fill(config: BenchmarkConfig, folder: Path, source: Source) -> None:
+    loaded = load_rows(config, collect_facts(config), source)
+    facts, runs = loaded.facts, read_provenance(config, loaded.facts, source)
+    results = collect_results(config, facts, loaded.cases)
+    write_text(folder / CASES, csv(loaded.cases))
+    write_text(folder / "table.csv", csv(table_frame(results), decimals=_DECIMALS))
+    for name, frame in ((RUNS, runs), (ORIGIN, loaded.origin)):
+        if frame is not None:
+            write_text(folder / name, csv(frame))
+    for dataset in config.grid.datasets:
+        split = split_file(source.root, config.name, dataset)
+        if not split.is_file():
+            raise RunError(
+                f"no file '{split}'; `python -m benchmarks split {dataset} --params"
+                f" {source.params}` makes it"
+            )
+        target = folder / "splits" / f"{dataset}.json"
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(split, target)
+    given = config.model_dump(mode="json", exclude_unset=True, exclude={"sweeps"})
+    text = yaml.safe_dump(given, sort_keys=False, width=100, allow_unicode=True)
+    write_text(folder / "params.yaml", text)
+    code = {} if runs is None else code_digests(facts, runs)
+    write_json(folder / "provenance.json", {"code": code, "packages": packages(source.root)})
+    cited = citation(source.root)
+    write_text(
+        folder / "DATASHEET.md", datasheet_text(Contents(config, facts, loaded.cases, cited))
+    )
+    files = {name: _sha256(folder / name) for name in _names(folder)}
+    made = description(config, cited, files)
+    write_text(folder / "croissant.json", json.dumps(made, indent=1, ensure_ascii=False) + "\n")
+    lines = [f"{_sha256(folder / name)}  {name}\n" for name in _names(folder)]
+    write_text(folder / SUMS, "".join(lines))
+
+
+def _names(folder: Path) -> list[str]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
