@@ -108,14 +108,20 @@ def add(
         str, typer.Option(help="Regular expression; its group in a case's name is the patient.")
     ] = "",
     title: Annotated[str, typer.Option(help="Name in tables and figures.")] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="In place of what was added under this name.")
+    ] = False,
 ) -> None:
     """Make your own folder a data set: writes datasets/<name>.py and links data/raw/<name>."""
     from datasets.reading.adding import add_nnunet
 
     dimensions: Literal[2, 3] | None = None if ndim is None else (2 if ndim == 2 else 3)
-    made = add_nnunet(nnunet, name, ROOT, ndim=dimensions, patient=patient, title=title)
+    made = add_nnunet(
+        nnunet, name, ROOT, ndim=dimensions, patient=patient, title=title, force=force
+    )
+    samples = "2D: slices" if made.ndim == 2 else "3D: volumes (--ndim 2 takes their slices)"
     _out.print(
-        f"{made.cases} cases of {made.patients} patients, {made.labeled} with masks\n"
+        f"{made.cases} cases of {made.patients} patients, {made.labeled} with masks; {samples}\n"
         f"wrote {made.file}, linked {made.raw}\n"
         f"next: `python -m benchmarks datasets check {name}`, then put '{name}' into grid.datasets"
         f" of a params file, and this into it:\n\n{made.block}",
@@ -123,6 +129,15 @@ def add(
         markup=False,
         soft_wrap=True,
     )
+
+
+@app.command(epilog="Example: python -m benchmarks datasets remove heart")
+def remove(dataset: Name) -> None:
+    """Undo `datasets add`: the adapter and the link go; images, arrays and runs stay."""
+    from datasets.reading.adding import remove_added
+
+    for path in remove_added(dataset, ROOT):
+        _out.print(f"removed {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _opened(

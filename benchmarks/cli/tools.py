@@ -21,6 +21,7 @@ from benchmarks.cli.options import (
     TrustHeader,
     checked,
     example,
+    names,
     pick_runs,
     place,
     read_config,
@@ -134,22 +135,38 @@ def predict(
 def export(
     dataset: Dataset,
     method: MethodId,
-    out: Annotated[Path, typer.Option(help="File to write: .onnx, or .pt for TorchScript.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write: .onnx, or .pt for TorchScript.")
+    ] = None,
+    nnunet: Annotated[
+        Path | None,
+        typer.Option(help="Or a raw data set of nnU-Net with pseudo-labels: DIR/Dataset501_Name."),
+    ] = None,
+    cases: Annotated[str, typer.Option(help="With --nnunet: only these get pseudo-labels.")] = "",
+    raw: Annotated[Path | None, typer.Option(help="With --nnunet: the raw data.")] = None,
     params: Params = PARAMS,
     labels: OneLabels = None,
     fold: OneFold = None,
     seed: OneSeed = None,
     checkpoint: Checkpoint = "last",
 ) -> None:
-    """Write the network of a finished run for other programs, with all needed to use it inside."""
+    """Write the network of a finished run, or what it predicts, for other programs."""
+    from benchmarks.scoring.bridge import Bridge, write_bridge
     from benchmarks.scoring.export import export as write
     from benchmarks.scoring.trained import open_trained
 
+    if (out is None) == (nnunet is None):
+        raise ConfigError("give one of --out FILE and --nnunet DIR/Dataset501_Name")
     config = read_config(params, dataset)
     run = pick_runs(config, dataset, method, labels=labels, fold=fold, seed=seed)[0]
     trained = open_trained(run, place(config, "cpu"), checkpoint=checked(checkpoint))
-    facts = write(trained, out)
-    say(f"{out}: {facts['dimension']}D, {', '.join(facts['classes'])}; predicts as the run does")
+    if nnunet is not None:
+        made = write_bridge(config, trained, Bridge(nnunet, ROOT, raw, names(cases)))
+        say(f"{made.folder}: {made.labeled} cases with references, {made.pseudo} pseudo-labelled")
+    elif out is not None:
+        facts = write(trained, out)
+        classes = ", ".join(facts["classes"])
+        say(f"{out}: {facts['dimension']}D, {classes}; predicts as the run does")
 
 
 @app.command(epilog=example("tune acdc egcl_net ua_mt --labels 7 --trials 30 --params acdc_cpu"))

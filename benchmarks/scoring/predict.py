@@ -165,8 +165,8 @@ def _segment(trained: list[Trained], seen: Laid, image: _Image) -> None:
     p = torch.stack([one.probability(seen.image) for one in trained]).mean(0)
     if image.entropy is not None:
         values = seen.values(normalized_entropy(p[None])[0].numpy())
-        _write(values, image.files[0], image.entropy)
-    _write(seen.labels(p.argmax(0).numpy().astype(np.uint8)), image.files[0], image.mask)
+        write_mask(values, image.files[0], image.entropy)
+    write_mask(seen.labels(p.argmax(0).numpy().astype(np.uint8)), image.files[0], image.mask)
 
 
 def _files(images: list[_Image]) -> Iterator[tuple[str, str, int, int]]:
@@ -208,8 +208,14 @@ def _suffix(source: Path) -> str:
     return ".nii.gz" if source.name.endswith((".nii", ".nii.gz")) else ".png"
 
 
-def _write(values: NDArray[np.uint8] | NDArray[np.float32], source: Path, target: Path) -> None:
-    """Write a mask or map (D, H, W) as a file of the kind of its image."""
+def write_mask(values: NDArray[np.uint8] | NDArray[np.float32], source: Path, target: Path) -> None:
+    """Write a mask or map (D, H, W) as a file of the kind of its image.
+
+    Args:
+        values: in the geometry of the image.
+        source: the image.
+        target: `<case>.nii.gz` or `<case>.png`.
+    """
     if target.suffix == ".png":
         from PIL import Image
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import invalidate_caches
 from keyword import iskeyword
 from pathlib import Path
 from typing import Literal
 
+import nibabel as nib
+import numpy as np
+from PIL import Image
+
 from benchmarks.common.errors import ConfigError, DataError
 from benchmarks.common.files import storing
 from benchmarks.common.workspace import raw_folder
 from datasets import dataset_ids, load_dataset
+from datasets.base import MIN_SIZE, RawCase
 from datasets.reading.description import Description, read_description
 
+# Sides that a usual card has memory for, by dimension.
+_LARGEST = {2: 256, 3: 96}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _TEMPLATE = '''"""Own data in nnU-Net's layout, added by `python -m benchmarks datasets add`."""
 
@@ -48,6 +56,7 @@ class Added:
         patients: found.
         labeled: patients with a mask.
         block: lines for the `data` of a params file.
+        ndim: 2 where slices are the samples, 3 where volumes are.
     """
 
     file: Path
@@ -56,6 +65,7 @@ class Added:
     patients: int
     labeled: int
     block: str
+    ndim: Literal[2, 3]
 
 
 def add_nnunet(
@@ -66,6 +76,7 @@ def add_nnunet(
     ndim: Literal[2, 3] | None = None,
     patient: str = "",
     title: str = "",
+    force: bool = False,
 ) -> Added:
     """Write `datasets/<name>.py` and link `data/raw/<name>` to the folder.
 
@@ -77,16 +88,20 @@ def add_nnunet(
         patient: regular expression whose first group in a case's name is the patient; "": every
             case is a patient.
         title: in tables and figures; "" takes the name.
+        force: in place of a data set that was added before under this name.
 
     Raises:
         ConfigError: the name is taken or no identifier, or the pattern has no group.
         DataError: the folder cannot be used; nothing is written then.
     """
-    _check(name, patient, root)
-    found = read_description(folder)
-    dimensions = ndim or (2 if found.file_ending == ".png" else 3)
     file, raw = root / "datasets" / f"{name}.py", raw_folder(root, name)
+    found = read_description(folder)
+    dimensions: Literal[2, 3] = ndim or (2 if found.file_ending == ".png" else 3)
     source = _source(found, name, dimensions, patient, title)
+    _check(name, patient, root, force=force)
+    older = file.read_text(encoding="utf-8") if force and _was_added(file) else None
+    if older is not None:
+        file.unlink()
     with storing(file), file.open("x", encoding="utf-8") as stream:
         stream.write(source)  # "x": never in place of a file that is there
     try:
@@ -94,27 +109,69 @@ def add_nnunet(
         adapter = load_dataset(name)
         cases = adapter.scan(folder, adapter.Params())
         labeled = {case.patient for case in cases if case.label is not None}
-        block = _block(name, dimensions, len(labeled))
+        block = _block(name, dimensions, len(labeled), _median_shape(cases))
     except BaseException:
         file.unlink()
+        if older is not None:
+            file.write_text(older, encoding="utf-8")
         raise
     raw.parent.mkdir(parents=True, exist_ok=True)
+    if force and raw.is_symlink():
+        raw.unlink()
     raw.symlink_to(folder.resolve(), target_is_directory=True)
     patients = {case.patient for case in cases}
-    return Added(file, raw, len(cases), len(patients), len(labeled), block)
+    return Added(file, raw, len(cases), len(patients), len(labeled), block, dimensions)
 
 
-def _check(name: str, patient: str, root: Path) -> None:
+def remove_added(name: str, root: Path) -> list[Path]:
+    """Undo `add_nnunet`: remove the adapter and the link; images, arrays and runs stay.
+
+    Args:
+        name: id of the data set.
+        root: the checkout.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        ConfigError: the data set was not made by `add_nnunet`.
+    """
+    file, raw = root / "datasets" / f"{name}.py", raw_folder(root, name)
+    if not _was_added(file):
+        own = [n for n in dataset_ids() if _was_added(root / "datasets" / f"{n}.py")]
+        known = f"added were {', '.join(own)}" if own else "none was added"
+        raise ConfigError(f"'{name}' was not made by `datasets add`, so it stays; {known}")
+    file.unlink()
+    removed = [file]
+    if raw.is_symlink():
+        raw.unlink()
+        removed.append(raw)
+    return removed
+
+
+def _was_added(file: Path) -> bool:
+    """Whether a module is of `add_nnunet`."""
+    first = _TEMPLATE.partition("\n")[0]
+    return file.is_file() and file.read_text(encoding="utf-8").startswith(first)
+
+
+def _check(name: str, patient: str, root: Path, *, force: bool) -> None:
     if not _NAME.fullmatch(name) or iskeyword(name):
         raise ConfigError(
             f"name '{name}' is not allowed; use lower-case letters, digits and _, at most 64, and"
             " no word of Python"
         )
     places = (root / "datasets" / name, root / "datasets" / f"{name}.py")
-    if name in dataset_ids() or any(path.exists() or path.is_symlink() for path in places):
+    again = _was_added(places[1])
+    if again and not force:
+        raise ConfigError(
+            f"'{name}' was added before; --force adds it anew, or choose another --name"
+        )
+    known = name in dataset_ids() or any(path.exists() or path.is_symlink() for path in places)
+    if known and not again:
         raise ConfigError(f"there is a file or folder 'datasets/{name}'; choose another --name")
     taken = raw_folder(root, name)
-    if taken.exists() or taken.is_symlink():
+    if (taken.exists() or taken.is_symlink()) and not (again and taken.is_symlink()):
         raise ConfigError(f"'{taken}' exists; remove it or choose another --name")
     try:
         groups = re.compile(patient).groups
@@ -137,13 +194,43 @@ def _source(found: Description, name: str, ndim: int, patient: str, title: str) 
     )
 
 
-def _block(name: str, ndim: int, count: int) -> str:
-    """A block in which a fifth of the labelled patients tests and a tenth validates."""
+def _median_shape(cases: Sequence[RawCase]) -> tuple[int, int, int]:
+    """Median of the labelled images' slices, rows and columns, of which only headers are read."""
+    shapes = [_shape(case.images[0]) for case in cases if case.label is not None]
+    depth, rows, columns = (int(np.median(axis)) for axis in zip(*shapes, strict=True))
+    return depth, rows, columns
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    """(D, H, W) of an image.
+
+    Raises:
+        DataError: it cannot be read, or has no three axes.
+    """
+    try:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                return (1, picture.height, picture.width)
+        shape = tuple(int(n) for n in nib.nifti1.load(path).shape)[::-1]
+    except (OSError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise DataError(f"'{path}' cannot be read: {error}") from None
+    if len(shape) != 3:
+        raise DataError(f"'{path}' has {len(shape)} axes; nnU-Net's images have three")
+    return shape
+
+
+def _block(name: str, ndim: int, count: int, shape: tuple[int, int, int]) -> str:
+    """A block in which a fifth of the labelled patients tests and a tenth validates.
+
+    Slices are brought to, and patches cut at, the median size in steps that the U-Net can halve.
+    """
     test, val = count // 5, count // 10
     if count < 3:
         raise DataError(f"{count} labelled patients; at least 3 are needed to train and test")
     labels = max((count - test - val) // 10, 1)
-    size = "prepare: {size: [256, 256]}" if ndim == 2 else "train: {patch: [96, 96, 96]}"
+    most = _LARGEST[ndim]
+    sides = [min(max(n // MIN_SIZE, 1) * MIN_SIZE, most) for n in shape[3 - ndim :]]
+    size = f"prepare: {{size: {sides}}}" if ndim == 2 else f"train: {{patch: {sides}}}"
     return (
         f"data:\n  {name}:\n    labels: [{labels}]\n    {size}\n"
         f"    split: {{scheme: seeded, seed: 0, val: {val}, test: {max(test, 1)}}}\n"

@@ -69,12 +69,12 @@ def test_tutorial(checkout: Path, tmp_path: Path) -> None:
     for line in block.splitlines():
         words = shlex.split(line.replace("/data/Dataset004_Heart", str(folder)), comments=True)
         assert words[:3] == ["python", "-m", "benchmarks"]
-        extra = ["--ndim", "2"] if "add" in words else []
-        done = call(*words[3:], *extra, cwd=checkout, OMP_NUM_THREADS="1")
+        done = call(*words[3:], cwd=checkout, OMP_NUM_THREADS="1")
         assert done.returncode == 0, done.stderr + done.stdout
         if "add" in words:
-            assert "7 cases of 7 patients, 6 with masks" in done.stdout
+            assert "7 cases of 7 patients, 6 with masks; 2D: slices" in done.stdout
             shown = yaml.safe_load(done.stdout[done.stdout.index("data:") :])
+            assert shown["data"]["heart"]["prepare"]["size"] == [32, 32]  # of 40 x 36 pixels
             assert shown["data"]["heart"]["split"]["test"] >= 1
     assert (checkout / "reports/datasets/local/heart.png").is_file()
     assert "| Supervised" in (checkout / "reports/heart/README.md").read_text()
@@ -90,7 +90,23 @@ def test_patients_of_several_cases(checkout: Path, tmp_path: Path) -> None:
     assert "does not match" in refused(checkout, *args, "--patient", "(case)")
     assert not (checkout / "datasets/visits.py").exists()
     done = call(*args, "--patient", r"(pat\d+)", cwd=checkout)
-    assert "9 cases of 5 patients, 4 with masks" in done.stdout, done.stderr
+    assert "9 cases of 5 patients, 4 with masks; 3D: volumes" in done.stdout, done.stderr
+    # Volumes of 4 x 40 x 36 voxels, and a network that halves four times.
+    assert "train: {patch: [16, 32, 32]}" in done.stdout
+
+    assert "--force adds it anew" in refused(checkout, *args)
+    again = call(*args, "--ndim", "2", "--force", cwd=checkout)
+    assert "9 cases of 9 patients" in again.stdout, again.stderr
+    assert "ndim = 2" in (checkout / "datasets/visits.py").read_text()
+    describe(folder, file_ending=".mha")
+    assert "file_ending" in refused(checkout, *args, "--force")
+    assert "ndim = 2" in (checkout / "datasets/visits.py").read_text()
+
+    assert "'acdc' was not made by" in refused(checkout, "datasets", "remove", "acdc")
+    removed = call("datasets", "remove", "visits", cwd=checkout)
+    assert removed.returncode == 0, removed.stderr
+    assert not (checkout / "datasets/visits.py").exists()
+    assert not (checkout / "data/raw/visits").is_symlink() and folder.is_dir()
 
 
 @pytest.mark.parametrize(
