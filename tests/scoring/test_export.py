@@ -59,7 +59,9 @@ def torchscript_file(path: Path) -> tuple[Any, dict[str, Any]]:
     return lambda image: net(image).numpy(), json.loads(stored[CARD])
 
 
-@pytest.mark.parametrize("dataset", ["phantom_acdc", "phantom_brats2019"])
+@pytest.mark.parametrize(
+    "dataset", ["phantom_acdc", pytest.param("phantom_brats2019", marks=pytest.mark.wide)]
+)
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 def test_exported_networks_predict_the_same_and_say_what_they_are(
     tmp_path: Path, dataset: str
