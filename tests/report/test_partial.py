@@ -163,7 +163,7 @@ def test_figures_show_the_rows_that_are_there(tmp_path: Path) -> None:
     old.parent.mkdir(parents=True)
     old.touch()
     names = {path.name for path in build_report(config, root=tmp_path, partial=True).files}
-    assert {"dice.pdf", "forest.pdf", "ranks.pdf", "mechanisms.pdf"} <= names
+    assert {"dice.pdf", "forest.pdf", "mechanisms.pdf"} <= names
     assert not old.exists()
 
 
