@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCKERFILE = (ROOT / "container/Dockerfile").read_text()
-APPTAINER = (ROOT / "container/egcl-bench.def").read_text()
-SCRIPT = "container/install.sh"
+DOCKERFILE = (ROOT / "benchmarks/container/Dockerfile").read_text()
+APPTAINER = (ROOT / "benchmarks/container/egcl-bench.def").read_text()
+SCRIPT = "benchmarks/container/install.sh"
 # Stands for Python: notes how it is called, and makes an environment with itself inside.
 PYTHON = """#!/bin/sh
 if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; else echo "$@" >>calls; fi
