@@ -14,7 +14,7 @@ PRESETS = Path("benchmarks/presets")
 # Folders of `reports` and `data` that belong to no benchmark, so none may have such a name.
 RESERVED = frozenset(
     {
-        "convergence", "datasets", "local", "partial", "profile", "reliability", "speed",
+        "convergence", "datasets", "local", "page", "partial", "profile", "reliability", "speed",
         "statistics", "tuning",
     }
 )  # fmt: skip

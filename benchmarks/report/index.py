@@ -26,6 +26,7 @@ _OTHERS = {
     FINDINGS: "what the benchmarks on patients say together",
     "PITFALLS.md": "known pitfalls of the field, and what in this suite answers them",
     "published_results.csv": "figures from the literature with sources, never ranked with ours",
+    "page": "how the page of a benchmark looks: desktop, phone, dark",
     "datasets": "contact sheets of the synthetic data sets",
     "tuning": "searches for parameters on validation patients: trials, best values, figures",
     "statistics": "simulated error rates of the rule that gives every outcome",

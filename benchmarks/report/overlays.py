@@ -163,7 +163,7 @@ def draw_showcases(
     columns = math.ceil(pictures / bands)  # the bands are equally long
     height, width = shown[0].slice.image.shape
     cell = _CELL * 0.88 * min(height / width, 1.6)  # the colour bar takes the rest of the width
-    caption = _caption(dataset, shown, absent, width=columns * 31)
+    caption = _caption(dataset, shown, absent, width=columns * 31, errors=errors)
     tall = bands * (rows * cell + 0.55) + 0.45 + 0.13 * (caption.count("\n") + 1)
     figure = new_figure(max(columns * _CELL, 4.3), tall)
     grid = figure.subplots(rows * bands, columns, squeeze=False)
@@ -178,7 +178,8 @@ def draw_showcases(
             _errors(own[1], one.slice)
     _colorbar(figure, entropy, grid)
     handles = _handles(dataset) + (_error_handles() if errors else [])
-    figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False)
+    across = max(2, min(5, columns - 1))
+    figure.legend(handles=handles, loc="outside upper center", ncols=across, frameon=False)
     figure.supxlabel(caption, x=0.01, ha="left", fontsize="x-small")
     return figure
 
@@ -188,14 +189,8 @@ def _errors(ax: Axes, one: Slice) -> None:
     _grey(ax, one.image)
     wrong = wrong_pixels(one)
     colors = ListedColormap(list(ERRORS.values()))
-    ax.imshow(
-        np.ma.masked_equal(wrong, 0),
-        cmap=colors,
-        vmin=1,
-        vmax=len(ERRORS),
-        alpha=0.8,
-        interpolation="nearest",
-    )
+    seen, last = np.ma.masked_equal(wrong, 0), len(ERRORS)
+    ax.imshow(seen, cmap=colors, vmin=1, vmax=last, alpha=0.8, interpolation="nearest")
     _tag(ax, "Errors")
 
 
@@ -276,15 +271,21 @@ def _handles(dataset: DatasetFacts) -> list[Line2D]:
 
 
 def _caption(
-    dataset: DatasetFacts, shown: Sequence[Showcase], absent: Sequence[str], *, width: int
+    dataset: DatasetFacts,
+    shown: Sequence[Showcase],
+    absent: Sequence[str],
+    *,
+    width: int,
+    errors: bool,
 ) -> str:
     counts = sorted({s.labels for s in shown if not s.method.all_labels})
     labels = f", {' or '.join(str(n) for n in counts)} labelled patients" if counts else ""
     seeds = " or ".join(str(n) for n in sorted({s.seed for s in shown}))
     one = shown[0].slice
     text = (
-        f"{dataset.title}: slice {one.index} of {one.case}{labels}, seed {seeds}, last "
-        "checkpoint. Below each prediction its entropy. Dice: the whole case, mean of the classes."
+        f"{dataset.title}: slice {one.index} of {one.case}{labels}, seed {seeds}, last checkpoint."
+        f" Below each prediction its {'errors and ' * errors}entropy. Dice: the whole case, mean of"
+        " the classes."
     )
     missing = f"Not shown, no showcase file: {', '.join(absent)}." if absent else ""
     notes = dict.fromkeys(s.method.footnote for s in shown)

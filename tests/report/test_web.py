@@ -164,7 +164,7 @@ def test_layers_of_a_picture_are_the_masks_and_their_disagreement(site: Path) ->
     assert np.array_equal(pixels["errors"] == 1, (wanted > 0) & (found == 0))
     assert np.array_equal(pixels["errors"] == 2, (wanted == 0) & (found > 0))
     assert np.array_equal(pixels["errors"] == 0, wanted == found)
-    assert list(heart["keys"])[:2] == ["LV", "RV"]
+    assert list(heart["keys"]["prediction"]) == ["LV", "RV"]
 
 
 def test_the_libraries_are_those_that_were_published() -> None:
@@ -215,6 +215,8 @@ def test_in_a_browser(site: Path, browser: Any) -> None:
     drawn()
     # Per cell: means, differences, paired, ledger, ranks, pairs, cost; one curve over the labels.
     assert page.locator(".panels svg.marks").count() == 2 * 7 + 1
+    # A pilot has no verdict: three comparisons in each cell, and the external row in one.
+    assert page.locator("[data-chart=differences] .role-mark path[fill='#7A7A7A']").count() == 5
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390, "the page itself does not scroll sideways on a phone"
     assert len(methods()) == 10

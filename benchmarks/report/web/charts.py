@@ -82,12 +82,12 @@ def _differences() -> Spec:
         "layer": [
             {
                 "data": {"values": [{"low": -100 * MARGIN, "high": 100 * MARGIN}]},
-                "mark": {"type": "rect", "opacity": 0.15, "color": "@none"},
+                "mark": {"type": "rect", "opacity": 0.15, "color": "@neutral"},
                 "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}},
             },
             {
                 "data": {"values": [{"zero": 0}]},
-                "mark": {"type": "rule", "color": "@none"},
+                "mark": {"type": "rule", "color": "@neutral"},
                 "encoding": {"x": {**x, "field": "zero"}},
             },
             {
@@ -117,7 +117,7 @@ def _paired() -> Spec:
         "layer": [
             {
                 "data": {"values": "@diagonal"},
-                "mark": {"type": "line", "color": "@none", "strokeDash": [4, 3]},
+                "mark": {"type": "line", "color": "@neutral", "strokeDash": [4, 3]},
                 "encoding": {
                     "x": {"field": "end", "type": "quantitative", "scale": scale},
                     "y": {"field": "end", "type": "quantitative", "scale": scale},
@@ -214,7 +214,7 @@ def _cost() -> Spec:
             {
                 "transform": front,
                 "mark": {
-                    "type": "line", "interpolate": "step-after", "color": "@none",
+                    "type": "line", "interpolate": "step-after", "color": "@neutral",
                     "strokeDash": [4, 3],
                 },
                 "encoding": {"x": x, "y": y},

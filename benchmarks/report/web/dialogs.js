@@ -245,33 +245,26 @@ const Dialogs = (() => {
       const layers = own.methods[D.methods[row.m].key];
       if (layers) tiles.push(tile(title(row.m), layers, make("br"), `Dice ${number(row.s.dice[i])} %`));
     }
-    const select = make(
-      "select",
-      {
-        onchange: () =>
-          all("#case .stack").forEach((s) => {
-            s.dataset.shown = select.value;
-          }),
-      },
-      ...[
-        ["prediction", "prediction"],
-        ["errors", "errors"],
-        ["entropy", "entropy"],
-        ["", "image alone"],
-      ].map(([value, text]) => make("option", { value }, text)),
-    );
-    const keys = Object.entries(D.pictures[d].keys).map(([name, color]) =>
-      make("span", {}, make("i", { style: `--c:${color}` }), name),
-    );
+    const keys = make("p", { class: "keys" });
+    const names = { prediction: "prediction", errors: "errors", entropy: "entropy", "": "image alone" };
+    const options = Object.entries(names).map(([value, text]) => make("option", { value }, text));
+    const select = make("select", { onchange: () => showLayer(select.value) }, ...options);
+    const showLayer = (layer) => {
+      all("#case .stack").forEach((stack) => {
+        stack.dataset.shown = layer;
+      });
+      const colors = Object.entries(D.pictures[d].keys[layer] ?? {});
+      keys.replaceChildren(
+        ...colors.map(([name, c]) => make("span", {}, make("i", { style: `--c:${c}` }), name)),
+      );
+    };
+    showLayer("prediction");
+    const note = `Slice ${own.slice}, the fullest in the reference; predictions of the first run, ${D.pictures[d].labels} labelled. Dice is of the whole case, mean over runs.`;
     return [
       make("p", { class: "choice" }, make("label", {}, "Show ", select)),
-      make("p", { class: "keys" }, ...keys),
+      keys,
       make("div", { class: "tiles" }, ...tiles),
-      make(
-        "p",
-        { class: "quiet" },
-        `Slice ${own.slice}, the fullest in the reference. Predictions of the first run; Dice is of the whole case, mean over runs.`,
-      ),
+      make("p", { class: "quiet" }, note),
     ];
   }
 

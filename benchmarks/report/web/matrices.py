@@ -79,7 +79,7 @@ def ledger() -> Spec:
     color = {
         "field": "relative", "type": "quantitative", "title": "gradient / supervised",
         "scale": {"type": "log", "scheme": "cividis", "domain": [LOWEST, HIGHEST], "clamp": True},
-        "legend": {"orient": "bottom", "format": "~g", "gradientLength": 220, "tickCount": 4},
+        "legend": {"orient": "bottom", "format": "~g", "gradientLength": 150, "tickCount": 4},
     }  # fmt: skip
     return {
         "height": "@height",

@@ -218,13 +218,11 @@ const Panels = (() => {
       if (!target) continue;
       const whole = name === "labels";
       const places = whole ? [...new Set(cells.map((c) => D.cells[c].d))] : cells;
-      const figures = places.map((p) =>
-        panel(name, whole ? D.datasets[p].short : place(p), {
-          axis: axis(whole ? p : D.cells[p].d),
-          ...PANELS[name](p),
-        }),
-      );
-      target.replaceChildren(...figures);
+      const given = places.map((p) => ({ axis: axis(whole ? p : D.cells[p].d), ...PANELS[name](p) }));
+      const empty = given.length && given.every((g) => !g.rows.length && g.none === given[0].none);
+      const heading = (p) => (whole ? D.datasets[p].short : place(p));
+      const figures = places.map((p, i) => panel(name, heading(p), given[i]));
+      target.replaceChildren(...(empty ? [make("p", { class: "none" }, given[0].none)] : figures));
     }
     work();
   }

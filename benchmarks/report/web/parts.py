@@ -19,11 +19,11 @@ POINT: Spec = {"type": "point", "filled": True, "size": 90, "opacity": 1, "curso
 # Colours of outcomes on a light and on a dark page.
 OUTCOMES = {
     "better": ("#009E73", "#4CC9A0"), "worse": ("#D55E00", "#FF8C42"),
-    "equivalent": ("#0072B2", "#5DB4F0"), "none": ("#7A7A7A", "#9AA0A8"),
+    "equivalent": ("#0072B2", "#5DB4F0"), "neutral": ("#7A7A7A", "#9AA0A8"),
 }  # fmt: skip
 WORDS = ["better", "worse", "equivalent", "no verdict"]
 SHAPES = ["circle", "square", "diamond", "circle"]
-SHADES = ["@better", "@worse", "@equivalent", "@none"]
+SHADES = ["@better", "@worse", "@equivalent", "@neutral"]
 
 
 def tips_of(*fields: str, **titled: str) -> list[Spec]:

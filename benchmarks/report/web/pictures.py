@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -65,8 +65,10 @@ def _pictures(config: BenchmarkConfig, facts: Facts, dataset: DatasetFacts, sour
                 again = source.remedies(config, dataset.id, method.key)[-1]
                 raise RunError(f"'{path}' shows slice {one.index} of {one.case}: {again}")
             case["methods"][method.key] = _layers(one)
-    keys = {name: CLASSES[i % len(CLASSES)] for i, name in enumerate(dataset.classes)} | ERRORS
-    return {"keys": keys, "cases": cases}
+    classes = {name: CLASSES[i % len(CLASSES)] for i, name in enumerate(dataset.classes)}
+    scale = {"certain": to_hex(_shade(0)), "uniform": to_hex(_shade(1))}
+    keys = {"prediction": classes, "errors": dict(ERRORS), "entropy": scale}
+    return {"labels": config.data[dataset.id].labels[0], "keys": keys, "cases": cases}
 
 
 def _case(one: Slice) -> Json:
@@ -80,12 +82,18 @@ def _case(one: Slice) -> Json:
 
 def _layers(one: Slice) -> Json:
     shades = (one.entropy.astype(int) * _LEVELS // 256 + 1).astype(np.uint8)
-    scale = [tuple(colormaps["cividis"](i / (_LEVELS - 1))[:3]) for i in range(_LEVELS)]
+    scale = [_shade(i / (_LEVELS - 1)) for i in range(_LEVELS)]
     return {
         "prediction": _painted(one.prediction, CLASSES),
         "errors": _painted(wrong_pixels(one), tuple(ERRORS.values())),
         "entropy": _painted(shades, scale, alpha=_ENTROPY_ALPHA),
     }
+
+
+def _shade(share: float) -> tuple[float, float, float]:
+    """Colour of an entropy in [0, 1]."""
+    red, green, blue, _ = colormaps["cividis"](share)
+    return red, green, blue
 
 
 def _painted(label: Pixels, colors: Any, *, alpha: int = _ALPHA) -> str:
