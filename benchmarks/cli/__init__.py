@@ -10,7 +10,7 @@ from tempfile import NamedTemporaryFile
 import typer
 from typer.main import get_command
 
-from benchmarks.cli import evidence, many, stages, tools
+from benchmarks.cli import doctor, evidence, many, stages, tools
 from benchmarks.cli.data import app as data_app
 from benchmarks.cli.remedies import pasteable
 from benchmarks.common.blame import blamed
@@ -26,6 +26,7 @@ app.add_typer(stages.app)
 app.add_typer(many.app)
 app.add_typer(evidence.app)
 app.add_typer(tools.app)
+app.add_typer(doctor.app)
 app.add_typer(data_app, name="datasets")
 
 

@@ -28,7 +28,7 @@ from benchmarks.cli.options import (
     say,
     show,
 )  # fmt: skip
-from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.errors import ConfigError
 from benchmarks.common.workspace import ROOT
 
 _SHOWN = ("id", "year", "networks", "decoders", "parameters", "cost", "dimensions")
@@ -240,58 +240,3 @@ def methods(
     if not as_json:
         counted = [{key: row[key] for key in _SHOWN} for row in counted]
     show(counted, as_json=as_json)
-
-
-@app.command(epilog=example("doctor --params paper"))
-def doctor(
-    params: Annotated[
-        Path | None,
-        typer.Option("--params", help="Also: what this benchmark needs; its file or preset."),
-    ] = None,
-    device: Device = "auto",
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Mend what killed commands left; asks before.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Look at versions, devices, data, disk and memory, and say what mends a problem; or mend.
-
-    Exit code 2 tells that something is a problem.
-    """
-    if repair:
-        _repair(yes=yes)
-        return
-    from functools import partial
-
-    from benchmarks.checkup import of_benchmark, of_machine
-    from benchmarks.common.console import Board
-    from benchmarks.repair import find_repairs
-
-    found = list(of_machine(ROOT))
-    if params is not None:
-        config = read_config(params)
-        with Board() as board:
-            progress = partial(board.update, f"plan {config.name}")
-            found += of_benchmark(config, ROOT, device, progress)
-    for finding in found:
-        remedy = f" -> {finding.remedy}" if finding.remedy else ""
-        say(f"{finding.verdict:8}{finding.what}: {finding.found}{remedy}")
-    if left := find_repairs(ROOT):
-        say(f"note    left by kills: {len(left)} -> `python -m benchmarks doctor --repair`")
-    if problems := sum(finding.verdict == "problem" for finding in found):
-        raise RunError(f"{problems} problems, with what mends them, stand above")
-
-
-def _repair(*, yes: bool) -> None:
-    """List what can be mended, ask, and do it."""
-    from benchmarks.repair import find_repairs
-
-    found = find_repairs(ROOT)
-    for repair in found:
-        say(f"{repair.path.relative_to(ROOT)}: {repair.what}")
-    if not found:
-        say("nothing to mend")
-    elif yes or typer.confirm(f"mend these {len(found)}?"):
-        for repair in found:
-            repair.mend()
-        say(f"{len(found)} mended")
