@@ -82,10 +82,10 @@ def _versions(root: Path) -> Iterator[Finding]:
     here = {name: _version(name) for name in (*_PACKAGES, *_EXTRAS)}
     text = ", ".join(f"{name} {here[name]}" for name in _PACKAGES)
     lock = root / "requirements.lock"
-    locked = (
-        dict(re.findall(r"^([\w-]+)==([^ ;]+)", lock.read_text(), re.M)) if lock.is_file() else {}
-    )
-    other = [f"{n} {locked[n]}" for n in _PACKAGES if n in locked and here[n] != locked[n]]
+    pins = re.findall(r"^([\w-]+)==([^ ;]+)", lock.read_text(), re.M) if lock.is_file() else []
+    # Some have a version for every Python.
+    locked = {name: [v for n, v in pins if n == name] for name in _PACKAGES}
+    other = [f"{n} {' or '.join(v)}" for n, v in locked.items() if v and here[n] not in v]
     found = f"Python {platform.python_version()}, {text}"
     if other:
         found += f"; requirements.lock has {', '.join(other)}"

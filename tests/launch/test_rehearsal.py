@@ -22,7 +22,7 @@ from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import dimension, method_params
 from benchmarks.training.one import Place
 from datasets import load_dataset
-from datasets.reading.generated import Phantom
+from datasets.reading.generated import Phantom, PhantomParams
 from methods import load_method
 from tests.roots import link_code
 
@@ -68,7 +68,9 @@ def write_raw(root: Path, dataset: str) -> None:
         names = sorted(name for part in ("train", "val", "test") for name in lists[part])
     patients = len(names) or COVID_PATIENTS
     raw = root / "data/raw" / dataset
-    phantom.write(raw, phantom.FetchParams(patients=patients, matrix=MATRIX))
+    options = phantom.FetchParams.model_validate({"patients": patients, "matrix": MATRIX})
+    assert isinstance(options, PhantomParams)
+    phantom.write(raw, options)
     if dataset == "brats2019":
         folders = sorted(path for path in raw.glob("*/*") if path.is_dir())
         for folder, name in zip(folders, names, strict=True):

@@ -13,6 +13,7 @@ from benchmarks import checkup
 from benchmarks.checkup import Finding, of_benchmark, of_machine
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.estimate import estimate
+from benchmarks.training.memory import need
 from tests.engine.conftest import flat
 from tests.engine.small import make_config
 
@@ -42,7 +43,6 @@ def test_too_little_memory_and_disk_are_problems(
     flat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = int(sum(e.disk_gb for e in estimate(small())) * 1e9)
-    need = checkup.need
     for share, verdict, remedy in ((0.5, "problem", "train.patch"), (1.5, "note", "--jobs 1")):
         wanted: list[int] = []
 

@@ -29,15 +29,22 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
     path = tmp_path / "reports/ablation/differences.csv"
     frame = pd.read_csv(path)
     declared = (frame["family"] == "declared") & (frame["checkpoint"] == "last")
-    values = {"mean": 0.0123, "low": -0.0047, "high": 0.0291, "outcome": "undecided", "runs": 10}
-    frame.loc[declared & (frame["name"] == "cross term"), list(values)] = list(values.values())
+    values: dict[str, float | str] = {
+        "mean": 0.0123,
+        "low": -0.0047,
+        "high": 0.0291,
+        "outcome": "undecided",
+        "runs": 10,
+    }
+    cross = declared & (frame["name"] == "cross term")
+    for column, value in values.items():
+        frame.loc[cross, column] = value
     frame.to_csv(path, index=False)
     table = tmp_path / "reports/methods_cpu/table.csv"
     rows = pd.read_csv(table)
-    rows.loc[(rows["method"] == "bcp") & rows["variant"].isna(), ["difference", "outcome"]] = [
-        0.05,
-        "better",
-    ]
+    bcp = (rows["method"] == "bcp") & rows["variant"].isna()
+    rows.loc[bcp, "difference"] = 0.05
+    rows.loc[bcp, "outcome"] = "better"
     rows.to_csv(table, index=False)
 
     page = findings_page(tmp_path, known)
