@@ -172,6 +172,9 @@ def report(
         bool,
         typer.Option("--partial", help="Of the runs scored so far, into reports/partial."),
     ] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Collect time and memory of the runs that are here.")
+    ] = False,
     sweep: Sweep = None,
     out: Annotated[
         Path | None, typer.Option(help="Only write tables and figures for print into this folder.")
@@ -218,7 +221,8 @@ def report(
         return
     if methods or columns:
         raise ConfigError("--methods and --columns choose what is printed: name a folder by --out")
-    made = build_report(config, root=ROOT, params=params_file(params), kept=kept, partial=partial)
+    file = params_file(params)
+    made = build_report(config, root=ROOT, params=file, kept=kept, partial=partial, cost=cost)
     show_report(made, verbose=verbose)
 
 

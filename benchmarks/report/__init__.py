@@ -40,6 +40,7 @@ def build_report(
     params: Path = Path("params.yaml"),
     kept: bool = False,
     partial: bool = False,
+    cost: bool = False,
 ) -> Report:
     """Write everything in `reports/<name>/` that is made of the grid's scores.
 
@@ -49,8 +50,9 @@ def build_report(
     `metrics.json`;
     where there are external rows, `external.csv`; where methods split pixels by entropy,
     `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `mechanisms`, `groups`, and of
-    a sweep of two numbers `heatmap`; one `overlay-<dataset>.png` per data set with showcase files
-    (in `local/` unless the data are synthetic). Equal input gives equal bytes.
+    a sweep of two numbers `heatmap`, where costs were measured `cost`; one `overlay-<dataset>.png`
+    per data set with showcase files (in `local/` unless the data are synthetic). Equal input gives
+    equal bytes.
 
     Args:
         config: the benchmark.
@@ -60,6 +62,8 @@ def build_report(
             benchmark whose scores are not here.
         partial: make what can be made of the runs that are there, in `reports/partial/<name>/`,
             without pictures; tables say which runs are missing.
+        cost: collect first what the runs have cost, from `runs/`; else `cost.csv` in the report's
+            folder is read as it is, or nothing if it is not there.
 
     Raises:
         RunError: a run or a case of the grid is missing or damaged (runs may be missing in a
@@ -76,6 +80,7 @@ def build_report(
     )
     from benchmarks.report.answer import answer
     from benchmarks.report.contrasts import forest_figure
+    from benchmarks.report.cost import cost_figure, cost_section, read_cost, write_cost
     from benchmarks.report.external import load_rows
     from benchmarks.report.facts import collect_facts
     from benchmarks.report.figures import dice_figure
@@ -86,7 +91,7 @@ def build_report(
     from benchmarks.report.mechanism_map import mechanism_figure
     from benchmarks.report.mechanisms import mechanisms_section, read_mechanisms
     from benchmarks.report.overlays import overlay_figures
-    from benchmarks.report.page import page
+    from benchmarks.report.page import More, page
     from benchmarks.report.provenance import code_words, read_provenance
     from benchmarks.report.ranks import rank_figure
     from benchmarks.report.results import collect_results
@@ -137,10 +142,15 @@ def build_report(
     if curves is not None:
         write_text(folder / CURVES, csv(curves))
         written.append(folder / CURVES)
+    if cost:
+        written.append(write_cost(config, runs, root, folder))
+    spent = read_cost(runs, folder)
+    written += cost_figure(config, facts, results, spent, folder=folder)
+    more = More(groups, mechanisms, cost_section(config, facts, spent))
     pictures = {} if partial else read_pictures(config, facts, source)
     pages = write_pages(Inputs(config, facts, results, found, curves, pictures), runs, source)
     code = code_words(facts, runs)
-    write_text(folder / "README.md", page(config, facts, results, groups, mechanisms, code, folder))
+    write_text(folder / "README.md", page(config, facts, results, more, code, folder))
     return Report([*pages, folder / "README.md", *written], answer(config, facts, results))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.config import BenchmarkConfig
@@ -23,6 +24,7 @@ _FIGURES = {
     "forest": "Differences with their intervals",
     "ranks": "Ranks with their intervals",
     "heatmap": "Dice over two parameters",
+    "cost": "Dice over the time of a run; the line joins rows that no faster one reaches",
     "mechanisms": "Gradient of every term relative to supervision",
 }
 _FILES = {
@@ -38,17 +40,32 @@ _FILES = {
     "groups.csv": "what the runs logged of the entropy split",
     "mechanisms.csv": "what every loss term did, by the mechanism ledgers of the runs",
     "pseudo_labels.csv": "accuracy on unlabelled training images",
+    "cost.csv": "seconds, memory and energy of every run, as measured",
     "metrics.json": "Dice, for `dvc metrics`",
     "baseline_selection.csv": "how learning rate and iterations were chosen",
 }
+
+
+@dataclass(frozen=True)
+class More:
+    """Sections that have a module of their own, as Markdown.
+
+    Attributes:
+        groups: of the entropy split, or "".
+        mechanisms: of the mechanism ledger, or "".
+        cost: of operations, time and memory.
+    """
+
+    groups: str
+    mechanisms: str
+    cost: str
 
 
 def page(
     config: BenchmarkConfig,
     facts: Facts,
     results: Results,
-    groups: str,
-    mechanisms: str,
+    more: More,
     code: str,
     folder: Path,
 ) -> str:
@@ -58,8 +75,7 @@ def page(
         config: the benchmark.
         facts: its methods and data sets.
         results: what came out.
-        groups: the tables of the entropy split, or "".
-        mechanisms: the tables of the mechanism ledger, or "".
+        more: further sections.
         code: digests of the code that trained the runs, in words.
         folder: of the report; figures and files in it are linked.
     """
@@ -79,10 +95,12 @@ def page(
         parts += ["## Declared contrasts", contrasts]
     parts += [_picture(folder, name) for name in ("forest", "ranks", "heatmap")]
     parts += _overlays(folder, facts)
-    if mechanisms:
-        parts += ["## Which mechanisms were at work", _picture(folder, "mechanisms"), mechanisms]
-    if groups:
-        parts += ["## What the entropy split did", groups, _picture(folder, "groups")]
+    if more.mechanisms:
+        shown = _picture(folder, "mechanisms")
+        parts += ["## Which mechanisms were at work", shown, more.mechanisms]
+    if more.groups:
+        parts += ["## What the entropy split did", more.groups, _picture(folder, "groups")]
+    parts += ["## What it cost", more.cost, _picture(folder, "cost")]
     parts += ["## What this benchmark leaves open", _open(config)]
     parts += ["## How to read this", _bullets([*notes(config, facts, results), code])]
     parts += ["## Files", _bullets(_files(folder))]

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.config import BenchmarkConfig
-from benchmarks.plan.cost import step_cost
 from benchmarks.plan.grid import base_of
 from benchmarks.plan.resolve import method_params
 from benchmarks.report.answer import answer
 from benchmarks.report.contrasts import rulings
+from benchmarks.report.cost import operations
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
 from benchmarks.report.mechanisms import Mechanisms
 from benchmarks.report.notes import notes
@@ -157,11 +157,10 @@ def _made(config: BenchmarkConfig, facts: Facts, method: MethodFacts) -> Json:
     """
     cls = load_method(base_of(method.key))
     params = method_params(config, method.key, facts.datasets[0].ndim)
-    equal = config.grid.equal == "operations"
     return {
         "paper": cls.paper,
         "params": params.model_dump(mode="json"),
-        "cost": 1.0 if equal else round(step_cost(cls, params), 3),
+        "cost": operations(config, facts, method.key),
     }
 
 

@@ -1,0 +1,228 @@
+"""What the runs of a benchmark cost: counted operations, and time, memory and energy as measured.
+
+Operations are counted and the same everywhere. What was measured differs between machines and days,
+so it is no part of the scores: `report --cost` collects it from the runs that are here into
+`cost.csv`, which later reports read as it is. So the same files give the same report.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from benchmarks.common.errors import RunError
+from benchmarks.common.files import read_json, write_text
+from benchmarks.common.workspace import MACHINE, RECORD
+from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.cost import step_cost
+from benchmarks.plan.grid import RunKey, base_of
+from benchmarks.plan.resolve import method_params
+from benchmarks.report.facts import Facts, MethodFacts
+from benchmarks.report.load import read_columns
+from benchmarks.report.results import Results
+from benchmarks.report.sections import cell_title, select
+from benchmarks.report.style import WIDTH, figure_style, method_looks, new_figure, save_both
+from benchmarks.report.tables import csv, number, pipe_table, plural
+from methods import load_method
+
+COST = "cost.csv"
+_RUN = ["dataset", "method", "labels", "fold", "seed", "digest"]
+_MEASURED = ["seconds", "memory_mb", "energy_j"]
+COLUMNS = [*_RUN, *_MEASURED, "processor", "device", "threads"]
+_DECIMALS = 1
+_PER_ROW = 3
+
+
+def operations(config: BenchmarkConfig, facts: Facts, key: str) -> float:
+    """Counted operations of a run relative to supervision on as many images, 3 decimals."""
+    if config.grid.equal == "operations":
+        return 1.0
+    params = method_params(config, key, facts.datasets[0].ndim)
+    return round(step_cost(load_method(base_of(key)), params), 3)
+
+
+def write_cost(
+    config: BenchmarkConfig, runs: pd.DataFrame | None, root: Path, folder: Path
+) -> Path:
+    """Collect what the runs of a report have cost.
+
+    Args:
+        config: the benchmark.
+        runs: identity of every run, of which those count that are in `runs/`.
+        root: the checkout.
+        folder: of the report.
+
+    Returns:
+        `cost.csv`: one row for each run, with seconds of training and validation, the largest
+        memory of its process (on a GPU: of the card), and joules of the card where they are known.
+
+    Raises:
+        RunError: none of the runs is here.
+    """
+    found = [] if runs is None else [_measured(config.name, row, root) for row in _rows(runs)]
+    rows = [row for row in found if row]
+    if not rows:
+        raise RunError(
+            f"no run of {config.name} is in '{root / 'runs' / config.name}' as it was scored, so"
+            " its cost is not known here; leave out --cost, which keeps what is known"
+        )
+    write_text(folder / COST, csv(pd.DataFrame(rows, columns=COLUMNS), decimals=_DECIMALS))
+    return folder / COST
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _measured(benchmark: str, row: dict[str, Any], root: Path) -> dict[str, Any]:
+    """A row of the table; empty if exactly that run is not here."""
+    numbers = (int(row[name]) for name in ("labels", "fold", "seed"))
+    folder = RunKey(benchmark, row["dataset"], row["method"], *numbers).folder(root)
+    try:
+        machine, record = read_json(folder / MACHINE), read_json(folder / RECORD)
+        about = machine["environment"]
+        if record["digest"] != row["digest"]:
+            return {}
+        return {
+            **{name: row[name] for name in _RUN},
+            "seconds": machine["seconds"],
+            "memory_mb": about.get("peak_device_memory_mb", about["peak_memory_mb"]),
+            "energy_j": about.get("card_energy_j", np.nan),
+            **{name: about[name] for name in ("processor", "device", "threads")},
+        }
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def read_cost(runs: pd.DataFrame | None, folder: Path) -> pd.DataFrame | None:
+    """The kept `cost.csv`, of those runs that the report is made of; None if there is none.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    if runs is None or not (folder / COST).is_file():
+        return None
+    again = "make it anew with `report --cost`, or remove it"
+    text = dict.fromkeys(("digest", "processor", "device"), str)
+    table = read_columns(folder / COST, COLUMNS, what="table of costs", again=again, dtype=text)
+    own = table.merge(runs[_RUN], on=_RUN)
+    return None if own.empty else own
+
+
+def cost_section(config: BenchmarkConfig, facts: Facts, cost: pd.DataFrame | None) -> str:
+    """Tables of every data set: what was counted, and what was measured where that is known."""
+    if cost is None:
+        header = ("method", "operations of a run")
+        rows = tuple((m.title, f"{operations(config, facts, m.key):.2f}") for m in _own(facts))
+        note = (
+            "Operations of forward and backward passes are counted, relative to supervision on as"
+            " many images. Time and memory were not kept; `report --cost` collects them from runs."
+        )
+        return f"{pipe_table(header, rows)}\n\n{note}"
+    parts = [_table(config, facts, cost[cost["dataset"] == d.id], d.title) for d in facts.datasets]
+    return "\n\n".join([*parts, _words(cost)])
+
+
+def _own(facts: Facts) -> list[MethodFacts]:
+    return [m for m in facts.rows if not m.external]
+
+
+def _table(config: BenchmarkConfig, facts: Facts, cost: pd.DataFrame, title: str) -> str:
+    energy = bool(cost["energy_j"].notna().any())
+    header = ["method", "operations of a run", "runs", "minutes a run", "hours", "memory, MB"]
+    header += ["card, kJ a run"] if energy else []
+    rows = []
+    for method in _own(facts):
+        own = cost[cost["method"] == method.key]
+        cells = [
+            method.title, f"{operations(config, facts, method.key):.2f}", str(len(own)),
+            number(own["seconds"].median() / 60, decimals=2),
+            number(own["seconds"].sum() / 3600, decimals=2),
+            number(own["memory_mb"].max(), decimals=0),
+        ]  # fmt: skip
+        cells += [number(own["energy_j"].median() / 1e3)] if energy else []
+        rows.append(tuple(cells))
+    return f"{title}:\n\n{pipe_table(tuple(header), tuple(rows))}"
+
+
+def _words(cost: pd.DataFrame) -> str:
+    """How the numbers came about."""
+    kinds = cost[["processor", "device", "threads"]].value_counts(sort=False).reset_index()
+    machines = [
+        f"{plural(kind['count'], 'run')} on"
+        f" {kind['processor'] if kind['device'] == 'cpu' else kind['device']}"
+        f" ({plural(kind['threads'], 'thread')})"
+        for kind in _rows(kinds)
+    ]
+    return (
+        f"Measured: {'; '.join(machines)}. Minutes are the median over the runs, validation"
+        " included, with whatever else the machine did; memory is the largest of a worker process,"
+        " which may have had runs before, or on a GPU of the run. Operations are counted, relative"
+        " to supervision on as many images."
+    )
+
+
+def cost_figure(
+    config: BenchmarkConfig,
+    facts: Facts,
+    results: Results,
+    cost: pd.DataFrame | None,
+    *,
+    folder: Path,
+) -> list[Path]:
+    """Write `cost.{pdf,png}`: Dice over measured time, with the front; nothing without times."""
+    if cost is None:
+        for suffix in (".pdf", ".png"):  # of times that are gone
+            (folder / f"cost{suffix}").unlink(missing_ok=True)
+        return []
+    cells = [(d, n) for d in facts.datasets for n in config.data[d.id].labels]
+    columns = min(_PER_ROW, len(cells))
+    count = -(-len(cells) // columns)
+    with figure_style():
+        figure = new_figure(WIDTH, 2.4 * count + 0.6)
+        grid = figure.subplots(count, columns, squeeze=False).ravel()
+        last = results.table[results.table["checkpoint"] == "last"]
+        for axes, (dataset, labels) in zip(grid, cells, strict=False):
+            table = select(last, facts, dataset=dataset.id, labels=labels)
+            _panel(axes, facts, table, cost[cost["dataset"] == dataset.id])
+            axes.set_title(cell_title(dataset, labels), fontsize="small")
+        for axes in grid[len(cells) :]:
+            axes.set_axis_off()
+        looks = [(m.title, method_looks(facts)[m.key]) for m in facts.methods]
+        handles = [
+            Line2D([], [], ls="", color=look.color, marker=look.marker, ms=5, label=title)
+            for title, look in looks
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+        return save_both(figure, folder / "cost")
+
+
+def front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those of (cost, value) that no cheaper or equally cheap point reaches, by cost."""
+    kept: list[tuple[float, float]] = []
+    for cost, value in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not kept or value > kept[-1][1]:
+            kept.append((cost, value))
+    return kept
+
+
+def _panel(axes: Axes, facts: Facts, table: pd.DataFrame, cost: pd.DataFrame) -> None:
+    looks, points = method_looks(facts), []
+    for method in facts.methods:
+        own = table.loc[table["key"] == method.key, "dice"]
+        seconds = cost.loc[cost["method"] == method.key, "seconds"].tolist()
+        if own.empty or not seconds:
+            continue
+        point = (statistics.median(seconds) / 60, 100 * float(own.iloc[0]))
+        look = looks[method.key]
+        axes.plot(*point, ls="", marker=look.marker, color=look.color, ms=5, zorder=3)
+        points += [] if method.all_labels else [point]
+    if points:
+        axes.step(*zip(*front(points), strict=True), where="post", color="black", ls="--", lw=0.8)
+    axes.set(xlabel="minutes a run", ylabel="Dice, %")
