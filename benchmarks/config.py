@@ -192,7 +192,7 @@ class RuntimeConfig(Strict):
     """What changes how fast a run goes, not what it computes; no part of a run's identity."""
 
     jobs: int | Literal["auto"] = Field(
-        "auto", description="runs at once; auto: cores on CPU, else 1"
+        "auto", description="runs at once; auto: one per core, or as many as fit on all cards"
     )
     checkpoint_seconds: float = Field(60.0, ge=0, description="between resumable states")
 

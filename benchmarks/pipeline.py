@@ -16,6 +16,7 @@ from benchmarks.common.errors import DataError, Interrupted
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.estimate import by_cost
 from benchmarks.plan.resolve import Run, prepare_params, resolve
 from benchmarks.report import Report, build_report
 from benchmarks.scoring.evaluate import evaluate_dataset
@@ -139,7 +140,9 @@ def whole_benchmark(
     """
     grid, root = config.grid, place.root
     make_ready(config, root)
-    train_runs(all_runs(config, root), place, jobs=jobs or config.runtime.fixed_jobs)
+    train_runs(
+        by_cost(config, all_runs(config, root)), place, jobs=jobs or config.runtime.fixed_jobs
+    )
     for dataset in grid.datasets:
         evaluate_dataset(config, dataset, place)
     return build_report(config, root=root, params=params)

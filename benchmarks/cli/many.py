@@ -87,7 +87,10 @@ def launch(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Runs at once; default: all cores, cards or slots.")
     ] = None,
-    per_card: Annotated[int, typer.Option(min=1, help="Runs at once on one GPU.")] = 1,
+    per_card: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at once on a GPU; default: as its memory allows, on Ray 1."),
+    ] = None,
     job: Annotated[
         list[str] | None,
         typer.Option(help="KEY=VALUE of submitit, such as timeout_min=600, slurm_partition=gpu."),
@@ -102,9 +105,10 @@ def launch(
     """
     from benchmarks.common.console import Board
     from benchmarks.launch.backend import Slots
-    from benchmarks.launch.campaign import by_cost, ready, shard_of
     from benchmarks.launch.campaign import launch as do
+    from benchmarks.launch.campaign import ready, shard_of
     from benchmarks.pipeline import all_runs
+    from benchmarks.plan.estimate import by_cost
 
     config = _chosen(read_config(params, sweep=sweep), datasets, methods, labels, seeds)
     slots = Slots(workers, per_card, _pairs(job or []))

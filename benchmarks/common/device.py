@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ def environment(device: str) -> dict[str, Any]:
     """Versions and hardware for run.json."""
     import torch
 
+    on_card = _card(torch.device(device)) if device.startswith("cuda") else {}
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -52,7 +54,47 @@ def environment(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "bf16": "native" if native_bf16(device) else "in software, several times slower than fp32",
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        **on_card,
     }
+
+
+def _card(device: torch.device) -> dict[str, Any]:
+    """Which card of the machine, and the most memory that PyTorch took of it."""
+    import torch
+
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return {
+        "card": visible_cards(index + 1)[index],
+        "peak_device_memory_mb": torch.cuda.max_memory_reserved(device) // 2**20,
+    }
+
+
+def visible_cards(count: int) -> tuple[str, ...]:
+    """Names of the first cards that this process may use, as `CUDA_VISIBLE_DEVICES` takes them."""
+    listed = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return tuple(listed[:count]) if listed[0] else tuple(map(str, range(count)))
+
+
+def energy_meter(device: str) -> Callable[[], float] | None:
+    """What reads the joules that a card has used since its driver was loaded.
+
+    They are of the whole card, whoever works on it. None on a CPU, without the package
+    `nvidia-ml-py`, and where the card does not tell.
+    """
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        handle = pynvml.nvmlDeviceGetHandleByUUID(name)
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except Exception:  # of the driver, of many kinds; no run fails for want of a meter
+        return None
+    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
 
 
 def native_bf16(device: str) -> bool:
@@ -90,5 +132,5 @@ def on_cpu(device: str) -> bool:
 
 
 def default_jobs(device: str) -> int:
-    """Runs at once: one per core on CPU, one on CUDA."""
+    """Runs at once without a look at memory: one per core on CPU, one on CUDA."""
     return len(os.sched_getaffinity(0)) if on_cpu(device) else 1

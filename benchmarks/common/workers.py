@@ -9,12 +9,13 @@ that it reads as ended in all workers when the parent closes it, and when the pa
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import current_process, get_context, resource_tracker
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -32,7 +33,7 @@ from benchmarks.common.signals import (
     stop_at_once,
 )
 
-__all__ = ["Outcome", "Report", "quiet", "run_tasks", "worker_number"]
+__all__ = ["Outcome", "Report", "quiet", "run_tasks"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -69,15 +70,6 @@ def quiet(name: str, done: int, total: int, note: str) -> None:
     """Progress that nobody wants to see."""
 
 
-def worker_number() -> int:
-    """Number of this worker process, below the count of processes at once; 0 in no worker.
-
-    No two workers have the same at a time, so it says which of several devices is theirs.
-    """
-    name, _, number = current_process().name.partition("-")
-    return int(number) if name == _NAME else 0
-
-
 def run_tasks(
     work: Callable[[Task, Report], Result],
     tasks: Iterable[Task],
@@ -86,6 +78,7 @@ def run_tasks(
     report: Report = quiet,
     fork: bool = False,
     grace: float = math.inf,
+    variables: Callable[[int], Mapping[str, str]] | None = None,
 ) -> Generator[Outcome[Task, Result], None, None]:
     """Do tasks in `count` processes at once; yields the outcomes in the order of completion.
 
@@ -101,6 +94,8 @@ def run_tasks(
         fork: workers inherit what is imported and start in milliseconds, on Linux; CUDA and
             running threads forbid it.
         grace: seconds after a stop in which tasks must end that do not ask for it, or be killed.
+        variables: what is set in the environment of a worker of some number before it imports
+            anything; not with `fork`, which has imported.
 
     Raises:
         Interrupted: a signal came; the tasks that ran then have ended and were yielded, but for
@@ -110,6 +105,7 @@ def run_tasks(
     """
     with catching_stops():
         crew = _Crew(work, iter(tasks), count, report, fork=fork, grace=grace)
+        crew.variables = variables or crew.variables
         try:
             with holding_stops():
                 crew.hire()
@@ -144,6 +140,7 @@ class _Crew(Generic[Task, Result]):
         grace: float,
     ) -> None:
         self.workers: list[_Worker[Task]] = []
+        self.variables: Callable[[int], Mapping[str, str]] = lambda _number: {}
         self._grace, self._until = grace, math.inf
         self._work, self._tasks, self._count, self._report = work, tasks, count, report
         self._fork = fork and sys.platform == "linux"
@@ -175,14 +172,15 @@ class _Crew(Generic[Task, Result]):
             pipe, theirs = self._context.Pipe()
             known = [pipe, self._asks, *(w.pipe for w in self.workers), *(c for _, c in self._free)]
             alive = [*(w.process for w in self.workers), *(p for p, _ in self._free)]
-            names = (f"{_NAME}-{number}" for number in range(self._count))
+            taken = {p.name for p in alive}
+            number = next(n for n in range(self._count) if f"{_NAME}-{n}" not in taken)
             process = self._context.Process(
                 target=serve,
                 args=(self._work, theirs, self._stop, known if self._fork else []),
-                name=next(name for name in names if name not in {p.name for p in alive}),
+                name=f"{_NAME}-{number}",
                 daemon=True,
             )
-            with blocking_stops():
+            with blocking_stops(), _set(self.variables(number)):
                 process.start()
         except OSError as error:
             raise RunError(
@@ -248,6 +246,21 @@ class _Crew(Generic[Task, Result]):
                 for process in late:
                     process.kill()
             wait([p.sentinel for p in alive], LOOK)
+
+
+@contextmanager
+def _set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for processes that are started inside."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _cause(process: BaseProcess) -> Interrupted | Lost:

@@ -19,12 +19,12 @@ class Slots:
 
     Attributes:
         workers: runs at once; None leaves it to the machine or cluster.
-        per_card: runs at once on one GPU.
+        per_card: runs at once on one GPU; None leaves it to this machine's memory, elsewhere 1.
         job: parameters of a scheduler's job.
     """
 
     workers: int | None = None
-    per_card: int = 1
+    per_card: int | None = None
     job: dict[str, str] = field(default_factory=dict)
 
 
@@ -38,17 +38,6 @@ class Backend(Protocol):
             Interrupted: a signal asked this process to stop.
             BenchError: nothing can be started; says what mends it.
         """
-
-
-def cards(device: str) -> tuple[str, ...]:
-    """The GPUs that a device name stands for; none on a CPU."""
-    import torch
-
-    if device.startswith("cuda:"):
-        return (device,)
-    if device == "cpu" or not torch.cuda.is_available():
-        return ()
-    return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
 
 
 def missing(extra: str) -> ConfigError:

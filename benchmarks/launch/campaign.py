@@ -17,7 +17,6 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.launch.backend import Backend
 from benchmarks.launch.work import Outcome
 from benchmarks.pipeline import make_ready
-from benchmarks.plan.estimate import run_cost
 from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place, lease_file
@@ -145,13 +144,6 @@ def _again(
     if outcome.reason:
         say(f"{title}: {outcome.state}: {outcome.reason}")
     return False
-
-
-def by_cost(config: BenchmarkConfig, runs: Sequence[Run]) -> list[Run]:
-    """The longest runs first, by counted operations, in the same order on every machine."""
-    cells = {(run.key.dataset, run.key.method) for run in runs}
-    cost = {cell: run_cost(config, *cell) for cell in sorted(cells)}
-    return sorted(runs, key=lambda r: (-cost[r.key.dataset, r.key.method], r.key.title))
 
 
 def shard_of(runs: Sequence[Run], shard: str) -> list[Run]:

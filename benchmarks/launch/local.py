@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 
-from benchmarks.common.device import cores_per_run
-from benchmarks.common.workers import Report, run_tasks, worker_number
-from benchmarks.launch.backend import Slots, cards
+from benchmarks.common.workers import Report, run_tasks
+from benchmarks.launch.backend import Slots
 from benchmarks.launch.work import Outcome, attempt
 from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place
+from benchmarks.training.placing import cards_of, find_room
 
 # Imported once, before processes are forked; torch's deterministic mode imports the second.
 _WARM = ("benchmarks.engine.trainer", "torch._inductor")
@@ -32,23 +31,18 @@ class Local:
 
     def start(self, runs: Sequence[Run], place: Place, report: Report) -> Iterator[Outcome]:
         """See `Backend.start`."""
-        found, cores = cards(place.device), len(os.sched_getaffinity(0))
-        most = self.slots.workers or len(found) * self.slots.per_card or cores
-        count = min(most, len(runs))
-        place = replace(place, threads=place.threads or cores_per_run(count))
+        slots, per_card = self.slots, self.slots.per_card or 0
+        jobs = slots.workers or len(cards_of(place.device)) * per_card or None
         for module in _WARM:
             import_module(module)
-        work = partial(_on_slot, place=place, found=found)
-        with closing(run_tasks(work, runs, count, report=report, fork=not found)) as outcomes:
+        room = find_room(runs, place, jobs)
+        work = partial(attempt, place=room.place(place))
+        outcomes = run_tasks(
+            work, runs, room.count, report=report, fork=not room.cards, variables=room.variables
+        )
+        with closing(outcomes):
             for outcome in outcomes:
                 if outcome.error is None:
                     yield outcome.value()
                 else:  # of the process alone: what the work raises is an outcome of its own
                     yield Outcome(outcome.task, "lost", str(outcome.error))
-
-
-def _on_slot(run: Run, report: Report, *, place: Place, found: tuple[str, ...]) -> Outcome:
-    """Attempt a run on the card of this worker process."""
-    if found:
-        place = replace(place, device=found[worker_number() % len(found)])
-    return attempt(run, report, place)

@@ -14,10 +14,11 @@ from typing import Any
 
 from benchmarks.common.signals import catching_stops, refuse_stopped, stop_asked
 from benchmarks.common.workers import Report, quiet
-from benchmarks.launch.backend import Slots, cards, missing
+from benchmarks.launch.backend import Slots, missing
 from benchmarks.launch.work import Outcome, attempt
 from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place
+from benchmarks.training.placing import cards_of
 
 # A run whose process or machine is gone is given to another one so many times by Ray itself.
 _RETRIES = 2
@@ -46,7 +47,7 @@ class OnRay:
             has_cards = place.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
             task = ray.remote(
                 num_cpus=1,
-                num_gpus=1 / self.slots.per_card if has_cards else 0,
+                num_gpus=1 / (self.slots.per_card or 1) if has_cards else 0,
                 max_retries=_RETRIES,
             )(_attempt)
             yield from _outcomes(ray, task, runs, place, self.slots.workers or len(runs))
@@ -96,9 +97,9 @@ def _cluster(ray: Any, place: Place, slots: Slots) -> Iterator[None]:
     """Join the cluster of RAY_ADDRESS, or start one of this machine that ends with the block."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
     address = os.environ.get("RAY_ADDRESS")
-    found = cards(place.device)
+    found = cards_of(place.device)
     cores = len(os.sched_getaffinity(0))
-    most = slots.workers or len(found) * slots.per_card or cores
+    most = slots.workers or len(found) * (slots.per_card or 1) or cores
     own = {"num_cpus": most, "num_gpus": len(found), "include_dashboard": False}
     ray.init(
         address=address or "local",

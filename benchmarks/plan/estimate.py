@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from benchmarks.config import BenchmarkConfig, TrainConfig
 from benchmarks.engine.nets import Builder, stride
 from benchmarks.plan.cost import step_cost
 from benchmarks.plan.grid import base_of
-from benchmarks.plan.resolve import dimension, method_params, train_config
+from benchmarks.plan.resolve import Run, dimension, method_params, train_config
 from datasets import load_dataset
 from datasets.base import DatasetInfo
 from methods import load_method
@@ -93,6 +94,19 @@ def run_cost(config: BenchmarkConfig, dataset: str, method: str) -> float:
     voxels: float = images * math.prod(image_size(config, dataset)) * 3**ndim
     kind = load_method(base_of(method))
     return train.iterations * voxels * step_cost(kind, method_params(config, method, ndim))
+
+
+def by_cost(config: BenchmarkConfig, runs: Sequence[Run]) -> list[Run]:
+    """The longest runs first, by counted operations, in the same order on every machine.
+
+    Those of data sets whose images have no fixed size come before all others.
+    """
+    cells = {(run.key.dataset, run.key.method) for run in runs}
+    cost = dict.fromkeys(sorted(cells), math.inf)
+    for cell in cost:
+        with suppress(ConfigError):
+            cost[cell] = run_cost(config, *cell)
+    return sorted(runs, key=lambda r: (-cost[r.key.dataset, r.key.method], r.key.title))
 
 
 def network_info(config: BenchmarkConfig, dataset: str) -> DatasetInfo:

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from benchmarks.common.console import Board
-from benchmarks.common.device import (
-    cores_per_run,
-    default_jobs,
-    native_bf16,
-    on_cpu,
-    pick_device,
-)  # fmt: skip
+from benchmarks.common.device import native_bf16, on_cpu
 from benchmarks.common.errors import RunError
 from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workers import run_tasks
 from benchmarks.plan.record import mismatch
 from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place, train_run
+from benchmarks.training.placing import Room, find_room
 
 
 def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) -> int:
     """Train what is not finished.
 
     Args:
-        wanted: runs.
+        wanted: runs, the longest first.
         place: where.
-        jobs: runs at once; None is one per core on a CPU, one on a GPU.
+        jobs: runs at once; None is one per core on a CPU, on GPUs as many as their memory holds.
 
     Returns:
         Number of runs trained; the others were finished before.
@@ -41,7 +35,6 @@ def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) 
     todo = [run for run in wanted if why[run.key]]
     if todo:
         import benchmarks.engine.trainer  # noqa: F401 - takes seconds, in which a signal ends all
-    count = min(jobs or default_jobs(place.device), len(todo))
     with Board() as board, catching_stops():
         for run in wanted:
             _announce(run, why[run.key], place, board)
@@ -49,8 +42,11 @@ def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) 
         if slow and any(run.train.amp == "bf16" for run in todo):
             board.say("this processor has no bf16 instructions: `train.amp: off` is much faster")
         errors: list[BaseException] = []
-        if count > 1:
-            errors = _train_at_once(todo, place, count, board)
+        room = find_room(todo, place, jobs) if len(todo) > 1 else Room(1)
+        if room.cards:
+            board.say(f"{room.count} runs at once on {len(room.cards)} GPUs")
+        if room.count > 1:
+            errors = _train_at_once(todo, place, room, board)
         else:
             for run in todo:
                 refuse_stopped()
@@ -75,11 +71,12 @@ def _announce(run: Run, why: str, place: Place, board: Board) -> None:
 
 
 def _train_at_once(
-    todo: Sequence[Run], place: Place, count: int, board: Board
+    todo: Sequence[Run], place: Place, room: Room, board: Board
 ) -> list[BaseException]:
     """Train in worker processes; returns what went wrong."""
-    threads = place.threads or cores_per_run(count)
-    work = partial(train_run, place=replace(place, threads=threads))
-    fork = pick_device(place.device).type == "cpu"
-    outcomes = run_tasks(work, todo, count, report=board.update, fork=fork)
+    work = partial(train_run, place=room.place(place))
+    fork = not room.cards
+    outcomes = run_tasks(
+        work, todo, room.count, report=board.update, fork=fork, variables=room.variables
+    )
     return [outcome.error for outcome in outcomes if outcome.error is not None]

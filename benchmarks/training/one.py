@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.common.blame import blamed
-from benchmarks.common.device import cores_per_run, environment, pick_device
+from benchmarks.common.device import cores_per_run, energy_meter, environment, pick_device
 from benchmarks.common.errors import BenchError, Held, RunError, StorageError
 from benchmarks.common.files import storing, write_json, write_text
 from benchmarks.common.lease import leased
@@ -75,6 +75,7 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
     import torch
 
     from benchmarks.engine.job import precision, useful_threads
+    from benchmarks.engine.state import STATE
     from benchmarks.engine.trainer import Hooks, Trainer
     from benchmarks.training.memory import memory_advice
 
@@ -94,6 +95,9 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
             stop=stop_asked,
             checkpoint_seconds=place.checkpoint_seconds,
         )
+        used = _energy(str(device), whole=not (partial / STATE).exists())
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)  # of the run before in this process
         with _naming_code(run, partial), memory_advice(job, device):
             position = Trainer(job, device, hooks).train()
         if not held():
@@ -102,9 +106,23 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
                 " still for minutes; nothing of it was changed. Run the same command again"
             )
         arithmetic = str(precision(job.train, device)).removeprefix("torch.")
-        _write_record(run, job, position, arithmetic, environment(str(device)))
+        _write_record(run, job, position, arithmetic, {**environment(str(device)), **used()})
         _move(partial, run.key.folder(place.root))
     return True
+
+
+def _energy(device: str, *, whole: bool) -> Callable[[], dict[str, float]]:
+    """What tells the energy that the card has used from now on; empty if that is not all of a run.
+
+    Args:
+        device: of the run.
+        whole: whether the run begins now; the energy of a resumed one is not known.
+    """
+    meter = energy_meter(device) if whole else None
+    if meter is None:
+        return dict
+    started = meter()
+    return lambda: {"card_energy_j": meter() - started}
 
 
 @contextmanager

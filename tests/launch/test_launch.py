@@ -25,9 +25,10 @@ from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.engine.state import STATE, Position
 from benchmarks.launch import campaign
 from benchmarks.launch.backend import Slots
-from benchmarks.launch.campaign import Summary, by_cost, launch, shard_of
+from benchmarks.launch.campaign import Summary, launch, shard_of
 from benchmarks.launch.local import Local
 from benchmarks.launch.work import walk
+from benchmarks.plan.estimate import by_cost
 from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import Run, resolve
 from benchmarks.plan.restrict import Part, restricted
