@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test contract lint types format readme speed kill chaos mutants launch rehearse scale faults errors lock
+.PHONY: help setup repro test contract lint types format readme speed kill chaos mutants launch rehearse scale faults errors gpu lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -76,6 +76,9 @@ faults: setup ## inject faults and write what the user sees of each to reports/r
 
 errors: setup ## simulate the error rates of the decision rule and write reports/statistics
 	$(BIN)/python -m benchmarks statistics simulate
+
+gpu: ## test and time the GPU path where CUDA and PyTorch are; WHEELS=DIR takes packages from there
+	@$(PYTHON) tests/gpu/bare.py $(WHEELS)
 
 lock: ## renew requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \

@@ -21,6 +21,7 @@ from methods.networks import Decoded, NetBuilder, SegNet
 TOTAL = 1000
 END = Progress(TOTAL - 1, TOTAL)
 SIZE = {2: 32, 3: 16}
+CPU = torch.device("cpu")
 # Values that cost less time and change no rule; a method takes those it has. The runs are so short
 # that a teacher of the usual decay would stay at its start.
 SMALL = {"passes": 2, "anchors": 16, "keys": 64, "dim": 16, "width": 8, "decay": 0.8}
@@ -45,9 +46,9 @@ class Scaled(SegNet):
 class Case:
     """A method with tiny networks, its optimiser and an easy task."""
 
-    def __init__(self, name: str, ndim: int, classes: int) -> None:
+    def __init__(self, name: str, ndim: int, classes: int, device: torch.device = CPU) -> None:
         self.cls = load_method(name)
-        self.ndim, self.classes = ndim, classes
+        self.ndim, self.classes, self.device = ndim, classes, device
 
     def make(
         self, seed: int = 0, wrap: Callable[[SegNet], SegNet] = lambda net: net
@@ -61,12 +62,16 @@ class Case:
             seed=seed,
         )
         torch.manual_seed(seed)
-        return self.cls(
-            lambda **options: wrap(build(**options)),
-            self.cls.Params.model_validate(self.cls.Params.block(small, self.ndim)),
-            classes=self.classes,
-            ndim=self.ndim,
-        ).train()
+        return (
+            self.cls(
+                lambda **options: wrap(build(**options)),
+                self.cls.Params.model_validate(self.cls.Params.block(small, self.ndim)),
+                classes=self.classes,
+                ndim=self.ndim,
+            )
+            .train()
+            .to(self.device)
+        )
 
     def batch(self, seed: int, labeled: int = 2, unlabeled: int = 3) -> Batch:
         """Noisy blobs, one of each class, whose brightness tells the class.
@@ -85,7 +90,8 @@ class Case:
         image = torch.where(grid[0] < size // 2, torch.zeros_like(image), image)
         image = image + 0.1 * torch.randn(image.shape, generator=g)
         unlabeled_image = image[labeled:] if self.cls.uses_unlabeled else image[:0]
-        return Batch(image[:labeled], label[:labeled], unlabeled_image)
+        parts = image[:labeled], label[:labeled], unlabeled_image
+        return Batch(*(part.to(self.device) for part in parts))
 
 
 def optimizer_of(method: Method[Any]) -> Optimizers:

@@ -109,7 +109,7 @@ def test_loading_and_stepping_equals_stepping_on(case: Case) -> None:
 
 def test_the_tested_network_starts_as_supervision_alone_does(case: Case) -> None:
     image = case.batch(77, 2, 0).image
-    alone = Case("supervised", case.ndim, case.classes).make().eval()
+    alone = Case("supervised", case.ndim, case.classes, case.device).make().eval()
     with torch.no_grad():
         assert torch.equal(case.make().eval().predict(image), alone.predict(image))
 
@@ -159,7 +159,7 @@ def test_bfloat16_autocast_is_close_to_float32(case: Case) -> None:
     for enabled in (False, True):
         method.load_state_dict(state)
         torch.manual_seed(0)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+        with torch.autocast(case.device.type, dtype=torch.bfloat16, enabled=enabled):
             results.append(method.losses(batch, END))
     full, low = results
     assert_well_formed(low)

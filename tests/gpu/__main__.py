@@ -1,0 +1,77 @@
+"""Times the GPU path and writes reports/speed/gpu.csv and its figure: `python -m tests.gpu`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import seaborn as sns
+import torch
+
+from benchmarks.common.console import Board
+from benchmarks.common.device import environment, pick_device
+from benchmarks.common.files import write_json, write_text
+from benchmarks.report.style import WIDTH, figure_style, new_figure, save_both
+from benchmarks.report.tables import csv
+from methods import method_ids
+from tests.gpu.timing import PAPER, Row, measure
+
+FOLDER = Path(__file__).parents[2] / "reports" / "speed"
+# Timed first; the others follow by name.
+_FIRST = ("mean_teacher", "egcl_net", "supervised", "fixmatch", "unimatch", "bcp")
+
+
+def draw(table: pd.DataFrame, stem: Path) -> list[Path]:
+    """Times of a step by method and mode, one panel for each size; a line marks SSL4MIS's."""
+    timed = table[table["ms"].notna() & (table["mode"] != "at once")]
+    sizes = list(dict.fromkeys(timed["step"]))
+    with figure_style():
+        figure = new_figure(WIDTH, 1 + 0.16 * timed["method"].nunique())
+        for axes, size in zip(figure.subplots(1, len(sizes), squeeze=False)[0], sizes, strict=True):
+            part = timed[timed["step"] == size]
+            own = part[part["mode"] != "SSL4MIS"].sort_values("ms")
+            sns.stripplot(own, x="ms", y="method", hue="mode", jitter=False, size=4, ax=axes)
+            for value in part.loc[part["mode"] == "SSL4MIS", "ms"]:
+                axes.axvline(value, color="black", linestyle="--", linewidth=0.8)
+            axes.set(xscale="log", xlabel="ms a step (dashed: SSL4MIS)", ylabel="", title=size)
+            if not own.empty:
+                axes.legend(title="", fontsize=6)
+        return save_both(figure, stem)
+
+
+def write(rows: Sequence[Row], folder: Path, device: torch.device) -> list[Path]:
+    """Write table, figure and machine; returns the files."""
+    table = pd.DataFrame(rows)
+    write_text(folder / "gpu.csv", csv(table, decimals=3))
+    write_json(folder / "gpu_machine.json", environment(str(device)))
+    return [folder / "gpu.csv", folder / "gpu_machine.json", *draw(table, folder / "gpu")]
+
+
+def main() -> int:
+    """Measure; exit code 1 if something failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="most time")
+    until = time.monotonic() + 60 * parser.parse_args().minutes
+    if not torch.cuda.is_available():
+        sys.stderr.write("error: PyTorch sees no CUDA device here; nothing was timed or written\n")
+        return 2
+    device, rows = pick_device("cuda"), list[Row]()
+    names = [*_FIRST, *(m for m in method_ids() if m not in _FIRST)]
+    with Board() as board, tempfile.TemporaryDirectory() as folder:
+        for row in measure(Path(folder), PAPER, names, device, until=until):
+            rows.append(row)
+            board.say(f"{row['method']:16} {row['step']:18} {row['mode']:14} {row['ms']:9.2f} ms"
+                      f" {row['memory_mb']:8.0f} MB {row['note']}")  # fmt: skip
+    for path in write(rows, FOLDER, device):
+        sys.stdout.write(f"wrote {path}\n")
+    return int(any(str(row["note"]).startswith("failed") for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
