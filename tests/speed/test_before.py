@@ -1,0 +1,154 @@
+"""Whole steps of this commit against those of an old one, and what the mechanism ledger costs."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from io import BytesIO, StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks.common.device import native_bf16
+from benchmarks.common.files import write_text
+from benchmarks.engine.ledger import probe_steps
+from benchmarks.engine.trainer import Trainer
+from benchmarks.report.tables import csv
+from methods import load_method, method_ids
+from tests.engine.small import QUIET, build, job_of, make_config
+from tests.engine.test_waiting import WAITS
+from tests.speed.conftest import FOLDER, median_ratio
+
+pytestmark = pytest.mark.speed
+ROOT = Path(__file__).parents[2]
+BEFORE = "6aa8532"
+METHODS = ("supervised", "mean_teacher", "egcl_net")
+ROUNDS, STEPS = 9, 2
+ITERATIONS = 1000
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the old commit."""
+    target = tmp_path_factory.mktemp("before")
+    text = subprocess.run(["git", "archive", BEFORE], cwd=ROOT, capture_output=True, check=True)
+    with tarfile.open(fileobj=BytesIO(text.stdout)) as archive:
+        archive.extractall(target, filter="data")
+    return target
+
+
+class Stepping:
+    """A process that steps when it is told to."""
+
+    def __init__(self, checkout: Path, folder: Path, method: str, **train: str) -> None:
+        words = [f"{key}={value}" for key, value in train.items()]
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests/speed/stepper.py"), str(folder), method, *words],
+            cwd=checkout, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def seconds(self, steps: int) -> float:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+
+@contextmanager
+def stepping(before: Path, folder: Path, method: str) -> Iterator[dict[str, Stepping]]:
+    """Old and new steps, the new ones in bf16 too where the processor has it."""
+    made = {
+        "before": Stepping(before, folder / "before", method, amp="off"),
+        "float32": Stepping(ROOT, folder / "float32", method, amp="off"),
+    }
+    if native_bf16("cpu"):
+        made["bf16"] = Stepping(ROOT, folder / "bf16", method, amp="bf16")
+    try:
+        yield made
+    finally:
+        for each in made.values():
+            each.process.communicate()
+
+
+def test_whole_steps_against_the_old_commit(before: Path, tmp_path: Path) -> None:
+    """2D, 96 x 96, 16 to 128 channels, 4 + 4 images, one thread; processes take turns."""
+    rows = []
+    for method in METHODS:
+        with stepping(before, tmp_path / method, method) as made:
+            for each in made.values():
+                each.seconds(2)
+            rounds = [{n: p.seconds(STEPS) / STEPS for n, p in made.items()} for _ in range(ROUNDS)]
+        for name in list(made)[1:]:
+            ratios = sorted(r[name] / r["before"] for r in rounds)
+            rows.append(
+                {
+                    "method": method, "precision": name, "ratio": statistics.median(ratios),
+                    "lowest": ratios[0], "highest": ratios[-1],
+                    "before_ms": 1e3 * statistics.median(r["before"] for r in rounds),
+                    "after_ms": 1e3 * statistics.median(r[name] for r in rounds),
+                    "rounds": ROUNDS, "load": os.getloadavg()[0],
+                }
+            )  # fmt: skip
+    table = pd.DataFrame(rows)
+    write_text(FOLDER / "steps_before_after.csv", csv(table, decimals=3))
+    assert (table["ratio"] < 1.2).all()
+
+
+def test_waits_of_both_commits(before: Path, tmp_path: Path) -> None:
+    """Operations of two steps in 2D that make the host wait for a GPU, by method and line."""
+    script, tables = ROOT / "tests/speed/waits.py", []
+    for commit, checkout in ((BEFORE, before), ("now", ROOT)):
+        done = subprocess.run(
+            [sys.executable, str(script), str(tmp_path / commit)],
+            cwd=checkout, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        columns = ["method", "line", "operation", "count"]
+        table = pd.read_csv(StringIO(done.stdout), names=columns)
+        table.insert(0, "commit", commit)
+        tables.append(table)
+    write_text(FOLDER / "waits.csv", csv(pd.concat(tables)))
+    exempt = {m for m in method_ids() if load_method(m).uncaptured in WAITS}
+    assert set(tables[1]["method"]) == exempt
+    assert set(tables[0]["method"]) > set(tables[1]["method"])
+
+
+def test_cost_of_the_ledger(tmp_path: Path) -> None:
+    """Of the steps of a run of 1,000: the probes' share beyond what plain steps take."""
+    config = make_config(
+        labeled_batch=2, unlabeled_batch=2, iterations=ITERATIONS, augment="none",
+        network={"kind": "unet", "channels": [16, 32, 64, 128]},
+    )  # fmt: skip
+    update = {"prepare": {"size": [96, 96]}, "fetch": {"patients": 6, "matrix": 96}}
+    block = config.data["phantom_acdc"].model_copy(update=update)
+    config = config.model_copy(update={"data": {"phantom_acdc": block}})
+    build(tmp_path, config)
+    probes = probe_steps(ITERATIONS)
+    probe, plain = probes[-3], probes[-3] + 1  # late, and neither is one that is logged
+    rows = []
+    for method in method_ids():
+        job = job_of(tmp_path, tmp_path / method, method, config)
+        trainer = Trainer(job, torch.device("cpu"), QUIET)
+        assert [trainer.ledger.probes(s) for s in (probe, plain)] == [True, False]
+        assert not any(trainer._is_logged(s) for s in (probe, plain))
+        two = partial(trainer.step, probe), partial(trainer.step, plain)
+        ratio, probed, usual = median_ratio(*two, rounds=3)
+        trainer.loader.close()
+        rows.append(
+            {
+                "method": method, "step_ms": 1e3 * usual, "probe_ms": 1e3 * probed,
+                "probes": len(probes),
+                "percent": 100 * len(probes) * (ratio - 1) / ITERATIONS,
+            }
+        )  # fmt: skip
+    table = pd.DataFrame(rows)
+    write_text(FOLDER / "ledger.csv", csv(table, decimals=3))
+    assert (table["percent"] < 5).all()
