@@ -21,6 +21,7 @@ from benchmarks.common.workspace import (
 from benchmarks.config import BenchmarkConfig
 from benchmarks.pipeline import all_runs, make_ready
 from benchmarks.plan.resolve import Run
+from benchmarks.report.provenance import DIGESTS
 from benchmarks.report.traces import trace_of
 from benchmarks.scoring.evaluate import evaluate, weights_digests
 from benchmarks.training.many import train_runs
@@ -134,7 +135,7 @@ def _compare(run: Run, folder: Path, scores: Path, weights: dict[str, str]) -> R
     key, name = run.key, _name(run)
     cell = {"dataset": key.dataset, "method": key.method, "labels": key.labels}
     cell |= {"fold": key.fold, "seed": key.seed}
-    was = _rows(pd.read_csv(folder / RUNS, dtype={"code": str, "digest": str}), cell).iloc[0]
+    was = _rows(pd.read_csv(folder / RUNS, dtype=DIGESTS), cell).iloc[0]
     trace = _rows(pd.read_csv(folder / TRACES), cell).set_index("step")["loss"]
     now = trace_of(pd.read_csv(scores / STEPS)).set_index("step")["loss"]
     dice = {"committed": _dice(folder / CASES, cell), "here": _dice(scores / CASES, cell)}

@@ -9,6 +9,10 @@ from benchmarks.common.workspace import RUNS, SCORED, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import Source
+from benchmarks.scoring.cases import MADE_WITH
+
+# Columns of digests, which are text: 12e4 is no number.
+DIGESTS = dict.fromkeys(("code", "digest", *MADE_WITH, "weights"), str)
 
 
 def read_provenance(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFrame | None:
@@ -25,10 +29,10 @@ def read_provenance(config: BenchmarkConfig, facts: Facts, source: Source) -> pd
     """
     if source.kept:
         path = report_folder(source.root, config.name) / RUNS
-        return pd.read_csv(path, dtype={"code": str, "digest": str}) if path.is_file() else None
+        return pd.read_csv(path, dtype=DIGESTS) if path.is_file() else None
     frames = []
     for dataset, method, folder in source.scored(config, facts):
-        frame = pd.read_csv(folder / RUNS, dtype={"code": str, "digest": str})
+        frame = pd.read_csv(folder / RUNS, dtype=DIGESTS)
         weights = read_json(folder / SCORED)["weights"]
         cells = zip(frame["labels"], frame["fold"], frame["seed"], strict=True)
         frame["weights"] = [weights[f"l{n}-f{fold}-s{seed} last"] for n, fold, seed in cells]

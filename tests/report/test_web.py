@@ -137,6 +137,7 @@ def test_curves_are_means_over_runs_in_windows_of_steps(tmp_path: Path) -> None:
     runs = pd.DataFrame({"labels": [2, 2, 4, 4], "fold": 0, "seed": [0, 1, 0, 1]})
     steps = runs.merge(pd.DataFrame({"step": range(1, 101)}), how="cross")
     steps["loss/supervised"] = steps["step"] + steps["seed"]
+    steps["loss"] = 1.0
     steps["val/dice"] = np.where(steps["step"] == 50, 0.5 + 0.1 * steps["seed"], np.nan)
     put(pd.read_csv(folder / "cases.csv"), folder / "cases.csv")
     put(steps, folder / "steps.csv")
@@ -216,7 +217,8 @@ def test_in_a_browser(site: Path, browser: Any) -> None:
     # Per cell: means, differences, paired, ledger, ranks, pairs, cost; one curve over the labels.
     assert page.locator(".panels svg.marks").count() == 2 * 7 + 1
     # A pilot has no verdict: three comparisons in each cell, and the external row in one.
-    assert page.locator("[data-chart=differences] .role-mark path[fill='#7A7A7A']").count() == 5
+    without = "[data-chart=differences] .mark-symbol.role-mark path[fill='#7A7A7A']"
+    assert page.locator(without).count() == 5
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390, "the page itself does not scroll sideways on a phone"
     assert len(methods()) == 10
