@@ -25,7 +25,7 @@ def report(root: Path, **term: float) -> tuple[str, pd.DataFrame]:
     deciding = {"name": "gain", "better": "mean_teacher", "than": "supervised"}
     claim = {"text": "teachers help", "contrasts": ["gain"]}
     config = make_config({"contrasts": [deciding], "claim": claim}, seeds=[0, 1, 2, 3, 4])
-    folder = write_scores(root, config, noise=0.02) / "heart-mean_teacher"
+    folder = write_scores(root, config, noise=0.02) / "heart/mean_teacher"
     runs = pd.read_csv(folder / "cases.csv")[RUNS].drop_duplicates()
     usual = pd.read_csv(folder / "mechanisms.csv")
     write_ledger(folder, runs, "mean_teacher", **term)
@@ -70,9 +70,9 @@ def test_a_faint_term_is_marked_and_tested(tmp_path: Path) -> None:
 
 def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:
     config = make_config()
-    path = write_scores(tmp_path, config) / "heart-supervised/mechanisms.csv"
+    path = write_scores(tmp_path, config) / "heart/supervised/mechanisms.csv"
     put(pd.DataFrame({"step": [1]}), path)
-    with pytest.raises(RunError, match=r"heart-supervised/mechanisms.csv' has the columns"):
+    with pytest.raises(RunError, match=r"heart/supervised/mechanisms.csv' has the columns"):
         build_report(config, root=tmp_path)
 
 

@@ -49,7 +49,7 @@ def rows_of(text: str) -> list[list[str]]:
 
 def test_chosen_rows_and_columns_hold_the_scores(tmp_path: Path) -> None:
     config = make_config()
-    source = write_scores(tmp_path, config) / "heart-mean_teacher/cases.csv"
+    source = write_scores(tmp_path, config) / "heart/mean_teacher/cases.csv"
     wanted: dict[str, Any] = {"methods": ("mean_teacher", "full_supervised"), "spread": "sd"}
     wanted["columns"] = ("dice", "hd95", "nsd")
     text = printed(tmp_path, config, **wanted)
@@ -92,7 +92,7 @@ def test_the_choice_of_rows_changes_no_result(tmp_path: Path) -> None:
 def test_only_chosen_methods_need_scores(tmp_path: Path) -> None:
     config = make_config()
     scores = write_scores(tmp_path, config)
-    shutil.rmtree(scores / "heart-egcl_net-a5")
+    shutil.rmtree(scores / "heart/egcl_net-a5")
     assert "over 1 comparison." in printed(tmp_path, config, methods=("supervised", "mean_teacher"))
     for methods in (("egcl_net-a5",), ()):
         with pytest.raises(RunError, match="heart x egcl_net-a5: no file"):
