@@ -95,7 +95,7 @@ def test_every_command_in_a_message_is_one() -> None:
             pytest.fail(f"{file}: `{text}`: {error}")
     known = (
         r"mkdir -p \S+ && ln -s DIR \S+$", r"python -m pip install '\.\[\w+\]'$", r"git pull$",
-        r"git checkout -- \S+$", r"dvc (repro|metrics)", r"nnUNetv2_convert_MSD_dataset -i DIR$",
+        r"git checkout -- \S+$", r"dvc (repro|metrics|commit)", r"nnUNetv2_convert_MSD_dataset -i DIR$",
         r"python -m benchmarks$",
     )  # fmt: skip
     for file, text in set(found) - set(own):

@@ -60,37 +60,46 @@ def torchscript_file(path: Path) -> tuple[Any, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "dataset", ["phantom_acdc", pytest.param("phantom_brats2019", marks=pytest.mark.wide)]
+    ("dataset", "name"),
+    [
+        ("phantom_acdc", "net.pt"),
+        *(
+            pytest.param(dataset, name, marks=pytest.mark.wide)
+            for dataset, name in (
+                ("phantom_acdc", "net.onnx"),
+                ("phantom_brats2019", "net.onnx"),
+                ("phantom_brats2019", "net.pt"),
+            )
+        ),
+    ],
 )
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 def test_exported_networks_predict_the_same_and_say_what_they_are(
-    tmp_path: Path, dataset: str
+    tmp_path: Path, dataset: str, name: str
 ) -> None:
     # The tested network of this method is an average beside the trained one.
     _, (run,), place = train_small(tmp_path, dataset, "mean_teacher")
     trained = open_trained(run, place)
     image, p = expected(trained)
     data, adapter = trained.job.data, load_dataset(dataset)
-    for name, read in (("net.onnx", onnx_file), ("net.pt", torchscript_file)):
+    read = onnx_file if name.endswith(".onnx") else torchscript_file
+    export(trained, tmp_path / name)
+    call, facts = read(tmp_path / name)
+    np.testing.assert_allclose(called(call, image), p, atol=1e-5)
+    assert facts["sizes"] == "free"
+    assert (facts["classes"], facts["channels"]) == (list(data.classes), list(data.channels))
+    assert facts["dimension"] == len(image.shape) - 2
+    assert facts["weights"] == file_digest(trained.folder / "last.safetensors")
+    assert (facts["code"], facts["run"]) == (run.code, run.digest)
+    assert facts["data_citation"] == adapter.citation and "EGCL-Bench" in facts["suite_citation"]
+    assert facts["intensity"] == adapter.intensity and facts["orientation"] == "RAS"
+    case = next(c for c in data.cases if c.patient in trained.job.fold.train)
+    low, high = facts["voxel_size"]["smallest"], facts["voxel_size"]["largest"]
+    own = np.multiply(case.spacing, case.native_shape) / case.grid_shape
+    if dataset == "phantom_acdc":  # which is not cropped
+        assert np.all((own >= np.multiply(low, 0.999)) & (own <= np.multiply(high, 1.001)))
+    with pytest.raises(ConfigError, match="name another --out"):
         export(trained, tmp_path / name)
-        call, facts = read(tmp_path / name)
-        np.testing.assert_allclose(called(call, image), p, atol=1e-5)
-        assert facts["sizes"] == "free"
-        assert (facts["classes"], facts["channels"]) == (list(data.classes), list(data.channels))
-        assert facts["dimension"] == len(image.shape) - 2
-        assert facts["weights"] == file_digest(trained.folder / "last.safetensors")
-        assert (facts["code"], facts["run"]) == (run.code, run.digest)
-        assert (
-            facts["data_citation"] == adapter.citation and "EGCL-Bench" in facts["suite_citation"]
-        )
-        assert facts["intensity"] == adapter.intensity and facts["orientation"] == "RAS"
-        case = next(c for c in data.cases if c.patient in trained.job.fold.train)
-        low, high = facts["voxel_size"]["smallest"], facts["voxel_size"]["largest"]
-        own = np.multiply(case.spacing, case.native_shape) / case.grid_shape
-        if dataset == "phantom_acdc":  # which is not cropped
-            assert np.all((own >= np.multiply(low, 0.999)) & (own <= np.multiply(high, 1.001)))
-        with pytest.raises(ConfigError, match="name another --out"):
-            export(trained, tmp_path / name)
     with pytest.raises(ConfigError, match=r"must end in \.onnx or \.pt"):
         export(trained, tmp_path / "net.h5")
 
