@@ -16,7 +16,6 @@ from benchmarks.common.errors import DataError, Interrupted
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
-from benchmarks.plan.estimate import by_cost
 from benchmarks.plan.resolve import Run, prepare_params, resolve
 from benchmarks.report import Report, build_report
 from benchmarks.scoring.evaluate import evaluate_dataset
@@ -138,6 +137,9 @@ def whole_benchmark(
     Raises:
         BenchError: raw data missing, wrong parameters, or runs that failed.
     """
+    # PyTorch takes seconds to import and hides a Ctrl-C meanwhile: the stages before do without.
+    from benchmarks.plan.estimate import by_cost
+
     grid, root = config.grid, place.root
     make_ready(config, root)
     train_runs(
