@@ -12,7 +12,10 @@ import pytest
 from benchmarks.common.errors import RunError
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report import build_report
-from benchmarks.report.cost import COLUMNS, front
+from benchmarks.report.cost import COLUMNS, front, read_cost, write_cost
+from benchmarks.report.facts import collect_facts
+from benchmarks.report.load import Source
+from benchmarks.report.provenance import read_provenance
 from tests.report.made import leave_figures_undrawn, make_config, use_made_datasets, write_scores
 
 SECONDS = {"supervised": 60.0, "mean_teacher": 90.0, "egcl_net-a5": 120.0, "full_supervised": 60.0}
@@ -47,47 +50,37 @@ def test_costs_are_kept_and_the_report_is_the_same_again(
     page = (folder / "README.md").read_text()
     assert "| Supervised | 0.50 |" in page and "| Mean Teacher | 1.17 |" in page
     assert "`report --cost` collects them" in page
-    write_runs(tmp_path, config)
+    on_card = {"device": "NVIDIA X", "peak_device_memory_mb": 4000, "card_energy_j": 12_345.0}
+    write_runs(tmp_path, config, **on_card)
     build_report(config, root=tmp_path, cost=True)
-    table = pd.read_csv(folder / "cost.csv")
-    assert list(table.columns) == COLUMNS and len(table) == 2 * (3 * 2 + 1)
     page = (folder / "README.md").read_text()
     # Four runs of 90, 180, 90 and 180 seconds.
-    assert "| Mean Teacher | 1.17 | 4 | 2.25 | 0.15 | 700 |" in page
-    assert "14 runs on P (1 thread)" in page and "![Dice over the time" in page
+    assert "| Mean Teacher | 1.17 | 4 | 2.25 | 0.15 | 4000 | 12.3 |" in page
+    assert "card, kJ a run" in page and "14 runs on NVIDIA X (1 thread)" in page
+    assert "![Dice over the time" in page
     first = {p.name: p.read_bytes() for p in folder.iterdir()}
     build_report(config, root=tmp_path)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == first
     assert {"cost.csv", "cost.png", "cost.pdf"} <= first.keys()
-    (folder / "cost.csv").unlink()
-    build_report(config, root=tmp_path)
-    assert not list(folder.glob("cost.*"))
 
 
-def test_cards_tell_memory_and_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_runs_are_not_counted(tmp_path: Path) -> None:
     config, folder = make_config(), tmp_path / "reports/tiny"
     write_scores(tmp_path, config)
-    on_card = {"device": "NVIDIA X", "peak_device_memory_mb": 4000, "card_energy_j": 12_345.0}
-    write_runs(tmp_path, config, **on_card)
-    leave_figures_undrawn(monkeypatch)
-    build_report(config, root=tmp_path, cost=True)
-    page = (folder / "README.md").read_text()
-    assert "| Supervised | 0.50 | 4 | 1.50 | 0.10 | 4000 | 12.3 |" in page
-    assert "card, kJ a run" in page and "14 runs on NVIDIA X" in page
-
-
-def test_other_runs_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = make_config()
-    write_scores(tmp_path, config)
-    leave_figures_undrawn(monkeypatch)
+    runs = read_provenance(config, collect_facts(config), Source(tmp_path))
     with pytest.raises(RunError, match="leave out --cost"):
-        build_report(config, root=tmp_path, cost=True)
+        write_cost(config, runs, tmp_path, folder)
     write_runs(tmp_path, config)
     for record in (tmp_path / "runs/tiny/heart/supervised").glob("*/run.json"):
         record.write_text(json.dumps({"digest": "another"}))
-    build_report(config, root=tmp_path, cost=True)
-    page = (tmp_path / "reports/tiny/README.md").read_text()
-    assert "| Supervised | 0.50 | 0 | n/a | 0.00 | n/a |" in page
+    table = pd.read_csv(write_cost(config, runs, tmp_path, folder))
+    assert list(table.columns) == COLUMNS and set(table["memory_mb"]) == {700}
+    assert table["method"].value_counts().to_dict() == {
+        "mean_teacher": 4, "egcl_net-a5": 4, "full_supervised": 2,
+    }  # fmt: skip
+    kept = read_cost(runs, folder)
+    assert kept is not None and len(kept) == 10 and runs is not None
+    assert read_cost(runs.assign(digest="trained again"), folder) is None
 
 
 def test_the_front_is_what_nothing_cheaper_reaches() -> None:
