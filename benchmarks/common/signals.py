@@ -33,6 +33,7 @@ class _State:
     Attributes:
         asked: a signal came that is to be answered at the next step.
         at_once: Ctrl-C came after it.
+        came: a signal came, in whatever context.
         due: KeyboardInterrupt is to be raised when nothing holds it any more.
         last: time of the last signal.
         depth: contexts that catch signals; a worker catches them for good.
@@ -42,7 +43,7 @@ class _State:
     """
 
     def __init__(self) -> None:
-        self.asked = self.at_once = self.due = False
+        self.asked = self.at_once = self.due = self.came = False
         self.last = -_LEAVING
         self.depth = self.held = 0
         self.parent: Callable[[], bool] | None = None
@@ -87,7 +88,10 @@ def obeying_stops() -> Iterator[None]:
         signal.signal(signal.SIGALRM, _raise_again)
         sys.unraisablehook = _not_lost
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        # Libraries in C turn KeyboardInterrupt into errors of their own.
+        if not (isinstance(error, KeyboardInterrupt) or _state.came):
+            raise
         sys.stderr.write(f"{STOPPED}\n")
         raise SystemExit(Interrupted.exit_code) from None
     finally:
@@ -156,6 +160,7 @@ def _leave() -> bool:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    _state.came = True
     now = time.monotonic()
     leaving = now - _state.last < _LEAVING
     if not leaving:

@@ -82,7 +82,7 @@ _PREPARING = [
     Moment("record", _PREPARE, "write_json", 15),
 ]
 _REPORTING = [
-    Moment("first task", "benchmarks.report.load", "load_cases"),
+    Moment("first task", "benchmarks.report.external", "load_rows"),
     Moment("middle", "benchmarks.report.style", "save", 2),
     Moment("save", "benchmarks.report.style", "write_bytes", 3),
 ]

@@ -311,6 +311,31 @@ def test_a_signal_that_strikes_in_a_finaliser_is_not_lost() -> None:
     assert done.stderr.startswith("stopped;") and len(done.stderr.splitlines()) == 1
 
 
+WRAPPED = """
+import os, signal, sys
+from benchmarks.common.signals import obeying_stops
+
+with obeying_stops():
+    try:
+        if sys.argv[1:]:
+            os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        pass
+    raise ValueError("of a library in C, which wrapped the interrupt")
+"""
+
+
+def test_a_signal_that_a_library_wraps_is_obeyed() -> None:
+    run = [sys.executable, "-c", WRAPPED]
+    done, failed = (
+        subprocess.run(args, cwd=ROOT, capture_output=True, text=True, check=False)
+        for args in ([*run, "strike"], run)
+    )
+    assert done.returncode == 130
+    assert done.stderr.startswith("stopped;") and len(done.stderr.splitlines()) == 1
+    assert failed.returncode == 1 and "ValueError" in failed.stderr
+
+
 def test_a_second_ctrl_c_waits_for_what_is_held() -> None:
     ended = []
     with pytest.raises(KeyboardInterrupt), catching_stops():
