@@ -106,7 +106,7 @@ def test_names_that_would_lead_elsewhere_are_refused(block: str, name: str) -> N
 
 def test_reserved_names_are_those_of_other_folders_of_the_reports() -> None:
     folders = {name for name in _OTHERS if "." not in name}
-    assert folders | {"local", "profile"} == RESERVED
+    assert folders | {"local", "partial", "profile"} == RESERVED
 
 
 def test_a_wrong_value_is_named_with_its_line(tmp_path: Path) -> None:
