@@ -230,7 +230,7 @@ def _write_lock(lock: Path, stages: list[str], root: Path) -> None:
     write_digests(root)
     text = lock.with_suffix(".yaml").relative_to(root)
     done = subprocess.run(  # noqa: S603 - names of our own stages
-        [sys.executable, "-m", "dvc", "commit", "--force", "-q", *(f"{text}:{s}" for s in stages)],
+        [sys.executable, "-m", "dvc", "commit", "--force", *(f"{text}:{s}" for s in stages)],
         cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
