@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -198,6 +199,9 @@ def _unfinished(out: Path, identity: str, targets: list[Path]) -> Iterator[Path]
             if not begun:
                 shutil.rmtree(work, ignore_errors=True)
                 write_json(note, identity)
+            for path in targets:  # a killed call may have left what it was writing
+                for rest in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+                    rest.unlink(missing_ok=True)
             yield work / "data"
             shutil.rmtree(work)
     except BlockingIOError:

@@ -91,7 +91,7 @@ def kept(tmp_path: Path) -> Iterator[dict[str, bytes]]:
 
 @pytest.fixture
 def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    monkeypatch.setattr("benchmarks.cli.tools.ROOT", tmp_path)
+    monkeypatch.setattr("benchmarks.cli.doctor.ROOT", tmp_path)
     return CliRunner()
 
 

@@ -35,6 +35,7 @@ def stopped(out: Path, identity: str, mask: Path) -> None:
 def test_masks_of_a_stopped_call_are_continued_and_others_refused(tmp_path: Path) -> None:
     out, mask = tmp_path / "masks", tmp_path / "masks/a.png"
     stopped(out, "one", mask)
+    (out / ".a.png.123.tmp").touch()  # of a call that was killed
     with pytest.raises(ConfigError, match=r"a\.png' exists"), _unfinished(out, "two", [mask]):
         pass
     with _unfinished(out, "one", [mask]) as folder:
