@@ -101,7 +101,7 @@ def page(
     if more.groups:
         parts += ["## What the entropy split did", more.groups, _picture(folder, "groups")]
     parts += ["## What it cost", more.cost, _picture(folder, "cost")]
-    parts += ["## What this benchmark leaves open", _open(config)]
+    parts += ["## What this benchmark leaves open", _open(config, folder)]
     parts += ["## How to read this", _bullets([*notes(config, facts, results), code])]
     parts += ["## Files", _bullets(_files(folder))]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -182,9 +182,11 @@ def _overlays(folder: Path, facts: Facts) -> list[str]:
     return [f"![{title}: one slice]({n})" for title, n in names if (folder / n).is_file()]
 
 
-def _open(config: BenchmarkConfig) -> str:
+def _open(config: BenchmarkConfig, folder: Path) -> str:
     found = open_pitfalls(config)
-    lead = "Of the [known pitfalls of the field](../PITFALLS.md)"
+    # The report of an unfinished benchmark lies a folder deeper.
+    up = next(("../" * n for n, p in enumerate(folder.parents, 1) if p.name == "reports"), "")
+    lead = f"Of the [known pitfalls of the field]({up}PITFALLS.md)"
     return f"{lead}:\n\n{_bullets(found)}" if found else f"{lead}: none."
 
 

@@ -116,7 +116,7 @@ TABLE: list[Row] = [
     (CHAIN[-1], MADE["predict"], [
         Moment("first task", _PREDICT, "prepare"),
         Moment("reading", "benchmarks.common.console", "Board.update", 4),
-        Moment("middle", _PREDICT, "_write", 5),
+        Moment("middle", _PREDICT, "write_mask", 5),
         Moment("save", _PREDICT, "atomic_open", 2),
     ]),
     (("diagnose", *_TRAIN), "reports/tiny/diagnosis", [

@@ -120,10 +120,15 @@ def test_half_of_the_method_files_have_at_most_45_lines() -> None:
     assert median(code_lines(path.read_text(encoding="utf-8")) for path in METHODS) <= 45
 
 
+# The prefix of Dublin Core's terms is also the id of Deep Co-Training.
+NAMESAKES = {"benchmarks/report/release/croissant.py": {"dct"}}
+
+
 @pytest.mark.parametrize("path", ENGINE, ids=lambda p: str(p.relative_to(ROOT)))
 def test_engine_names_no_method(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert names_in(tree) & set(method_ids()) == set()
+    other = NAMESAKES.get(str(path.relative_to(ROOT)), set())
+    assert names_in(tree) & set(method_ids()) == other
     assert imported_methods(tree) == set()
 
 

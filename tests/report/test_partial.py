@@ -164,6 +164,7 @@ def test_figures_show_the_rows_that_are_there(tmp_path: Path) -> None:
     old.touch()
     names = {path.name for path in build_report(config, root=tmp_path, partial=True).files}
     assert {"dice.pdf", "forest.pdf", "mechanisms.pdf"} <= names
+    assert "(../../PITFALLS.md)" in (old.parent / "README.md").read_text()
     assert not old.exists()
 
 
