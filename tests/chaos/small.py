@@ -86,7 +86,8 @@ def digests(root: Path, *folders: str) -> dict[str, str]:
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for folder in folders
         for path in sorted((root / folder).rglob("*"))
-        if path.is_file() and path.name != MACHINE
+        # Of raw files, their places and times on this machine are noted beside the prepared data.
+        if path.is_file() and path.name != MACHINE and not path.name.endswith(".raw.json")
     }
 
 
