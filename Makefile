@@ -56,7 +56,7 @@ kill: setup ## kill runs of every method at random moments, resume, compare; wri
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_kill.py -m kill
 
 chaos: setup ## stop every command at every moment, disturb whole benchmarks; writes reports/reliability
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/chaos -m chaos
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/chaos -m chaos -n 2 --dist loadfile
 
 launch: setup ## train a grid with Ray and with submitit, kill their parts, compare with a serial run
 	$(BIN)/python -m pip install --quiet 'ray>=2.50' 'submitit>=1.5' 'psycopg[binary]>=3.2' 'dvc-s3>=3.2' 'moto[server]>=5'
