@@ -92,6 +92,12 @@ def summary() -> str:
         " (`make faults`).",
         "- `mutants.csv`: methods broken on purpose, and the first test that noticed"
         " (`make mutants`).",
+        "- `stops.csv`: commands, the moments at which each was stopped, signals sent and obeyed,"
+        " the slowest end in seconds (`make chaos`).",
+        "- `corruptions.csv`: damaged files by kind: refused, harmless, silently wrong, answered"
+        " with a traceback (`make chaos`).",
+        "- `chaos.csv`: whole benchmarks under random signals and kills: hangs, lost runs, changed"
+        " bits (`make chaos`).",
         "",
         "## Mutants",
         "",
