@@ -20,10 +20,13 @@ from benchmarks.common.workspace import (
 )
 from benchmarks.config import BenchmarkConfig
 from benchmarks.pipeline import all_runs, make_ready
+from benchmarks.plan.grid import cell_name
+from benchmarks.plan.identity import link_code
 from benchmarks.plan.resolve import Run
 from benchmarks.report.provenance import DIGESTS
 from benchmarks.report.traces import trace_of
 from benchmarks.scoring.evaluate import evaluate, weights_digests
+from benchmarks.statistics.pairs import method_keys
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
 
@@ -89,7 +92,10 @@ def _committed(folder: Path) -> pd.DataFrame:
 
 def _pick(config: BenchmarkConfig, root: Path, cell: str, known: pd.DataFrame) -> Run:
     columns = ["dataset", "method", *_CELL]
-    committed = {"{}/{}/l{}-f{}-s{}".format(*row) for row in known[columns].itertuples(index=False)}
+    committed = {
+        f"{dataset}/{method}/{cell_name(*numbers)}"
+        for dataset, method, *numbers in known[columns].itertuples(index=False)
+    }
     runs = {_name(run): run for run in all_runs(config, root)}
     if not cell:
         cell = next((name for name in runs if name in committed), "")
@@ -120,10 +126,9 @@ def _alone(config: BenchmarkConfig, run: Run) -> BenchmarkConfig:
 def _sandbox(config: BenchmarkConfig, dataset: str, root: Path) -> Path:
     """A folder with links to code, data and split, so that its runs are its own."""
     sandbox = root / "data" / "reproduce" / config.name
-    links = [root / "benchmarks", root / "methods", split_file(root, config.name, dataset)]
-    links += [path for path in (root / "datasets").iterdir() if path.name != "splits"]
-    links.append(prepared_folder(root, config.name, dataset))
-    for path in links:
+    link_code(root, sandbox)
+    for place in (split_file, prepared_folder):
+        path = place(root, config.name, dataset)
         link = sandbox / path.relative_to(root)
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.is_symlink():
@@ -170,8 +175,7 @@ def _rows(frame: pd.DataFrame, cell: dict[str, object]) -> pd.DataFrame:
 
 def _dice(path: Path, cell: dict[str, object]) -> pd.Series[float]:
     frame = pd.read_csv(path, keep_default_na=False)
-    key = frame["method"] + frame["variant"].map(lambda v: f"-{v}" if v else "")
-    rows = _rows(frame.assign(method=key), {**cell, "checkpoint": "last"})
+    rows = _rows(frame.assign(method=method_keys(frame)), {**cell, "checkpoint": "last"})
     return rows.set_index(["case", "class"])["dice"].astype(float)
 
 

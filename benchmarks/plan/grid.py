@@ -24,6 +24,11 @@ def base_of(method: str) -> str:
     return split_key(method)[0]
 
 
+def cell_name(labels: int | str, fold: int | str, seed: int | str) -> str:
+    """Name of a run inside its method's folder."""
+    return f"l{labels}-f{fold}-s{seed}"
+
+
 @dataclass(frozen=True)
 class RunKey:
     """Names one trained model.
@@ -62,7 +67,7 @@ class RunKey:
     @property
     def cell(self) -> str:
         """Short name of the run inside its method's folder."""
-        return f"l{self.labels}-f{self.fold}-s{self.seed}"
+        return cell_name(self.labels, self.fold, self.seed)
 
     def folder(self, root: Path) -> Path:
         """Folder of the finished run."""

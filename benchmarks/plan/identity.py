@@ -35,6 +35,7 @@ _TRAINING = (*_BESIDE, "datasets.base")
 # method that a benchmark does not contain leaves its lock as it is.
 _NOTE = "README.md"
 _DIGESTS = "digests.json"
+_SPLITS = "splits"  # of whole data, test patients among them: no code
 
 
 def code_digest(root: Path, method: str) -> str:
@@ -128,6 +129,25 @@ def write_digests(root: Path) -> Path:
     if not (note := target.with_name(_NOTE)).is_file():
         write_text(note, "Digests of the code of every stage, by `python -m benchmarks code`.\n")
     return target
+
+
+def link_code(root: Path, sandbox: Path) -> None:
+    """Link the code into a folder, which is a checkout with data, splits and runs of its own.
+
+    Args:
+        root: the checkout.
+        sandbox: the folder; links that lead elsewhere are made anew.
+    """
+    links = {sandbox / name: root / name for name in ("benchmarks", "methods")}
+    for path in (root / "datasets").iterdir():
+        if path.name != _SPLITS:
+            links[sandbox / "datasets" / path.name] = path
+    for link, path in links.items():
+        if link.is_symlink() and link.readlink() == path:
+            continue
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
 
 
 def _engine(root: Path) -> list[str]:

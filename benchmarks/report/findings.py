@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ import pandas as pd
 from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts, collect_facts
-from benchmarks.report.paper.literature import PUBLISHED
+from benchmarks.report.paper.literature import read_published
 from benchmarks.report.tables import pipe_table
+from benchmarks.statistics.pairs import method_keys
 
 FINDINGS = "FINDINGS.md"
 _NO_FILE = "No benchmark on patients answers this yet."
@@ -87,14 +87,10 @@ def _told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[_Told]:
         if any(dataset.synthetic for dataset in facts.datasets):
             continue
         table = _last(folder / "table.csv")
-        joined = [
-            f"{m}-{v}" if isinstance(v, str) else m
-            for m, v in zip(table["method"], table["variant"], strict=True)
-        ]
         yield _Told(
             config,
             facts,
-            table.assign(key=joined),
+            table.assign(key=method_keys(table)),
             _last(folder / "differences.csv"),
             _last(folder / "ranks.csv"),
         )
@@ -224,11 +220,7 @@ def _literature(told: list[_Told], root: Path) -> str:
 
 def _published(root: Path) -> dict[tuple[str, str, str], float]:
     """Median published gain by data set, labelled count and method."""
-    path = report_folder(root, "") / PUBLISHED
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8", newline="") as stream:
-        given = list(csv.DictReader(stream))
+    given = read_published(root)
     alone = {
         (r["dataset"], r["labelled"], r["source"]): float(r["dice"])
         for r in given

@@ -7,6 +7,7 @@ import pandas as pd
 from benchmarks.common.files import read_json
 from benchmarks.common.workspace import RUNS, SCORED, report_folder
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.grid import cell_name
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import Source
 from benchmarks.scoring.cases import MADE_WITH
@@ -35,7 +36,7 @@ def read_provenance(config: BenchmarkConfig, facts: Facts, source: Source) -> pd
         frame = pd.read_csv(folder / RUNS, dtype=DIGESTS)
         weights = read_json(folder / SCORED)["weights"]
         cells = zip(frame["labels"], frame["fold"], frame["seed"], strict=True)
-        frame["weights"] = [weights[f"l{n}-f{fold}-s{seed} last"] for n, fold, seed in cells]
+        frame["weights"] = [weights[f"{cell_name(*cell)} last"] for cell in cells]
         frame.insert(0, "dataset", dataset)
         frame.insert(1, "method", method)
         frames.append(frame)

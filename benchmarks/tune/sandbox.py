@@ -15,11 +15,9 @@ from pydantic import TypeAdapter
 from benchmarks.common.files import fill_folder, read_json, write_json
 from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.identity import link_code
 from datasets.preparing.split import load_split, save_split, sealed
 from datasets.preparing.store import FINGERPRINT, Fingerprint, open_prepared
-
-_CODE = ("benchmarks", "methods")
-SPLITS = "splits"  # of whole data, test patients among them
 
 
 def make_sandbox(config: BenchmarkConfig, dataset: str, root: Path, sandbox: Path) -> Path:
@@ -53,7 +51,7 @@ def make_sandbox(config: BenchmarkConfig, dataset: str, root: Path, sandbox: Pat
         sealed(dataset, config.data[dataset].split, folds),
         split_file(sandbox, config.name, dataset),
     )
-    _link_code(root, sandbox)
+    link_code(root, sandbox)
     return sandbox
 
 
@@ -76,17 +74,3 @@ def _copy_cases(source: Path, target: Path, boxed: Fingerprint) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             os.link(source / case.case / name, file)
     write_json(target / FINGERPRINT, boxed.to_json())
-
-
-def _link_code(root: Path, sandbox: Path) -> None:
-    """A run's identity covers the code beside its data."""
-    links = {sandbox / name: root / name for name in _CODE}
-    for path in (root / "datasets").iterdir():
-        if path.name != SPLITS:
-            links[sandbox / "datasets" / path.name] = path
-    for link, path in links.items():
-        if link.is_symlink() and link.readlink() == path:
-            continue
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)

@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from benchmarks.common.workspace import MACHINE, ROOT
+from benchmarks.plan.identity import link_code
 from tests.common.crew import gone, until
-from tests.roots import link_code
 
 SEEDS = (0, 1, 2)  # more runs than jobs
 METHODS = ("supervised", "mean_teacher")
@@ -69,7 +69,7 @@ CHAIN: tuple[tuple[str, ...], ...] = (
 def make_root(root: Path) -> Path:
     """A checkout as far as commands look at it: links to the code, and parameters."""
     (root / "tmp").mkdir(parents=True)
-    link_code(root)
+    link_code(ROOT, root)
     (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     return root
 

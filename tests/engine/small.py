@@ -10,18 +10,18 @@ from torch import Tensor
 
 from benchmarks.common.files import file_digest
 from benchmarks.common.schema import check
-from benchmarks.common.workspace import prepared_folder, split_file
+from benchmarks.common.workspace import ROOT, prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.engine.augment import DRAWS, plan_moves, weak
 from benchmarks.engine.job import Job
 from benchmarks.engine.trainer import Hooks
+from benchmarks.plan.identity import link_code
 from benchmarks.plan.resolve import open_job, resolve
 from datasets import load_dataset
 from datasets.preparing.divide import make_split, patients_of
 from datasets.preparing.prepare import prepare
 from datasets.preparing.split import save_split
 from methods import method_ids
-from tests.roots import link_code
 
 QUIET = Hooks(report=lambda _done, _note: None, stop=lambda: False)
 
@@ -69,7 +69,7 @@ def build(root: Path, config: BenchmarkConfig) -> None:
     )
     split = make_split(patients_of(data), dataset, block.split, adapter.public_splits())
     save_split(split, split_file(root, config.name, dataset))
-    link_code(root)  # which the identity of a run covers
+    link_code(ROOT, root)  # which the identity of a run covers
 
 
 def stop_at(step: int) -> Hooks:

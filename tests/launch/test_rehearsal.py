@@ -18,13 +18,13 @@ from benchmarks.common.schema import check
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.pipeline import all_runs, whole_benchmark
 from benchmarks.plan.grid import base_of
+from benchmarks.plan.identity import link_code
 from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import dimension, method_params
 from benchmarks.training.one import Place
 from datasets import load_dataset
 from datasets.reading.generated import Phantom, PhantomParams
 from methods import load_method
-from tests.roots import link_code
 
 pytestmark = pytest.mark.rehearse
 ROOT = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ def test_every_method_of_the_paper(dataset: str, tmp_path: Path) -> None:
     paper = load_config(ROOT / "benchmarks/presets/paper/params.yaml")
     assert set(paper.grid.datasets) == SHRUNK.keys()
     config = rehearsed(paper, dataset)
-    link_code(tmp_path)
+    link_code(ROOT, tmp_path)
     write_raw(tmp_path, dataset)
     (tmp_path / "datasets/splits").mkdir()
     for file in (ROOT / "datasets/splits").glob(f"{dataset}.*.json"):

@@ -17,9 +17,10 @@ import yaml
 from optuna.trial import TrialState
 
 from benchmarks.common.errors import ConfigError, DataError, RunError
-from benchmarks.common.workspace import prepared_folder, split_file
+from benchmarks.common.workspace import ROOT, prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.pipeline import prepare_stage, split_stage
+from benchmarks.plan.identity import link_code
 from benchmarks.training.one import Place
 from benchmarks.tune.sandbox import make_sandbox
 from benchmarks.tune.search import TuneOptions, tune
@@ -30,7 +31,6 @@ from datasets import load_dataset
 from datasets.preparing.split import load_split
 from datasets.preparing.store import open_prepared
 from methods import load_method
-from tests.roots import link_code
 
 PARAMS: dict[str, Any] = {
     "name": "tiny",
@@ -56,7 +56,7 @@ CONFIG = BenchmarkConfig.model_validate(PARAMS)
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with the code linked and a phantom prepared and split."""
     root = tmp_path_factory.mktemp("root")
-    link_code(root)
+    link_code(ROOT, root)
     adapter = load_dataset("phantom_acdc")
     options = adapter.FetchParams.model_validate({"patients": 8, "matrix": 32})
     adapter.fetch(root / "data/raw/phantom_acdc", options)

@@ -26,6 +26,15 @@ _NOTE = (
 )
 
 
+def read_published(root: Path) -> list[dict[str, str]]:
+    """All figures from the literature that the checkout holds, with their sources."""
+    path = report_folder(root, "") / PUBLISHED
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 def published_rows(
     config: BenchmarkConfig, facts: Facts, root: Path
 ) -> dict[str, list[dict[str, str]]]:
@@ -36,12 +45,7 @@ def published_rows(
         facts: its data sets.
         root: the checkout.
     """
-    path = report_folder(root, "") / PUBLISHED
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    found = {}
+    rows, found = read_published(root), {}
     for dataset in facts.datasets:
         counts = {str(n) for n in config.data[dataset.id].labels}
         title = dataset.title.replace(" ", "")
