@@ -95,8 +95,14 @@ def step_cost(cls: type[Method[Any]], params: MethodParams) -> float:
         cls: the method.
         params: its parameters.
     """
-    method, plain = _method(cls, params, 2), _builder(2)()
-    return _operations(lambda: _loss(method, 2)) / _operations(lambda: _plain_loss(plain))
+    method = _method(cls, params, 2)
+    return _operations(lambda: _loss(method, 2)) / _plain_operations()
+
+
+@lru_cache
+def _plain_operations() -> int:
+    plain = _builder(2)()
+    return _operations(lambda: _plain_loss(plain))
 
 
 def _builder(ndim: int) -> NetBuilder:

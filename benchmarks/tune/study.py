@@ -13,7 +13,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from benchmarks.common.errors import ConfigError, Interrupted
+from benchmarks.common.errors import ConfigError, Interrupted, Lost
 from benchmarks.common.files import digest, read_json
 from benchmarks.common.schema import check
 from benchmarks.common.signals import STOPPED
@@ -28,6 +28,8 @@ from benchmarks.tune.space import Range
 
 # Trials before TPE takes over from random draws and before the median is trusted.
 _STARTUP = 8
+# As often as this a trial loses its worker processes to chance; then it has itself to blame.
+_LOSSES, _LOST = 5, "lost"
 _LOOK = 1.0  # seconds between two looks for a trial, where other processes have all that are left
 
 
@@ -204,7 +206,7 @@ def _search(
 def _evaluate(
     plan: Plan, place: Place, study: optuna.Study, trial: optuna.Trial, say: Callable[[str], None]
 ) -> None:
-    """Do a trial; one that is stopped stays open."""
+    """Do a trial; one that is stopped, or whose workers were killed, stays open."""
     try:
         told = study.tell(trial, score(plan, trial, place))
     except optuna.TrialPruned:
@@ -215,10 +217,18 @@ def _evaluate(
     except Interrupted:
         raise
     except Exception as error:
+        if isinstance(error, Lost) and _lost(trial) < _LOSSES:
+            raise
         trial.set_user_attr(ERROR, str(error))
         study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         raise
     _say(plan, study, told, say)
+
+
+def _lost(trial: optuna.Trial) -> int:
+    """Count one more loss of workers; returns how many there were."""
+    trial.set_user_attr(_LOST, trial.user_attrs.get(_LOST, 0) + 1)
+    return int(trial.user_attrs[_LOST])
 
 
 def _say(

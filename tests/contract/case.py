@@ -149,14 +149,16 @@ def assert_well_formed(terms: dict[str, Tensor]) -> None:
         assert term.requires_grad, name
 
 
-def cases(*, solid: bool = True) -> Iterator[ParameterSet]:
+def cases(*, solid: bool = True, binary: bool = True) -> Iterator[ParameterSet]:
     """Every method in 2D and 3D with 2 and 4 classes; `make contract` adds 3D with 2.
 
     Args:
         solid: False leaves all of 3D to `make contract`, for tests that train for long.
+        binary: False leaves all of 2 classes to `make contract`, for tests of what is kept of a
+            step (weights, state, bits) and not of a formula.
     """
     for method, ndim, classes in itertools.product(method_ids(), (2, 3), (2, 4)):
-        later = ndim == 3 and (classes == 2 or not solid)
+        later = (ndim == 3 and not solid) or (classes == 2 and (ndim == 3 or not binary))
         marks = [pytest.mark.wide] if later else []
         name = f"{method}-{ndim}d-{classes}"
         yield pytest.param((method, ndim, classes), id=name, marks=marks)

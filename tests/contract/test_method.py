@@ -58,6 +58,7 @@ def test_unlabeled_images_count_only_where_declared(case: Case) -> None:
     assert differ == case.cls.uses_unlabeled
 
 
+@pytest.mark.parametrize("case", list(cases(binary=False)), indirect=True)
 def test_frozen_weights_move_only_after_the_step(case: Case) -> None:
     method = trained(case)
     frozen = {n: p for n, p in method.named_parameters() if not p.requires_grad}
@@ -76,6 +77,7 @@ def test_frozen_weights_move_only_after_the_step(case: Case) -> None:
     assert_same_bits(trainable, {n: p for n, p in method.named_parameters() if p.requires_grad})
 
 
+@pytest.mark.parametrize("case", list(cases(binary=False)), indirect=True)
 def test_same_seed_same_bits(case: Case) -> None:
     results = []
     for noise in (1, 2):
@@ -88,6 +90,7 @@ def test_same_seed_same_bits(case: Case) -> None:
         assert_same_bits(first, second)
 
 
+@pytest.mark.parametrize("case", list(cases(binary=False)), indirect=True)
 def test_loading_and_stepping_equals_stepping_on(case: Case) -> None:
     method = case.make()
     optimizer = optimizer_of(method)
@@ -107,6 +110,7 @@ def test_loading_and_stepping_equals_stepping_on(case: Case) -> None:
     assert_same_bits(state_of(method), state_of(resumed))
 
 
+@pytest.mark.parametrize("case", list(cases(binary=False)), indirect=True)
 def test_the_tested_network_starts_as_supervision_alone_does(case: Case) -> None:
     image = case.batch(77, 2, 0).image
     alone = Case("supervised", case.ndim, case.classes, case.device).make().eval()
@@ -170,7 +174,7 @@ def test_bfloat16_autocast_is_close_to_float32(case: Case) -> None:
     assert all(g.isfinite().all() for g in found.values())
 
 
-@pytest.mark.parametrize("case", list(cases(solid=False)), indirect=True)
+@pytest.mark.parametrize("case", list(cases(solid=False, binary=False)), indirect=True)
 def test_the_first_thirty_steps_lower_the_supervised_loss(case: Case) -> None:
     """Of the run: at full weight some published terms outweigh what has not been learnt yet."""
     method = case.make()

@@ -38,6 +38,7 @@ def dice(made: Prepared, case: str) -> float:
 
 
 def test_acdc(tmp_path: Path) -> None:
+    """SSL4MIS names its labelled subsets by slices (methods.md A.1): 32, 68, 136, ... of 1312."""
     made = real("acdc", tmp_path / "out")
     assert len(made.cases) == 2 * len(patients_of(made)) == 160
     assert "patient090_frame04" in {case.case for case in made.cases}
@@ -47,14 +48,10 @@ def test_acdc(tmp_path: Path) -> None:
         assert image.shape[-2:] == (256, 256)
         assert 0 <= image.min() < image.max() <= 1
 
-
-def test_acdc_has_the_published_numbers_of_labelled_slices(tmp_path: Path) -> None:
-    """SSL4MIS names its labelled subsets by slices (methods.md A.1): 32, 68, 136, ... of 1312."""
-    made = real("acdc", tmp_path / "out")
     lists = json.loads(load_dataset("acdc").public_splits()["ssl4mis"].read_text())
     slices = dict.fromkeys(lists["train"], 0)
-    for case in made.of_patients(lists["train"]):
-        slices[case.patient] += case.native_shape[0]
+    for record in made.of_patients(lists["train"]):
+        slices[record.patient] += record.native_shape[0]
     running = list(itertools.accumulate(slices.values()))
     found = {patients: running[patients - 1] for patients in (1, 3, 7, 14, 21, 28, 35, 70)}
     assert found == {1: 32, 3: 68, 7: 136, 14: 256, 21: 396, 28: 512, 35: 664, 70: 1312}

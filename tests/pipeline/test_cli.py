@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
 import shutil
@@ -19,17 +18,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.common.forks import call
 from tests.engine.small import make_config
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def call(*args: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *args],
-        cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, **env},
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -93,7 +86,8 @@ def test_help_needs_no_torch_and_at_most_half_a_second() -> None:
 def _timed() -> float:
     """Processor seconds, which other programs on the machine do not inflate."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = call("--help")
+    command = [sys.executable, "-m", "benchmarks", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "evaluate" in done.stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

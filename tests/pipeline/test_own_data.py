@@ -17,7 +17,8 @@ import yaml
 from benchmarks.common.errors import ConfigError, DataError
 from datasets.reading.description import read_description
 from datasets.reading.nnunet import NnUNet, NnUNetVolumeParams
-from tests.pipeline.test_cli import ROOT, call, checkout, refused
+from tests.common.forks import call
+from tests.pipeline.test_cli import ROOT, checkout, refused
 
 __all__ = ["checkout"]
 README = (ROOT / "datasets/README.md").read_text(encoding="utf-8")

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from tests.common.crew import set_sigint
+from tests.common.forks import call
 from tests.noting import noted
-from tests.pipeline.test_cli import ROOT, call, params, refused, save, write_acdc
+from tests.pipeline.test_cli import ROOT, params, refused, save, write_acdc
 
 Mend = Callable[[], object]
 LIMIT = 3000  # bytes a file may have, as on a disk that is full

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from benchmarks.common.errors import Interrupted, RunError
+from benchmarks.common.errors import Interrupted, Lost, RunError
 from benchmarks.engine.state import PREVIOUS, STATE
 from benchmarks.engine.trainer import Trainer
 from benchmarks.plan.record import finished
@@ -192,7 +192,7 @@ def test_a_worker_that_is_killed_is_named(flat: Path, monkeypatch: pytest.Monkey
     config = config.model_copy(update={"grid": grid})
     wanted = resolve(config, "phantom_acdc", "supervised", flat)
     monkeypatch.setattr(Supervised, "losses", losses)
-    with pytest.raises(RunError, match=r"worker process was killed.*--jobs") as seen:
+    with pytest.raises(Lost, match=r"worker process was killed.*--jobs") as seen:
         train_runs(wanted, Place(flat, "cpu"), jobs=2)
     noted("run: a worker is killed", seen.value)
     monkeypatch.undo()

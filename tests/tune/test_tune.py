@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
-from benchmarks.common.errors import ConfigError, DataError, RunError
+from benchmarks.common.errors import ConfigError, DataError, Lost, RunError
 from benchmarks.common.workspace import ROOT, prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.pipeline import prepare_stage, split_stage
@@ -191,6 +192,32 @@ def test_the_trial_of_a_dead_process_is_finished_and_the_rest_drawn_as_without_i
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 10
     assert [t.params for t in study.trials[:8]] == before
     assert [t.params for t in study.trials] == [t.params for t in undisturbed.trials]
+
+
+def test_a_trial_whose_workers_are_killed_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it changes nothing; a trial that kills them again and again has failed."""
+    begun: list[int] = []
+    kills = {1: 1, 3: 99}  # by the number of the trial
+
+    def killed(plan: Plan, trial: optuna.Trial, _: Place) -> float:
+        value = plan.space[0].draw(trial)
+        begun.append(trial.number)
+        if begun.count(trial.number) <= kills.get(trial.number, 0):
+            raise Lost("a worker process was killed")
+        return float(value)
+
+    monkeypatch.setattr("benchmarks.tune.study.score", killed)
+    study = None
+    while study is None:
+        with suppress(Lost):
+            study = run_study(
+                _plan(trials=4), Place(tmp_path), name="s", folder=tmp_path / "s", url=None,
+                say=print,
+            )  # fmt: skip
+    assert begun == [0, 1, 1, 2, 3, 3, 3, 3, 3, 4]
+    assert [t.number for t in study.trials if t.state == TrialState.FAIL] == [3]
 
 
 def test_a_journal_that_was_cut_off_loses_its_last_entry_alone(
