@@ -128,15 +128,22 @@ def test_tables_compile_and_fit_the_text(tmp_path: Path) -> None:
         shutil.copy(folder / "table.tex", folder / f"table{number}.tex")
     published = (folder / "literature.tex").read_text()
     assert published.count(r"\begin{table*}") == 2 and "OPMatch" in published
-    document = (folder / "example.tex").read_text()
     tables = "".join(rf"\input{{table{n}.tex}}" for n in range(len(wanted)))
-    document = document.replace(r"\input{table.tex}", tables)
-    # The figures were left undrawn.
-    (folder / "example.tex").write_text(re.sub(r"\\includegraphics.*", "", document))
+    assert complaints(folder, tables) == []
+    for choice in ({}, {"columns": ("dice", "hd95", "nsd", "difference", "outcome")}):
+        printed(tmp_path, config, style="slides", **choice)
+        assert "{beamer}" in (folder / "example.tex").read_text()
+        assert complaints(folder, r"\input{table.tex}") == []
+
+
+def complaints(folder: Path, tables: str) -> list[str]:
+    """What LaTeX says against the example with these tables; the figures were left undrawn."""
+    document = (folder / "example.tex").read_text().replace(r"\input{table.tex}", tables)
+    document = re.sub(r"\\includegraphics.*", "", document)
+    (folder / "example.tex").write_text(document)
     done = subprocess.run(
         [str(LATEX), "-interaction=nonstopmode", "-halt-on-error", "example.tex"],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
-    complaints = [w for w in done.stdout.splitlines() if re.search("Overfull|too large", w)]
-    assert complaints == []
+    return [w for w in done.stdout.splitlines() if re.search("Overfull|too large", w)]

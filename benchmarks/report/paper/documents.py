@@ -42,7 +42,7 @@ def example(tables: Sequence[str], figures: Sequence[Path], style: Style) -> str
             )
             for name in pictures
         ]  # fmt: skip
-    body.append("Tables and figures as they print across both columns.")
+        body.append("Tables and figures as they print across both columns.")
     head.append(r"\usepackage{booktabs}")
     return "\n".join([*head, r"\begin{document}", *body, r"\end{document}", ""])
 

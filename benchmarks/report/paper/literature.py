@@ -24,6 +24,7 @@ _NOTE = (
     "Other splits, checkpoints and evaluations than ours, and than each other's: not comparable"
     " with our tables. Distances in the units of their sources."
 )
+_SLIDE = 10  # rows that a slide has room for, with their sources
 
 
 def read_published(root: Path) -> list[dict[str, str]]:
@@ -64,7 +65,12 @@ def literature_table(config: BenchmarkConfig, facts: Facts, root: Path, style: S
             if own:
                 title = f"{facts.titles[dataset]}, {plural(labels, 'labelled patient')}"
                 label = f"tab:literature-{dataset}-{labels}".replace("_", "-")
-                parts.append(_table(own, f"{title}: figures from the literature", label, style))
+                caption = f"{title}: figures from the literature"
+                size = len(own) if style == "paper" else _SLIDE
+                parts += [
+                    _table(own[first : first + size], caption, label, style)
+                    for first in range(0, len(own), size)
+                ]
     return "\n".join(parts)
 
 

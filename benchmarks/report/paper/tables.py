@@ -146,10 +146,9 @@ def _cell(cell: Cell, form: Form) -> str:
 def framed(tabular: str, caption: str, note: str, label: str, form: Form, style: Style) -> str:
     """A tabular with caption and note."""
     size = rf"{form.size}\setlength{{\tabcolsep}}{{{SPACE:g}pt}}"
-    if style == "slides":
-        return "\n".join(
-            ["{", r"\centering", size, tabular, r"\par\smallskip", rf"\tiny {note}\par", "}", ""]
-        )
+    if style == "slides":  # each on a slide of its own
+        body = [r"\centering", size, tabular, r"\par\smallskip", rf"\tiny {note}\par"]
+        return "\n".join(["{", *body, "}", r"\framebreak", ""])
     return "\n".join(
         [
             r"\begin{table*}[tb]",
