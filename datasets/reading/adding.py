@@ -34,15 +34,9 @@ from datasets.reading.nnunet import NnUNet, {params}
 class Own(NnUNet[{params}]):
     """Classes and channels as in `dataset.json`."""
 
-    id = {name!r}
-    title = {title!r}
-    Params = {params}
-    ndim = {ndim}
-    channels = {channels!r}
-    classes = {classes!r}
-    ending = {ending!r}
-    patient = {patient!r}
+{fields}
 '''
+_WIDTH = 100  # of a line, as ruff formats this checkout
 
 
 @dataclass(frozen=True)
@@ -182,16 +176,34 @@ def _check(name: str, patient: str, root: Path, *, force: bool) -> None:
 
 
 def _source(found: Description, name: str, ndim: int, patient: str, title: str) -> str:
-    return _TEMPLATE.format(
-        params="NnUNetSliceParams" if ndim == 2 else "NnUNetVolumeParams",
-        name=name,
-        title=title or name,
-        ndim=ndim,
-        channels=found.channels,
-        classes=found.classes,
-        ending=found.file_ending,
-        patient=patient,
-    )
+    params = "NnUNetSliceParams" if ndim == 2 else "NnUNetVolumeParams"
+    fields = {
+        "id": _quoted(name),
+        "title": _quoted(title or name),
+        "Params": params,
+        "ndim": str(ndim),
+        "channels": _listed("channels", found.channels),
+        "classes": _listed("classes", found.classes),
+        "ending": _quoted(found.file_ending),
+        "patient": _quoted(patient),
+    }
+    lines = [f"    {key} = {text}" for key, text in fields.items()]
+    return _TEMPLATE.format(params=params, fields="\n".join(lines))
+
+
+def _quoted(text: str) -> str:
+    """A string as ruff writes it, with double quotes where that needs no further backslash."""
+    plain = repr(text)
+    return plain if '"' in plain else f'"{plain[1:-1]}"'
+
+
+def _listed(key: str, names: Sequence[str]) -> str:
+    """A tuple of strings as ruff writes it."""
+    items = [_quoted(name) for name in names]
+    line = f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+    if len(f"    {key} = {line}") <= _WIDTH:
+        return line
+    return "\n".join(["(", *(f"        {item}," for item in items), "    )"])
 
 
 def _median_shape(cases: Sequence[RawCase]) -> tuple[int, int, int]:

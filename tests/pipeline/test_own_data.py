@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shlex
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import pytest
 import yaml
 
 from benchmarks.common.errors import ConfigError, DataError
-from datasets.reading.description import read_description
+from datasets.reading.adding import _source
+from datasets.reading.description import Description, read_description
 from datasets.reading.nnunet import NnUNet, NnUNetVolumeParams
 from tests.common.forks import call
 from tests.pipeline.test_cli import ROOT, checkout, refused
@@ -82,6 +85,21 @@ def test_tutorial(checkout: Path, tmp_path: Path) -> None:
     assert "choose another --name" in refused(
         checkout, "datasets", "add", "--nnunet", str(folder), "--name", "heart"
     )
+
+
+@pytest.mark.parametrize("title", ["", 'It\'s "mine"', 'The "heart"'])
+def test_the_written_file_passes_lint(title: str) -> None:
+    """With few and with many classes, whatever the title; `make lint` looks at it."""
+    names = ["ball"] if title else [f"structure {n:02d}" for n in range(12)]
+    labels = {name: n for n, name in enumerate(["background", *names])}
+    found = Description(channel_names={"0": "MRI"}, labels=labels, file_ending=".nii.gz")
+    text = _source(found, "mine", 3, r"(pat\d+)", title)
+    for task in (("check",), ("format", "--check")):
+        ruff = [sys.executable, "-m", "ruff", *task, "--stdin-filename", "datasets/mine.py", "-"]
+        done = subprocess.run(
+            ruff, cwd=ROOT, input=text, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_patients_of_several_cases(checkout: Path, tmp_path: Path) -> None:
