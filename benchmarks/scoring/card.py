@@ -24,6 +24,7 @@ def card(trained: Trained) -> dict[str, Any]:
 
     Returns:
         JSON-ready: what goes in and comes out (`channels`, `classes`, `dimension`, `plane`,
+        `network`,
         `intensity`, voxel sizes (D, H, W) of the training images on their grid as smallest, median
         and largest), what it is (`weights`, `code`, `data` and `split` as digests, `run`), and whom
         to cite.
@@ -49,6 +50,7 @@ def card(trained: Trained) -> dict[str, Any]:
         "voxel_size": _voxels(trained),
         "intensity": adapter.intensity,
         "preparation": data.params,
+        "network": job.train.network.model_dump(mode="json"),
         "multiple": stride(job.train.network),
         "patch": job.train.patch and list(job.train.patch),
         "inference": job.train.inference,

@@ -1,7 +1,11 @@
-"""A trained network as one file for other programs: ONNX or TorchScript, with its card inside."""
+"""A trained network as one file for other programs, with its card inside.
+
+ONNX or TorchScript, which run by themselves, or weights for whoever builds the network in PyTorch.
+"""
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import warnings
@@ -22,13 +26,13 @@ from benchmarks.scoring.trained import Trained
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KINDS = (".onnx", ".pt")
 CARD = "card.json"  # name of the card inside a TorchScript file
 IMAGE, PROBABILITY = "image", "probability"
 # Largest difference of a probability that another runtime's order of sums may make in float32.
 _TOLERANCE = 1e-4
 
 Call = Callable[[Tensor], Tensor]
+Written = tuple[bytes, Call]
 
 
 class Tested(nn.Module):
@@ -53,7 +57,8 @@ def export(trained: Trained, target: Path) -> dict[str, Any]:
 
     Args:
         trained: the run, on the CPU.
-        target: `<name>.onnx` or `<name>.pt` (TorchScript); it must not exist.
+        target: `<name>.onnx`, `<name>.pt` (TorchScript) or `<name>.safetensors` (weights of
+            the tested network, by their names in the run); it must not exist.
 
     Returns:
         The card that is inside, with `sizes` (`free` or `fixed`).
@@ -62,11 +67,14 @@ def export(trained: Trained, target: Path) -> dict[str, Any]:
         ConfigError: another ending, an existing file, or missing packages.
         RunError: the file predicts something else than the network.
     """
-    if target.suffix not in KINDS:
-        raise ConfigError(f"--out '{target}' must end in {' or '.join(KINDS)} (ONNX, TorchScript)")
+    kinds = {".onnx": _onnx, ".pt": _torchscript, ".safetensors": _weights}
+    if target.suffix not in kinds:
+        raise ConfigError(
+            f"--out '{target}' must end in {', '.join(kinds)} (ONNX, TorchScript, weights alone)"
+        )
     if target.exists():
         raise ConfigError(f"'{target}' exists; name another --out or remove it")
-    net, write = Tested(trained).eval(), _onnx if target.suffix == ".onnx" else _torchscript
+    net, write = Tested(trained).eval(), kinds[target.suffix]
     image = blank_image(trained.job, trained.device).repeat(2, *(1,) * (trained.job.data.ndim + 1))
     image = torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
     step = stride(trained.job.train.network)
@@ -96,7 +104,12 @@ def _compare(net: nn.Module, call: Call, image: Tensor) -> None:
         )
 
 
-def _onnx(net: nn.Module, image: Tensor, facts: dict[str, Any], step: int) -> tuple[bytes, Call]:
+def _texts(facts: dict[str, Any]) -> dict[str, str]:
+    """The card as names and texts; what is no text is JSON."""
+    return {name: v if isinstance(v, str) else json.dumps(v) for name, v in facts.items()}
+
+
+def _onnx(net: Tested, image: Tensor, facts: dict[str, Any], step: int) -> Written:
     """The file as ONNX, and how to call it; `step` 0 fixes the spatial size."""
     try:
         import onnxruntime
@@ -115,9 +128,9 @@ def _onnx(net: nn.Module, image: Tensor, facts: dict[str, Any], step: int) -> tu
     if made is None:
         raise RunError("the exporter of PyTorch gave no ONNX model; export to .pt")
     model = made.model_proto
-    for name, value in facts.items():
+    for name, text in _texts(facts).items():
         entry = model.metadata_props.add()
-        entry.key, entry.value = name, value if isinstance(value, str) else json.dumps(value)
+        entry.key, entry.value = name, text
     data: bytes = model.SerializeToString()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # a size that does not fit is found out on purpose
@@ -130,9 +143,7 @@ def _onnx(net: nn.Module, image: Tensor, facts: dict[str, Any], step: int) -> tu
     return data, call
 
 
-def _torchscript(
-    net: nn.Module, image: Tensor, facts: dict[str, Any], step: int
-) -> tuple[bytes, Call]:
+def _torchscript(net: Tested, image: Tensor, facts: dict[str, Any], step: int) -> Written:
     """The file as TorchScript, and how to call it; a trace has the sizes of its image at most."""
     del step
     traced = torch.jit.trace(net, image)  # type: ignore[no-untyped-call]
@@ -141,3 +152,29 @@ def _torchscript(
     torch.jit.save(made, stream, _extra_files={CARD: json.dumps(facts)})
     call: Call = torch.jit.load(io.BytesIO(stream.getvalue()))  # type: ignore[no-untyped-call]
     return stream.getvalue(), call
+
+
+def _weights(net: Tested, image: Tensor, facts: dict[str, Any], step: int) -> Written:
+    """The weights that predict as safetensors, and the network with no others than these."""
+    from safetensors.torch import load, save
+
+    del step
+    called: set[str] = set()
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: called.add(name))
+        for name, module in net.method.named_modules()
+    ]
+    net(image)
+    for hook in hooks:
+        hook.remove()
+    tensors = {
+        name: tensor.contiguous()
+        for name, tensor in net.method.state_dict().items()
+        if name.rpartition(".")[0] in called
+    }
+    data = save(tensors, _texts(facts))
+    read = copy.deepcopy(net)
+    for tensor in read.state_dict().values():
+        tensor.zero_()
+    read.method.load_state_dict(load(data), strict=False)
+    return data, read

@@ -11,10 +11,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.files import file_digest
+from benchmarks.config import UNetConfig
+from benchmarks.engine.nets import Builder
 from benchmarks.scoring.export import CARD, export
 from benchmarks.scoring.trained import Trained, open_trained
 from datasets import load_dataset
@@ -37,19 +40,20 @@ def called(call: Any, image: Tensor) -> Any:
     return call(nn.functional.pad(image, pad))[(..., *(slice(length) for length in size))]
 
 
-def onnx_file(path: Path) -> tuple[Any, dict[str, Any]]:
-    def read(text: str) -> Any:
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
+def read_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
+
+def onnx_file(path: Path) -> tuple[Any, dict[str, Any]]:
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
     (out,) = session.get_outputs()
     assert (given.name, out.name) == ("image", "probability")
     onnx.checker.check_model(onnx.load(path))
-    facts = {p.key: read(p.value) for p in onnx.load(path).metadata_props}
+    facts = {p.key: read_text(p.value) for p in onnx.load(path).metadata_props}
     return lambda image: session.run(None, {"image": image.numpy()})[0], facts
 
 
@@ -59,10 +63,25 @@ def torchscript_file(path: Path) -> tuple[Any, dict[str, Any]]:
     return lambda image: net(image).numpy(), json.loads(stored[CARD])
 
 
+def safetensors_file(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The weights in a U-Net that is built by hand, from what the card says of it."""
+    with safe_open(path, "pt") as stored:
+        facts = {name: read_text(text) for name, text in stored.metadata().items()}
+        weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    own = {name.removeprefix("student."): tensor for name, tensor in weights.items()}
+    config = UNetConfig.model_validate(facts["network"])
+    channels, classes = len(facts["channels"]), len(facts["classes"])
+    build = Builder(config, ndim=facts["dimension"], in_channels=channels, classes=classes, seed=1)
+    net = build().eval()
+    net.load_state_dict(own)
+    return lambda image: net(image).softmax(1).detach().numpy(), facts
+
+
 @pytest.mark.parametrize(
     ("dataset", "name"),
     [
         ("phantom_acdc", "net.pt"),
+        ("phantom_acdc", "net.safetensors"),
         *(
             pytest.param(dataset, name, marks=pytest.mark.wide)
             for dataset, name in (
@@ -77,12 +96,13 @@ def torchscript_file(path: Path) -> tuple[Any, dict[str, Any]]:
 def test_exported_networks_predict_the_same_and_say_what_they_are(
     tmp_path: Path, dataset: str, name: str
 ) -> None:
-    # The tested network of this method is an average beside the trained one.
+    # This method has a second network, which is not tested.
     _, (run,), place = train_small(tmp_path, dataset, "mean_teacher")
     trained = open_trained(run, place)
     image, p = expected(trained)
     data, adapter = trained.job.data, load_dataset(dataset)
-    read = onnx_file if name.endswith(".onnx") else torchscript_file
+    kinds = {".onnx": onnx_file, ".pt": torchscript_file, ".safetensors": safetensors_file}
+    read = kinds[Path(name).suffix]
     export(trained, tmp_path / name)
     call, facts = read(tmp_path / name)
     np.testing.assert_allclose(called(call, image), p, atol=1e-5)
@@ -100,7 +120,7 @@ def test_exported_networks_predict_the_same_and_say_what_they_are(
         assert np.all((own >= np.multiply(low, 0.999)) & (own <= np.multiply(high, 1.001)))
     with pytest.raises(ConfigError, match="name another --out"):
         export(trained, tmp_path / name)
-    with pytest.raises(ConfigError, match=r"must end in \.onnx or \.pt"):
+    with pytest.raises(ConfigError, match=r"must end in \.onnx, \.pt, \.safetensors"):
         export(trained, tmp_path / "net.h5")
 
 
