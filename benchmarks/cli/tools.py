@@ -65,16 +65,24 @@ def overlay(
     slice_: Annotated[
         int | None, typer.Option("--slice", help="Default: the fullest in the reference.")
     ] = None,
-    worst: Annotated[int, typer.Option(min=1, help="Cases with the lowest mean Dice.")] = 3,
+    worst: Annotated[
+        int, typer.Option(min=1, help="Cases with the lowest Dice, mean of classes and methods.")
+    ] = 3,
     labels: OneLabels = None,
+    fold: OneFold = None,
     seed: OneSeed = None,
     device: Device = "auto",
 ) -> None:
     """Pictures of test cases: image, reference, every method's prediction, errors and entropy."""
+    from benchmarks.plan.grid import base_of
     from benchmarks.report.chosen import Choice, write_overlays
+    from methods import load_method
 
-    config = read_config(params, dataset)
-    runs = [pick_runs(config, dataset, m, labels=labels, seed=seed)[0] for m in methods]
+    config, runs = read_config(params, dataset), []
+    for method in methods:
+        # A method with all labels stands beside any number of them.
+        own = None if load_method(base_of(method)).all_labels else labels
+        runs += pick_runs(config, dataset, method, labels=own, fold=fold, seed=seed)[:1]
     for path in write_overlays(config, runs, Choice(case, slice_, worst), place(config, device)):
         say(f"open {path}")
 
@@ -100,6 +108,14 @@ def predict(
     entropy: Annotated[
         bool, typer.Option("--entropy", help="Maps of the normalised entropy too, OUT/entropy.")
     ] = False,
+    png: Annotated[
+        bool,
+        typer.Option(
+            "--png",
+            help="Pictures too, OUT/pictures: of a volume the slice where most is predicted and,"
+            " with --entropy, the least certain one; the patient's left is on the right.",
+        ),
+    ] = False,
     checkpoint: Checkpoint = "last",
     orientation: Annotated[
         str, typer.Option(help="Axes of the training images, such as RAS; default: looked up.")
@@ -108,7 +124,8 @@ def predict(
     device: Device = "auto",
 ) -> None:
     """Write the masks that finished runs give images, in the geometry of the images."""
-    from benchmarks.scoring.predict import Request
+    from benchmarks.report.predicted import painter
+    from benchmarks.scoring.predict import PICTURES, Request
     from benchmarks.scoring.predict import predict as segment
 
     source = images or raw
@@ -116,19 +133,21 @@ def predict(
         raise ConfigError("name what to segment, by one of --images (NIfTI) and --raw (a layout)")
     config = read_config(params, dataset)
     runs = pick_runs(config, dataset, method, labels=labels, fold=fold, seed=seed)
-    if ensemble:  # those of one number of labelled patients
-        runs = [run for run in runs if run.key.labels == runs[0].key.labels]
+    # Those of one number of labelled patients.
+    same = [run for run in runs if run.key.labels == runs[0].key.labels]
+    runs = same if ensemble else runs[:1]
     request = Request(
         source,
         out,
         plain=images is not None,
         checkpoint=checked(checkpoint),
         entropy=entropy,
+        paint=painter(config, runs) if png else None,
         orientation=orientation,
         trust_header=trust_header,
     )
-    files = segment(config, runs if ensemble else runs[:1], place(config, device), request)
-    say(f"{len(files)} masks: {out}")
+    files = segment(config, runs, place(config, device), request)
+    say(f"{len(files)} masks: {out}" + f", pictures: {out / PICTURES}" * png)
 
 
 @app.command(epilog=example("export acdc egcl_net --out egcl_net.onnx --params acdc_cpu"))
@@ -136,7 +155,7 @@ def export(
     dataset: Dataset,
     method: MethodId,
     out: Annotated[
-        Path | None, typer.Option(help="File to write: .onnx, or .pt for TorchScript.")
+        Path | None, typer.Option(help="File: .onnx, .pt (TorchScript), .safetensors (weights).")
     ] = None,
     nnunet: Annotated[
         Path | None,

@@ -90,7 +90,10 @@ def _cases(trained: Sequence[Trained], scores: pd.DataFrame, choice: Choice) -> 
     known = [c.case for c in tested_cases(first.job.data, first.job.fold.test)]
     if choice.case is not None:
         if choice.case not in known:
-            raise ConfigError(f"no test case '{choice.case}': {nearest(choice.case, known)}")
+            raise ConfigError(
+                f"no test case '{choice.case}' in fold {first.run.key.fold}:"
+                f" {nearest(choice.case, known)}"
+            )
         return [choice.case]
     last = scores[scores["checkpoint"] == "last"]
     if last.empty:

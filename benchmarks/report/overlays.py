@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colorbar import Colorbar
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.common.errors import RunError
 from benchmarks.common.workspace import SHOWCASE, local_folder, report_folder, scores_folder
 from benchmarks.config import BenchmarkConfig
+from benchmarks.report.drawn import class_handles, contours, entropy_bar, entropy_map, grey, tag
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
 from benchmarks.report.load import Source
 from benchmarks.report.style import figure_style, new_figure, save
@@ -29,7 +29,6 @@ from benchmarks.scoring.slices import Slice, read_slices
 
 COLUMNS = 6
 _CELL = 1.44  # inches
-CLASSES = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#F0E442")
 _REFERENCE = "white"
 # Foreground that was not found, background that was taken for it, foreground of another class.
 ERRORS = {"missed": "#D55E00", "too much": "#56B4E9", "other class": "#F0E442"}
@@ -176,7 +175,7 @@ def draw_showcases(
         entropy = _method_pair(own[0], own[-1], one, dice=shown_dice(one, dataset.id, cases))
         if errors:
             _errors(own[1], one.slice)
-    _colorbar(figure, entropy, grid)
+    entropy_bar(figure, entropy, grid)
     handles = _handles(dataset) + (_error_handles() if errors else [])
     across = max(2, min(5, columns - 1))
     figure.legend(handles=handles, loc="outside upper center", ncols=across, frameon=False)
@@ -186,12 +185,12 @@ def draw_showcases(
 
 def _errors(ax: Axes, one: Slice) -> None:
     """Wrong pixels in the colours of `ERRORS`, over the image."""
-    _grey(ax, one.image)
+    grey(ax, one.image)
     wrong = wrong_pixels(one)
     colors = ListedColormap(list(ERRORS.values()))
     seen, last = np.ma.masked_equal(wrong, 0), len(ERRORS)
     ax.imshow(seen, cmap=colors, vmin=1, vmax=last, alpha=0.8, interpolation="nearest")
-    _tag(ax, "Errors")
+    tag(ax, "Errors")
 
 
 def wrong_pixels(one: Slice) -> NDArray[np.uint8]:
@@ -208,42 +207,24 @@ def _error_handles() -> list[Line2D]:
 
 
 def _image_pair(upper: Axes, lower: Axes, one: Showcase) -> None:
-    _grey(upper, one.slice.image)
+    grey(upper, one.slice.image)
     upper.set_title("Image", loc="center", fontsize="small")
-    _grey(lower, one.slice.image)
-    _contours(lower, one.slice.truth)
-    _tag(lower, "Reference")
+    grey(lower, one.slice.image)
+    contours(lower, one.slice.truth)
+    tag(lower, "Reference")
 
 
 def _method_pair(upper: Axes, lower: Axes, one: Showcase, *, dice: float) -> AxesImage:
     """Prediction over the image, entropy below; returns the entropy picture for the colour bar."""
-    _grey(upper, one.slice.image)
+    grey(upper, one.slice.image)
     _outline(upper, one.slice.truth)
-    _contours(upper, one.slice.prediction)
+    contours(upper, one.slice.prediction)
     number = "n/a" if math.isnan(dice) else f"{100 * dice:.1f} %"
     title = textwrap.fill(one.method.title, 20)
     upper.set_title(f"{title}\nDice {number}", loc="center", fontsize="small")
-    share = one.slice.entropy / 255
-    picture = lower.imshow(share, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
-    _tag(lower, "Entropy")
+    picture = entropy_map(lower, one.slice.entropy / 255)
+    tag(lower, "Entropy")
     return picture
-
-
-def _tag(ax: Axes, text: str) -> None:
-    """Name inside the upper left corner of a picture."""
-    shadow = [withStroke(linewidth=1.5, foreground="black")]
-    mark = ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", path_effects=shadow)
-    mark.set(color="white", fontsize="x-small")
-
-
-def _grey(ax: Axes, image: NDArray[np.uint8]) -> None:
-    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-
-
-def _contours(ax: Axes, label: NDArray[np.uint8]) -> None:
-    for value in np.unique(label[label > 0]):
-        colour = CLASSES[(int(value) - 1) % len(CLASSES)]
-        ax.contour(label == value, levels=[0.5], colors=[colour], linewidths=1.2)
 
 
 def _outline(ax: Axes, label: NDArray[np.uint8]) -> None:
@@ -252,22 +233,10 @@ def _outline(ax: Axes, label: NDArray[np.uint8]) -> None:
         ax.contour(label == value, levels=[0.5], colors=[_REFERENCE], linewidths=0.9)
 
 
-def _colorbar(figure: Figure, picture: AxesImage, grid: NDArray[np.object_]) -> Colorbar:
-    bar = figure.colorbar(picture, ax=grid, shrink=0.5, aspect=30, pad=0.01)
-    bar.set_label("Entropy (0 certain, 1 uniform)", fontsize="x-small")
-    bar.ax.tick_params(labelsize="x-small")
-    return bar
-
-
 def _handles(dataset: DatasetFacts) -> list[Line2D]:
-    colours = [CLASSES[i % len(CLASSES)] for i in range(len(dataset.classes))]
-    handles = [
-        Line2D([], [], color=colour, lw=1.5, label=name)
-        for colour, name in zip(colours, dataset.classes, strict=True)
-    ]
     frame = Line2D([], [], color=_REFERENCE, lw=1, label="reference, where it differs")
     frame.set_path_effects([withStroke(linewidth=2.2, foreground="#555555")])
-    return [*handles, frame]
+    return [*class_handles(dataset.classes), frame]
 
 
 def _caption(

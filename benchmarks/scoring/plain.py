@@ -78,12 +78,14 @@ class Laid:
         image: (C, D, H, W) float32, prepared.
         box: part of the native image that the grid covers, [low, high) per axis.
         shape: (D, H, W) of the native image.
+        files: of the native image, one per channel.
         back: turns an array (x, y, z) to the axes of the file; None: they are the same.
     """
 
     image: NDArray[np.float32]
     box: Box
     shape: Shape
+    files: tuple[Path, ...]
     back: NDArray[np.float64] | None = None
 
     def labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -104,9 +106,9 @@ class Laid:
         return turned.transpose(2, 1, 0)
 
 
-def laid(data: Prepared, case: Case) -> Laid:
-    """A prepared case on its grid."""
-    return Laid(np.asarray(data.image(case.case)), case.box, case.native_shape)
+def laid(data: Prepared, case: Case, files: tuple[Path, ...]) -> Laid:
+    """A prepared case of these files on its grid."""
+    return Laid(np.asarray(data.image(case.case)), case.box, case.native_shape, files)
 
 
 def find_images(path: Path, channels: tuple[str, ...]) -> dict[str, tuple[Path, ...]]:
@@ -203,7 +205,7 @@ def lay(
     resize = resize_linear if params.interpolation == "linear" else resize_nearest
     window = tuple(slice(*bounds) for bounds in box)
     image = resize(volume.image[(slice(None), *window)], wanted)
-    return Laid(np.ascontiguousarray(image, dtype=np.float32), box, shape, back)
+    return Laid(np.ascontiguousarray(image, dtype=np.float32), box, shape, files, back)
 
 
 def _refuse_headers(raw: RawCase, params: PrepareParams) -> None:

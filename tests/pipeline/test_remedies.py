@@ -157,12 +157,21 @@ def test_what_errors_say_leads_from_an_empty_checkout_to_a_report(
             waiting += [shlex.split(remedy) for remedy in reversed(remedies)]
     assert sorted(done) == sorted(["fetch", "prepare", "split", "run", "evaluate", "report"])
     assert "Entropy minimisation" in (tmp_path / "reports/small/README.md").read_text()
+    (tmp_path / "CITATION.cff").symlink_to(ROOT / "CITATION.cff")
     image = next((tmp_path / "data/raw").rglob("*_frame01.nii.gz"))
     masks, net = tmp_path / "masks", tmp_path / "net.pt"
-    chosen = ["phantom_acdc", "entropy_min", "--params", str(params), "--out"]
-    app(
-        ["predict", *chosen, str(masks), "--images", str(image), "--entropy"], standalone_mode=False
-    )
-    app(["export", *chosen, str(net)], standalone_mode=False)
+    chosen = ["phantom_acdc", "entropy_min", "--params", str(params)]
+    for command in (
+        ["predict", *chosen, "--out", str(masks), "--images", str(image), "--entropy", "--png"],
+        ["export", *chosen, "--out", str(net)],
+        ["overlay", *chosen, "--worst", "1", "--labels", "2"],
+        ["report", *chosen[2:], "--out", str(tmp_path / "paper"), "--style", "slides"],
+        ["report", *chosen[2:], "--release", str(tmp_path / "release")],
+    ):
+        app(command, standalone_mode=False)
     assert (masks / image.name).is_file() and (masks / "entropy" / image.name).is_file()
-    assert net.is_file()
+    assert net.is_file() and "Entropy minimisation" in (tmp_path / "paper/table.tex").read_text()
+    assert (tmp_path / "release/croissant.json").is_file()
+    (overlay,) = (tmp_path / "reports/small/local").glob("case-phantom_acdc-*.png")
+    picture = masks / f"pictures/{image.name.removesuffix('.nii.gz')}.png"
+    assert overlay.is_file() and picture.is_file()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -15,9 +17,11 @@ from scipy.spatial.transform import Rotation
 from benchmarks.common.errors import ConfigError, DataError, RunError
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import Run, prepare_params
+from benchmarks.report.predicted import view_of
+from benchmarks.scoring.native import Segmented
 from benchmarks.scoring.plain import Grid, find_images, grid_of, lay
 from benchmarks.scoring.predict import Request, _unfinished, predict
-from benchmarks.scoring.trained import open_trained
+from benchmarks.scoring.trained import Trained, open_trained
 from benchmarks.training.one import Place
 from datasets import load_dataset
 from datasets.preparing.resample import resize_linear
@@ -102,6 +106,74 @@ def test_the_same_mask_wherever_axes_point(
     with pytest.raises(ConfigError, match="three axis codes"):
         wrong = Request(source, tmp_path / "x", plain=True, orientation="RRS")
         predict(config, runs[:1], place, wrong)
+
+
+def test_pictures_show_the_patient_alike_wherever_axes_point(
+    small: tuple[BenchmarkConfig, list[Run], Place],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config, runs, place = small
+    (source,) = (place.root / "data/raw/phantom_acdc").rglob("patient002_frame01.nii.gz")
+    array, affine = read(source)
+    for codes in ("RAS", "LPS", "SRA", "PIR"):
+        ornt = ornt_transform(io_orientation(affine), axcodes2ornt(tuple(codes)))
+        nib.save(
+            nib.nifti1.Nifti1Image(array, affine).as_reoriented(ornt), tmp_path / f"{codes}.nii.gz"
+        )
+
+    def left_front(_: Trained, image: NDArray[np.float32]) -> torch.Tensor:
+        """As the network sees it: rows to the front, columns to the right of the patient."""
+        p = torch.zeros(4, *image.shape[1:])
+        p[0] = 1
+        p[:, 1, 24:, :8] = torch.tensor([0.0, 0.25, 0.75, 0.0])[:, None, None]
+        return p
+
+    seen: dict[str, Segmented] = {}
+
+    def paint(one: Segmented, target: Path) -> None:
+        assert target == tmp_path / f"out/pictures/{one.case}.png"
+        seen[one.case] = one
+
+    monkeypatch.setattr(Trained, "probability", left_front)
+    request = Request(tmp_path, tmp_path / "out", plain=True, entropy=True, paint=paint)
+    predict(config, runs[:1], place, request)
+    assert len(seen) == 4
+    for case, one in seen.items():
+        view = view_of(one.axes)
+        assert (view.right, view.below) == ("L", "P")
+        labels, image = view.of(one.labels[1]), view.of(one.image[1])
+        rows, columns = (n // 4 for n in labels.shape)
+        assert (labels[:rows, -columns:] == 2).all()
+        assert not labels[rows + 1 :].any() and not labels[:, : -columns - 1].any()
+        native = array[::-1, ::-1, 1].T  # of an image that is stored as RAS
+        np.testing.assert_allclose(np.corrcoef(image.ravel(), native.ravel())[0, 1], 1, atol=1e-6)
+        assert one.entropy is not None
+        share = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75)) / np.log(4)
+        np.testing.assert_allclose(view.of(one.entropy[1])[0, -1], share, atol=1e-5)
+        # The slice that the caption names holds in the file what the picture shows.
+        axis, index = one.place(1)
+        mask, _ = read(tmp_path / f"out/{case}.nii.gz")
+        assert (mask.take(index, axis) == 2).sum() == (labels == 2).sum() == (mask > 0).sum()
+
+
+def test_volumes_without_voxel_size_keep_all_slices(
+    small: tuple[BenchmarkConfig, list[Run], Place], tmp_path: Path
+) -> None:
+    """As SSL4MIS distributes them, HDF5 with image and label."""
+    config, runs, place = small
+    (source,) = (place.root / "data/raw").rglob("patient003_frame01.nii.gz")
+    with h5py.File(tmp_path / "patient003_frame01.h5", "w") as stored:
+        stored["image"] = read(source)[0].T
+        stored["label"] = np.zeros(read(source)[0].T.shape, np.uint8)
+    seen: list[Segmented] = []
+    request = Request(tmp_path, tmp_path / "out", paint=lambda one, _: seen.append(one))
+    (mask,) = predict(config, runs[:1], place, request)
+    predict(config, runs[:1], place, Request(source, tmp_path / "plain", plain=True))
+    assert mask.name == source.name
+    np.testing.assert_array_equal(read(mask)[0], read(tmp_path / "plain" / source.name)[0])
+    np.testing.assert_array_equal(read(mask)[0].T, seen[0].labels)
+    assert seen[0].axes == "" and read(mask)[0].any()
 
 
 def test_networks_together_and_what_they_are_unsure_of(

@@ -20,9 +20,10 @@ from benchmarks.common.errors import RunError
 from benchmarks.common.files import read_json
 from benchmarks.common.workspace import SHOWCASE, report_folder, scores_folder
 from benchmarks.config import BenchmarkConfig
+from benchmarks.report.drawn import CLASSES
 from benchmarks.report.facts import DatasetFacts, Facts
 from benchmarks.report.load import Source
-from benchmarks.report.overlays import CLASSES, ERRORS, wrong_pixels
+from benchmarks.report.overlays import ERRORS, wrong_pixels
 from benchmarks.scoring.slices import Slice, read_slices
 
 Json = dict[str, Any]
