@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from benchmarks.common.errors import ConfigError, nearest
 from benchmarks.common.schema import Strict, check, merge
+from benchmarks.common.shares import LabelCounts
 from benchmarks.common.strict_yaml import load_yaml
 from benchmarks.common.workspace import RESERVED
 from datasets.preparing.split import SplitConfig
@@ -27,7 +28,6 @@ _NAMES = {
 # More would not fit into any memory; a typing error is refused before something is allocated.
 _Width = Annotated[int, Field(ge=1, le=65_536)]
 _Edge = Annotated[int, Field(ge=1, le=65_536)]
-_Count = Annotated[int, Field(ge=1)]
 _Natural = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -102,10 +102,9 @@ class TrainConfig(Strict):
     )
 
 
-class DataConfig(Strict):
+class DataConfig(LabelCounts):
     """One data set of the benchmark."""
 
-    labels: tuple[_Count, ...] = Field(min_length=1, description="labelled patients, per cell")
     fetch: dict[str, Any] = Field(default_factory=dict, description="see the data set's file")
     prepare: dict[str, Any] = Field(default_factory=dict, description="see the data set's file")
     split: SplitConfig

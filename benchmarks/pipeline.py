@@ -17,6 +17,7 @@ from benchmarks.common.schema import check
 from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import Run, prepare_params, resolve
+from benchmarks.plan.shares import counted
 from benchmarks.report import Report, build_report
 from benchmarks.scoring.evaluate import evaluate_dataset
 from benchmarks.training.many import train_runs
@@ -142,6 +143,7 @@ def whole_benchmark(
 
     grid, root = config.grid, place.root
     make_ready(config, root)
+    config = counted(config, root)
     train_runs(
         by_cost(config, all_runs(config, root)), place, jobs=jobs or config.runtime.fixed_jobs
     )

@@ -10,11 +10,16 @@ import typer
 
 from benchmarks.cli.options import (
     PARAMS,
+    Datasets,
     Device,
+    Labels,
+    Methods,
     Params,
+    Seeds,
     Sweep,
     example,
     params_file,
+    part_of,
     place,
     read_config,
     say,
@@ -41,16 +46,6 @@ class On(StrEnum):
     slurm = "slurm"
 
 
-def _part(text: str, option: str) -> str:
-    return f"Only these {text}, with commas: --{option} A,B."
-
-
-Datasets = Annotated[str, typer.Option(help=_part("data sets", "datasets"))]
-Methods = Annotated[str, typer.Option(help=_part("methods", "methods"))]
-Labels = Annotated[str, typer.Option(help=_part("labelled counts", "labels"))]
-Seeds = Annotated[str, typer.Option(help=_part("seeds", "seeds"))]
-
-
 @app.command(epilog=example("plan --params paper --datasets acdc --methods egcl_net,bcp"))
 def plan(
     params: Params = PARAMS,
@@ -64,10 +59,13 @@ def plan(
     ] = None,
 ) -> None:
     """Count the runs of a benchmark, their core hours and disk, before anything is trained."""
+    from benchmarks.plan.restrict import restricted
+
     if into is not None:
         _renew_table(into)
         return
-    _show_plan(_chosen(read_config(params, sweep=sweep), datasets, methods, labels, seeds))
+    part = part_of(datasets, methods, labels, seeds)
+    _show_plan(restricted(read_config(params, sweep=sweep), part))
 
 
 @app.command(epilog=example("launch --params paper --on slurm --workers 8 --datasets acdc"))
@@ -109,13 +107,17 @@ def launch(
     from benchmarks.launch.campaign import ready, shard_of
     from benchmarks.pipeline import all_runs
     from benchmarks.plan.estimate import by_cost
+    from benchmarks.plan.restrict import restricted
+    from benchmarks.plan.shares import counted
 
-    config = _chosen(read_config(params, sweep=sweep), datasets, methods, labels, seeds)
+    part = part_of(datasets, methods, labels, seeds)
+    config = restricted(read_config(params, sweep=sweep), part)
     slots = Slots(workers, per_card, _pairs(job or []))
     if dry_run:
         _show_plan(config)
         return
     ready(config, ROOT)
+    config = counted(config, ROOT)
     runs = by_cost(config, all_runs(config, ROOT))
     if shard:
         runs = shard_of(runs, shard)
@@ -138,27 +140,6 @@ def _backend(on: On, slots: Slots) -> Backend:
     known: dict[On, Callable[[Slots], Backend]]
     known = {On.local: Local, On.ray: OnRay, On.slurm: OnSlurm}
     return known[on](slots)
-
-
-def _chosen(
-    config: BenchmarkConfig, datasets: str, methods: str, labels: str, seeds: str
-) -> BenchmarkConfig:
-    """The benchmark with the wanted part of its grid."""
-    from benchmarks.plan.restrict import Part, restricted
-
-    numbers = _numbers("labels", labels), _numbers("seeds", seeds)
-    return restricted(config, Part(_names(datasets), _names(methods), *numbers))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _numbers(option: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(name) for name in _names(text))
-    except ValueError:
-        raise ConfigError(f"--{option} '{text}': give whole numbers such as 3,7") from None
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from benchmarks.common.workspace import CHECKPOINTS, PRESETS, ROOT
 if TYPE_CHECKING:
     from benchmarks.config import BenchmarkConfig
     from benchmarks.plan.resolve import Run
+    from benchmarks.plan.restrict import Part
     from benchmarks.training.one import Place
 
 PARAMS = Path("params.yaml")
@@ -40,6 +41,16 @@ OneLabels = Annotated[int | None, typer.Option(help="Labelled patients; default:
 OneFold = Annotated[int | None, typer.Option(help="Fold; default: first.")]
 OneSeed = Annotated[int | None, typer.Option(help="Seed; default: first.")]
 Checkpoint = Annotated[str, typer.Option(help="last or best.")]
+
+
+def _part(text: str, option: str) -> str:
+    return f"Only these {text}, with commas: --{option} A,B."
+
+
+Datasets = Annotated[str, typer.Option(help=_part("data sets", "datasets"))]
+Methods = Annotated[str, typer.Option(help=_part("methods", "methods"))]
+Labels = Annotated[str, typer.Option(help=_part("labelled counts", "labels"))]
+Seeds = Annotated[str, typer.Option(help=_part("seeds", "seeds"))]
 
 _out = Console(soft_wrap=True)
 
@@ -64,6 +75,25 @@ def checked(checkpoint: str) -> str:
 def names(text: str) -> tuple[str, ...]:
     """The names of a list such as "a,b"."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def part_of(datasets: str, methods: str, labels: str, seeds: str) -> Part:
+    """The part of a grid that the options name, each with commas.
+
+    Raises:
+        ConfigError: labels or seeds that are no numbers.
+    """
+    from benchmarks.plan.restrict import Part
+
+    numbers = _numbers("labels", labels), _numbers("seeds", seeds)
+    return Part(names(datasets), names(methods), *numbers)
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(name) for name in names(text))
+    except ValueError:
+        raise ConfigError(f"--{option} '{text}': give whole numbers such as 3,7") from None
 
 
 def params_file(given: Path) -> Path:
@@ -97,12 +127,13 @@ def read_config(
         ConfigError: file, data set or sweep is wrong.
     """
     from benchmarks.config import load_config
+    from benchmarks.plan.shares import counted
     from benchmarks.plan.sweeps import swept
 
     config = load_config(params_file(params))
     if dataset is not None and dataset not in config.data:
         raise ConfigError(f"no data set '{dataset}' in '{params}': {nearest(dataset, config.data)}")
-    return config if sweep is None else swept(config, sweep)
+    return counted(config if sweep is None else swept(config, sweep), ROOT)
 
 
 def place(config: BenchmarkConfig, device: str) -> Place:

@@ -11,17 +11,22 @@ import typer
 from benchmarks.cli.options import (
     PARAMS,
     Dataset,
+    Datasets,
     Device,
     Jobs,
+    Labels,
     MethodId,
+    Methods,
     Params,
     Raw,
+    Seeds,
     Sweep,
     TrustHeader,
     Verbose,
     example,
     names,
     params_file,
+    part_of,
     pick_runs,
     place,
     read_config,
@@ -68,8 +73,16 @@ def prepare(
 def split(dataset: Dataset, params: Params = PARAMS) -> None:
     """Divide patients into training, validation and test, and order the training patients."""
     from benchmarks.pipeline import split_stage
+    from benchmarks.plan.shares import label_words
+    from datasets.preparing.split import load_split
+    from datasets.preparing.store import open_prepared
 
-    say(f"split: {split_stage(read_config(params, dataset), dataset, ROOT)}")
+    config = read_config(params, dataset)
+    made = split_stage(config, dataset, ROOT)
+    say(f"split: {made}")
+    data = open_prepared(prepared_folder(ROOT, config.name, dataset))
+    for line in label_words(read_config(params, dataset), data, load_split(made)):
+        say(line)
 
 
 @app.command(epilog=example("run phantom_acdc mean_teacher --seed 0"))
@@ -226,19 +239,37 @@ def report(
     show_report(made, verbose=verbose)
 
 
-@app.command(epilog=example("repro --params ablation --sweep threshold"))
+@app.command(epilog=example("repro --params paper --datasets acdc --seeds 0 --iterations 2000"))
 def repro(
     params: Params = PARAMS,
     sweep: Sweep = None,
+    datasets: Datasets = "",
+    methods: Methods = "",
+    labels: Labels = "",
+    seeds: Seeds = "",
+    iterations: Annotated[int | None, typer.Option(min=1, help="Of every run.")] = None,
+    name: Annotated[
+        str, typer.Option(help="Of such a part, with runs and report of its own; default: *_part.")
+    ] = "",
     device: Device = "auto",
     jobs: Jobs = None,
     verbose: Verbose = False,
 ) -> None:
-    """Do all of the above for a whole benchmark in one process; call again to continue."""
-    from benchmarks.pipeline import whole_benchmark
+    """Do all of the above for a whole benchmark in one process; call again to continue.
 
-    config = read_config(params, sweep=sweep)
-    file = params_file(params)
+    With one of --datasets to --name: for a part of it, as a benchmark of its own.
+    """
+    from benchmarks.pipeline import whole_benchmark
+    from benchmarks.plan.excerpt import excerpt, write_excerpt
+    from benchmarks.plan.restrict import Part
+
+    config, file = read_config(params, sweep=sweep), params_file(params)
+    part = part_of(datasets, methods, labels, seeds)
+    if name or iterations or part != Part():
+        own = excerpt(config, part, name=name or f"{config.name}_part", iterations=iterations)
+        file = write_excerpt(own, Path(), ROOT)
+        config = read_config(file)
+        say(f"wrote {file}: all other commands know this part by `--params {file}`")
     made = whole_benchmark(config, place(config, device), params=file, jobs=jobs)
     show_report(made, verbose=verbose)
 

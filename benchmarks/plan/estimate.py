@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.schema import check
-from benchmarks.config import BenchmarkConfig, TrainConfig
+from benchmarks.config import BenchmarkConfig, DataConfig, TrainConfig
 from benchmarks.engine.nets import Builder, stride
 from benchmarks.plan.cost import step_cost
 from benchmarks.plan.grid import base_of
@@ -70,7 +70,7 @@ def estimate(
         ndim, seconds = dimension(config, dataset), _plain_step(config, dataset)
         for method in config.grid.methods:
             kind, train = load_method(base_of(method)), train_config(config, dataset, method)
-            counts = 1 if kind.all_labels else len(config.data[dataset].labels)
+            counts = 1 if kind.all_labels else _counts(config.data[dataset])
             runs = counts * len(config.grid.pairs)
             cost = step_cost(kind, method_params(config, method, ndim))
             hours = runs * train.iterations * seconds * cost / 3600
@@ -78,6 +78,11 @@ def estimate(
             found.append(Estimate(dataset, method, runs, train.iterations, hours, disk))
             progress(len(found), cells)
     return found
+
+
+def _counts(block: DataConfig) -> int:
+    """Labelled counts of a data set; of shares it may not be known yet whether two are one."""
+    return len(block.labels) + sum(share.patients is None for share in block.shares)
 
 
 def run_cost(config: BenchmarkConfig, dataset: str, method: str) -> float:

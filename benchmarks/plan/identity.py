@@ -189,7 +189,13 @@ def _with_files(code: str, files: Iterable[Path]) -> str:
 
 def _cells(config: BenchmarkConfig) -> dict[str, Any]:
     grid = config.grid.model_dump(mode="json", include={"seeds", "folds", "bound"})
-    return {d: {"labels": list(config.data[d].labels), **grid} for d in config.grid.datasets}
+
+    def counts(dataset: str) -> dict[str, Any]:
+        block = config.data[dataset]
+        shares = {"shares": [share.percent for share in block.shares]} if block.shares else {}
+        return {"labels": list(block.labels), **shares}
+
+    return {d: {**counts(d), **grid} for d in config.grid.datasets}
 
 
 def _implied(config: BenchmarkConfig) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig, TrainConfig
 from benchmarks.plan.grid import RunKey, base_of, check_names, expand, fold_of
 from benchmarks.plan.identity import code_digest, run_digest
+from benchmarks.plan.shares import counted
 from datasets import load_dataset
 from datasets.preparing.parts import refuse_other_split
 from datasets.preparing.raw import refuse_changed
@@ -114,6 +115,7 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
         DataError: data not prepared, of other raw files than are there now, or not split.
     """
     check_names(config, dataset, method)
+    config = counted(config, root)
     params = method_params(config, method, dimension(config, dataset))
     train = train_config(config, dataset, method)
     _refuse_long_stages(method, params, train.iterations)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from benchmarks.common.errors import ConfigError, nearest
-from benchmarks.config import BenchmarkConfig
+from benchmarks.config import BenchmarkConfig, DataConfig
 
 Value = TypeVar("Value", str, int)
 
@@ -33,6 +33,8 @@ class Part:
 def restricted(config: BenchmarkConfig, part: Part) -> BenchmarkConfig:
     """The benchmark with a part of its grid; its runs have the same names and identities.
 
+    Without the baseline there is none; contrasts and claims stay where all their methods do.
+
     Raises:
         ConfigError: something that the grid does not hold, or nothing is left of it.
     """
@@ -46,17 +48,31 @@ def restricted(config: BenchmarkConfig, part: Part) -> BenchmarkConfig:
     folds = grid.folds
     if grid.bound:  # a fold goes with its seed
         folds = tuple(f for f, s in zip(grid.folds, grid.seeds, strict=True) if s in seeds)
+    if part.labels:
+        datasets = tuple(d for d in datasets if labels[d])
+        data = {d: _with_labels(config.data[d], labels[d]) for d in datasets}
+        config = config.model_copy(update={"data": {**config.data, **data}})
     kept = {
-        "datasets": tuple(d for d in datasets if labels[d]),
+        "datasets": datasets,
         "methods": methods,
         "seeds": seeds,
         "folds": folds,
+        "baseline": grid.baseline if grid.baseline in methods else None,
     }
-    data = {
-        d: block.model_copy(update={"labels": labels[d]}) if labels.get(d) else block
-        for d, block in config.data.items()
-    }
-    return config.model_copy(update={"grid": grid.model_copy(update=kept), "data": data})
+    contrasts = tuple(c for c in config.contrasts if {c.better, c.than} <= set(methods))
+    claim, names = config.claim, {c.name for c in contrasts}
+    return config.model_copy(
+        update={
+            "grid": grid.model_copy(update=kept),
+            "contrasts": contrasts,
+            "claim": claim if claim and names >= set(claim.contrasts) else None,
+        }
+    )
+
+
+def _with_labels(block: DataConfig, labels: tuple[int, ...]) -> DataConfig:
+    shares = tuple(share for share in block.shares if share.patients in labels)
+    return block.model_copy(update={"labels": labels, "shares": shares})
 
 
 def _kept(option: str, given: Sequence[Value], allowed: Sequence[Value]) -> tuple[Value, ...]:

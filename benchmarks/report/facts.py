@@ -61,6 +61,7 @@ class DatasetFacts:
         classes: names of the foreground classes, in label order from 1.
         tolerance: of NSD, in `unit`.
         ndim: of what networks see: 2 slices, 3 volumes.
+        shares: labelled counts that were asked for as a share, with the percentage.
     """
 
     id: str
@@ -70,6 +71,7 @@ class DatasetFacts:
     classes: tuple[str, ...]
     tolerance: float = 1.0
     ndim: int = 2
+    shares: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,10 +178,12 @@ def dataset_facts(config: BenchmarkConfig, dataset: str) -> DatasetFacts:
     if adapter.synthetic and "synthetic phantom" not in title.lower():
         title = f"{title} (synthetic phantom)"
     info = adapter.info(params)
-    synthetic, unit = adapter.synthetic, config.data[dataset].unit or adapter.unit
+    block = config.data[dataset]
     return DatasetFacts(
-        dataset, title, synthetic, unit, info.classes[1:], adapter.tolerance, info.ndim
-    )
+        dataset, title, adapter.synthetic, block.unit or adapter.unit, info.classes[1:],
+        adapter.tolerance, info.ndim,
+        tuple((s.patients, s.percent) for s in block.shares if s.patients is not None),
+    )  # fmt: skip
 
 
 def collect_facts(config: BenchmarkConfig) -> Facts:

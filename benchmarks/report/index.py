@@ -10,6 +10,7 @@ import pandas as pd
 from benchmarks.common.files import write_text
 from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig, load_config
+from benchmarks.plan.shares import counted
 from benchmarks.plan.sweeps import swept
 from benchmarks.report.checklist import pitfalls_page
 from benchmarks.report.facts import dataset_facts
@@ -82,10 +83,10 @@ def _benchmarks(root: Path) -> Iterator[tuple[str, BenchmarkConfig]]:
         if not path.is_file():
             continue
         config = load_config(path)
-        yield config.name, config
+        yield config.name, counted(config, root)
         for sweep in config.sweeps:
             made = swept(config, sweep)
-            yield made.name, made
+            yield made.name, counted(made, root)
 
 
 def _row(folder: Path, config: BenchmarkConfig | None) -> tuple[str, ...]:

@@ -84,8 +84,10 @@ def select(frame: pd.DataFrame, facts: Facts, *, dataset: str, labels: int) -> p
 
 
 def cell_title(dataset: DatasetFacts, labels: int) -> str:
-    """Such as "ACDC, 7 labelled patients"."""
-    return f"{dataset.title}, {plural(labels, 'labelled patient')}"
+    """Such as "ACDC, 7 labelled patients", with "(10 %)" where that was asked for."""
+    shares = [f"{percent:g} %" for count, percent in dataset.shares if count == labels]
+    share = f" ({', '.join(shares)})" if shares else ""
+    return f"{dataset.title}, {plural(labels, 'labelled patient')}{share}"
 
 
 def _section(

@@ -105,6 +105,7 @@ def _timed() -> float:
         "report",
         "predict",
         "export",
+        "overlay",
         "diagnose",
         "repro",
         "launch",
@@ -176,7 +177,8 @@ def test_missing_steps_name_the_command_that_mends_them(checkout: Path) -> None:
     write_acdc(checkout / "data/raw/acdc")
     assert call("prepare", "acdc", cwd=checkout).returncode == 0
     assert "python -m benchmarks split" in refused(checkout, "run", "acdc", "supervised")
-    assert call("split", "acdc", cwd=checkout).returncode == 0
+    done = call("split", "acdc", cwd=checkout)
+    assert "1 labelled: 50.0 % of 2 training patients, 6 slices" in done.stdout, done.stderr
     assert "python -m benchmarks run acdc" in refused(checkout, "evaluate", "acdc", "supervised")
     assert "evaluate" in refused(checkout, "report")
     assert "no device 'cuda:9'" in refused(
@@ -255,12 +257,20 @@ def test_guard_names_an_intruder(checkout: Path, tmp_path: Path) -> None:
 
 def test_whole_benchmark_from_an_empty_checkout(checkout: Path) -> None:
     """The phantom is generated, prepared with progress, split, trained, evaluated and reported."""
-    config = make_config(iterations=2).model_dump(mode="json", exclude={"contrasts", "claim"})
-    config["grid"] |= {"methods": ["supervised", "entropy_min"], "baseline": "supervised"}
-    config["methods"] = {"supervised": {}, "entropy_min": {}}
-    (checkout / "mine.yaml").write_text(yaml.safe_dump(config))
-    done = call("repro", "--params", "mine.yaml", cwd=checkout, OMP_NUM_THREADS="1")
+    config = make_config(iterations=9).model_dump(mode="json", exclude={"contrasts", "claim"})
+    methods = ["supervised", "entropy_min", "ua_mt"]
+    config["name"] = "whole"
+    config["grid"] |= {"methods": methods, "baseline": "supervised", "seeds": [0, 1]}
+    config["methods"] = {name: {} for name in methods}
+    config["data"]["phantom_acdc"]["labels"] = ["50%"]  # of four training patients
+    (checkout / "whole.yaml").write_text(yaml.safe_dump(config))
+    part = ("--methods", "supervised,entropy_min", "--seeds", "0", "--iterations", "2")
+    whole = ("repro", "--params", "whole.yaml", *part, "--name", "small")
+    done = call(*whole, cwd=checkout, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
+    assert "wrote small.yaml" in done.stdout and "(50 %)" in done.stdout
+    (checkout / "small.yaml").rename(checkout / "mine.yaml")
+    assert not (checkout / "runs/whole").exists()
     assert "prepare phantom_acdc: 12/12" in done.stderr
     [record] = (checkout / "runs/small/phantom_acdc/entropy_min").glob("*/run.json")
     assert json.loads(record.read_text())["images_seen"] == 2 * (2 + 2)

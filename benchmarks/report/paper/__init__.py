@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.common.errors import ConfigError, RunError, nearest
 from benchmarks.common.files import write_text
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.restrict import Part, restricted
 from benchmarks.report.contrasts import forest_figure
 from benchmarks.report.external import load_rows
 from benchmarks.report.facts import Facts, MethodFacts, collect_facts
@@ -105,16 +106,9 @@ def _collected(
         chosen = [m for m in config.grid.methods if m in methods]
         if not chosen or len(chosen) == len(config.grid.methods):
             raise
-        config = _restricted(config, chosen)
+        config = restricted(config, Part(methods=tuple(chosen)))
         found = load_rows(config, collect_facts(config), source)
     return found.facts, collect_results(config, found.facts, found.cases)
-
-
-def _restricted(config: BenchmarkConfig, methods: Sequence[str]) -> BenchmarkConfig:
-    baseline = config.grid.baseline if config.grid.baseline in methods else None
-    contrasts = tuple(c for c in config.contrasts if {c.better, c.than} <= set(methods))
-    grid = config.grid.model_copy(update={"methods": tuple(methods), "baseline": baseline})
-    return config.model_copy(update={"grid": grid, "contrasts": contrasts, "claim": None})
 
 
 def _chosen(facts: Facts, methods: Sequence[str]) -> list[MethodFacts]:

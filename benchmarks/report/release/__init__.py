@@ -7,12 +7,11 @@ import json
 import shutil
 from pathlib import Path
 
-import yaml
-
 from benchmarks.common.errors import ConfigError, RunError
 from benchmarks.common.files import fill_folder, write_json, write_text
 from benchmarks.common.workspace import CASES, RUNS, split_file
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.excerpt import as_yaml
 from benchmarks.report.external import load_rows
 from benchmarks.report.facts import collect_facts
 from benchmarks.report.load import Source
@@ -74,9 +73,7 @@ def _fill(config: BenchmarkConfig, folder: Path, source: Source) -> None:
         target = folder / "splits" / f"{dataset}.json"
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(split, target)
-    given = config.model_dump(mode="json", exclude_unset=True, exclude={"sweeps"})
-    text = yaml.safe_dump(given, sort_keys=False, width=100, allow_unicode=True)
-    write_text(folder / "params.yaml", text)
+    write_text(folder / "params.yaml", as_yaml(config))
     code = {} if runs is None else code_digests(facts, runs)
     write_json(folder / "provenance.json", {"code": code, "packages": packages(source.root)})
     cited = citation(source.root)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from benchmarks.common.files import digest, file_digest
 from benchmarks.common.workspace import CASES, PRESETS
 from benchmarks.config import BenchmarkConfig, load_config
+from benchmarks.plan.excerpt import as_given, as_yaml
 from benchmarks.report.checklist import open_pitfalls
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import Source
@@ -34,14 +34,12 @@ def made_with(
         runs: identity of every run, or None where it was not recorded.
         source: of the scores.
     """
-    given = config.model_dump(mode="json", exclude_unset=True, exclude={"sweeps"})
-    text: str = yaml.safe_dump(given, sort_keys=False, width=100, allow_unicode=True)
     return {
         "commands": _commands(config, source),
-        "configuration": text,
+        "configuration": as_yaml(config),
         "packages": packages(source.root),
         "digests": {
-            "configuration": digest(given),
+            "configuration": digest(as_given(config)),
             CASES: file_digest(source.target(config.name) / CASES),
             **_file(source.root / _LOCK),
         },

@@ -1,0 +1,83 @@
+"""A part of a benchmark as a benchmark of its own, in a parameter file of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.common.errors import ConfigError
+from benchmarks.common.files import write_text
+from benchmarks.common.schema import check
+from benchmarks.common.workspace import PRESETS
+from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.grid import base_of
+from benchmarks.plan.restrict import Part, restricted
+
+
+def as_given(config: BenchmarkConfig) -> dict[str, Any]:
+    """What a parameter file of a benchmark holds, JSON-ready; without its sweeps."""
+    return config.model_dump(mode="json", exclude_unset=True, exclude={"sweeps"})
+
+
+def as_yaml(config: BenchmarkConfig) -> str:
+    """Text of a parameter file of a benchmark."""
+    text: str = yaml.safe_dump(as_given(config), sort_keys=False, width=100, allow_unicode=True)
+    return text
+
+
+def excerpt(
+    config: BenchmarkConfig, part: Part, *, name: str, iterations: int | None = None
+) -> BenchmarkConfig:
+    """A part of a grid with runs, scores and report of its own.
+
+    Args:
+        config: the whole.
+        part: what is wanted of it.
+        name: of the part.
+        iterations: of every run, on all data sets; None leaves them.
+
+    Raises:
+        ConfigError: something that the grid does not hold, or a name that cannot be used.
+    """
+    if name == config.name:
+        raise ConfigError(f"--name '{name}' is that of the whole benchmark; choose another")
+    given = as_given(restricted(config, part))
+    fields = {key: value for key, value in given.items() if value not in ([], None)}
+    used = {m for method in fields["grid"]["methods"] for m in (method, base_of(method))}
+    for block, wanted in (
+        ("data", fields["grid"]["datasets"]),
+        ("methods", used),
+        ("titles", used),
+    ):
+        if block in fields:
+            fields[block] = {key: v for key, v in fields[block].items() if key in wanted}
+    fields["name"] = name
+    fields["question"] = f"A part of {config.name}. {config.question}".strip()
+    if iterations is not None:
+        fields["train"]["iterations"] = iterations
+        for block in fields["data"].values():
+            block.get("train", {}).pop("iterations", None)
+    return check(BenchmarkConfig, fields)
+
+
+def write_excerpt(part: BenchmarkConfig, folder: Path, root: Path) -> Path:
+    """Write `<name>.yaml`, which all commands take as `--params`.
+
+    Args:
+        part: from `excerpt`.
+        folder: of the file; the same part may be there already.
+        root: the checkout, whose presets keep their names.
+
+    Raises:
+        ConfigError: another benchmark has the name.
+    """
+    target, text = folder / f"{part.name}.yaml", as_yaml(part)
+    other = root / PRESETS / part.name / "params.yaml"
+    if target.exists() and target.read_text(encoding="utf-8") != text:
+        other = target
+    if other.exists():
+        raise ConfigError(f"'{other}' is another benchmark of that name; choose another --name")
+    write_text(target, text)
+    return target
