@@ -241,7 +241,8 @@ class BenchmarkConfig(Strict):
         ):
             missing = sorted(set(wanted) - set(blocks))
             if missing:
-                raise ValueError(f"no block `{kind}.{missing[0]}`; add one (it may be empty: {{}})")
+                name, add = missing[0], "or add such a block (it may be empty: {})"
+                raise ValueError(f"no block `{kind}.{name}`: {nearest(name, blocks)}; {add}")
         return self
 
     @model_validator(mode="after")
