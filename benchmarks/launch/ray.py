@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from benchmarks.common.errors import RunError
 from benchmarks.common.signals import catching_stops, refuse_stopped, stop_asked
 from benchmarks.common.workers import Report, quiet
 from benchmarks.launch.backend import Slots, missing
@@ -100,14 +101,26 @@ def _cluster(ray: Any, place: Place, slots: Slots) -> Iterator[None]:
     found = cards_of(place.device)
     cores = len(os.sched_getaffinity(0))
     most = slots.workers or len(found) * (slots.per_card or 1) or cores
-    own = {"num_cpus": most, "num_gpus": len(found), "include_dashboard": False}
-    ray.init(
-        address=address or "local",
-        log_to_driver=False,
-        logging_level="warning",
-        runtime_env={"env_vars": {"PYTHONPATH": str(place.root)}},
-        **({} if address else own),
-    )
+    own = {
+        "num_cpus": most,
+        "num_gpus": len(found),
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",  # nobody else can reach it
+    }
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level="warning",
+            runtime_env={"env_vars": {"PYTHONPATH": str(place.root)}},
+            **({} if address else own),
+        )
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RunError(
+            f"Ray cannot be used at {address or 'this machine'}: {reason} (RAY_ADDRESS names the"
+            " cluster, RAY_AUTH_TOKEN its token; without RAY_ADDRESS, one is started here)"
+        ) from None
     try:
         yield
     finally:

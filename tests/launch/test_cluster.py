@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -38,6 +39,12 @@ MORE = {
 RUNS = 8
 KILLS = int(os.environ.get("LAUNCH_KILLS", "4"))
 BACKENDS = ["local", "ray", "slurm"]
+# Nodes and drivers of a cluster of Ray show each other a token; the one in the home folder, which
+# may be there or not, is left alone.
+RAY = {
+    "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}  # fmt: skip
 
 
 def begin(root: Path, on: str, log: Path, ray: str = "") -> subprocess.Popen[bytes]:
@@ -49,7 +56,7 @@ def begin(root: Path, on: str, log: Path, ray: str = "") -> subprocess.Popen[byt
                 "--device", "cpu",
             ],
             cwd=root, stdout=stream, stderr=stream,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_ADDRESS": ray},
+            env={**os.environ, **RAY, "RAY_ADDRESS": ray},
         )  # fmt: skip
 
 
@@ -160,13 +167,14 @@ def nodes() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         for options in (head, ["--address", address]):
             command = [str(Path(sys.executable).with_name("ray")), "start", "--block", *options]
             command += ["--num-cpus", "1", "--object-store-memory", "100000000"]
+            command += ["--node-ip-address", "127.0.0.1"]
             started.append(
                 subprocess.Popen(
                     command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"},
+                    env={**os.environ, **RAY},
                 )
             )  # fmt: skip
-            wait_for(lambda: raylet(started[-1]))
+            wait_for(lambda: raylet(started[-1]), 60)
         yield address, started[1]
     finally:
         everything = [c for p in started for c in psutil.Process(p.pid).children(recursive=True)]
