@@ -36,8 +36,9 @@ SHOWCASE = "showcase.npz"
 PSEUDO_LABELS = "pseudo_labels.csv"
 SCORED = "scored.json"
 
-# Table of a report.
+# Tables of a report.
 TRACES = "traces.csv"
+CONVERGENCE = "convergence.csv"
 
 
 def weights_file(checkpoint: str) -> str:

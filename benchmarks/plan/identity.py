@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.common.files import digest, file_digest, read_json, write_json, write_text
 from benchmarks.common.workspace import PRESETS
 from benchmarks.plan.grid import RunKey, base_of
+from benchmarks.plan.sweeps import study_files
 from benchmarks.plan.syntax import Code
 
 if TYPE_CHECKING:
@@ -166,10 +167,14 @@ def _scoring_digest(code: Code, dataset: str) -> str:
 
 
 def _report_digest(root: Path, code: Code, config: BenchmarkConfig) -> str:
-    """Names, notes and citations are in the files of methods and data sets."""
+    """Names, notes and citations are in the files of methods and data sets.
+
+    Studies of convergence, which withhold outcomes, are other benchmarks' reports.
+    """
     starts = {"benchmarks.report", *(f"methods.{base_of(m)}" for m in config.grid.methods)}
     starts |= {f"datasets.{d}" for d in config.grid.datasets}
-    return _with_files(code.digest(starts, beside=_READING_PREPARED), _page_files(root))
+    files = (*_page_files(root), *study_files(config, root))
+    return _with_files(code.digest(starts, beside=_READING_PREPARED), files)
 
 
 def _page_files(root: Path) -> list[Path]:
@@ -201,7 +206,11 @@ def _cells(config: BenchmarkConfig) -> dict[str, Any]:
 def _implied(config: BenchmarkConfig) -> dict[str, Any]:
     """A variant takes the block of its base method."""
     bases = {m: config.methods.get(base_of(m), {}) for m in config.grid.methods if base_of(m) != m}
-    return {m: {"base": bases.get(m, {}), "equal": config.grid.equal} for m in config.grid.methods}
+    found: dict[str, dict[str, Any]]
+    found = {m: {"base": bases.get(m, {}), "equal": config.grid.equal} for m in config.grid.methods}
+    for method in found.keys() & config.steps.keys():
+        found[method]["steps"] = config.steps[method]
+    return found
 
 
 def _names(blocks: Iterable[Iterable[str]]) -> list[str]:

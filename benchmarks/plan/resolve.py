@@ -92,12 +92,14 @@ def dimension(config: BenchmarkConfig, dataset: str) -> int:
 
 
 def train_config(config: BenchmarkConfig, dataset: str, method: str) -> TrainConfig:
-    """How a method is trained on a data set; `grid.equal: operations` changes the iterations.
+    """How a method is trained on a data set; `steps`, `grid.equal: operations` set the iterations.
 
     Raises:
         ConfigError: unknown method, wrong key or value.
     """
     train = config.train_for(dataset)
+    if method in config.steps:
+        train = train.model_copy(update={"iterations": config.steps[method]})
     if config.grid.equal == "steps":
         return train
     from benchmarks.plan.cost import step_cost

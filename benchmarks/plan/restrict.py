@@ -45,9 +45,6 @@ def restricted(config: BenchmarkConfig, part: Part) -> BenchmarkConfig:
     wanted = _kept("labels", part.labels, known)
     labels = {d: tuple(n for n in config.data[d].labels if n in wanted) for d in datasets}
     seeds = _kept("seeds", part.seeds, grid.seeds)
-    folds = grid.folds
-    if grid.bound:  # a fold goes with its seed
-        folds = tuple(f for f, s in zip(grid.folds, grid.seeds, strict=True) if s in seeds)
     if part.labels:
         datasets = tuple(d for d in datasets if labels[d])
         data = {d: _with_labels(config.data[d], labels[d]) for d in datasets}
@@ -56,7 +53,7 @@ def restricted(config: BenchmarkConfig, part: Part) -> BenchmarkConfig:
         "datasets": datasets,
         "methods": methods,
         "seeds": seeds,
-        "folds": folds,
+        "folds": grid.folds_of(seeds),
         "baseline": grid.baseline if grid.baseline in methods else None,
     }
     contrasts = tuple(c for c in config.contrasts if {c.better, c.than} <= set(methods))

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from benchmarks.common.errors import ConfigError, nearest
 from benchmarks.common.schema import check
-from benchmarks.config import BenchmarkConfig
+from benchmarks.common.workspace import CONVERGENCE, report_folder
+from benchmarks.config import BenchmarkConfig, SweepConfig
+
+_STEPS = "steps"
+
+
+def sweep_name(config: BenchmarkConfig, sweep: str) -> str:
+    """Name of the benchmark that a sweep is."""
+    return f"{config.name}_{sweep}"
+
+
+def study_files(config: BenchmarkConfig, root: Path) -> list[Path]:
+    """The kept tables of a benchmark's studies of convergence: of its sweeps with `steps`.
+
+    Args:
+        config: the benchmark.
+        root: the checkout, with reports.
+    """
+    names = (sweep_name(config, name) for name, sweep in config.sweeps.items() if sweep.steps)
+    files = (report_folder(root, name) / CONVERGENCE for name in names)
+    return [file for file in files if file.is_file()]
 
 
 def swept(config: BenchmarkConfig, sweep: str) -> BenchmarkConfig:
     """The benchmark `<name>_<sweep>`, whose methods are `<method>-<parameter>=<value>`.
 
-    A sweep without values takes its methods as they are.
+    A training length is told like a parameter, `<method>-steps=<iterations>`. A sweep without
+    values and lengths takes its methods as they are.
 
     Raises:
-        ConfigError: no such sweep, or it names a method without a block.
+        ConfigError: no such sweep, or it names a method without a block, or a seed without a fold.
     """
     if sweep not in config.sweeps:
         raise ConfigError(f"no sweep '{sweep}': {nearest(sweep, config.sweeps)}")
@@ -26,19 +48,39 @@ def swept(config: BenchmarkConfig, sweep: str) -> BenchmarkConfig:
             raise ConfigError(
                 f"sweeps.{sweep}.methods names '{method}': {nearest(method, config.methods)}"
             )
-    made: dict[str, dict[str, Any]] = {}
-    for method, *values in product(chosen.methods, *chosen.values.values()):
-        block = dict(zip(chosen.values, values, strict=True))
-        suffix = "_".join(f"{key}={value}" for key, value in block.items())
-        joint = ("_" if "-" in method else "-") if block else ""
-        made[f"{method}{joint}{suffix}"] = {**config.methods[method], **block}
+    made, steps = _rows(config, chosen)
+    seeds = chosen.seeds or config.grid.seeds
+    for seed in seeds if config.grid.bound else ():
+        if seed not in config.grid.seeds:
+            hint = nearest(str(seed), map(str, config.grid.seeds))
+            raise ConfigError(f"sweeps.{sweep}.seeds: no fold is bound to seed {seed}; {hint}")
     fields = config.model_dump(mode="json")
-    fields["name"] = f"{config.name}_{sweep}"
+    fields["name"] = sweep_name(config, sweep)
     fields["question"] = chosen.question
     baseline = config.grid.baseline if config.grid.baseline in made else None
-    fields["grid"] |= {"methods": list(made), "baseline": baseline}
-    fields["grid"]["seeds"] = chosen.seeds or fields["grid"]["seeds"]
-    fields["grid"]["equal"] = chosen.equal
+    fields["grid"] |= {"methods": list(made), "baseline": baseline, "equal": chosen.equal}
+    fields["grid"] |= {"seeds": seeds, "folds": config.grid.folds_of(seeds)}
+    for dataset in config.grid.datasets if chosen.labels else ():
+        fields["data"][dataset]["labels"] = chosen.labels
     fields["methods"] |= made
+    fields["steps"] |= steps
     fields |= {"contrasts": [], "claim": None}
     return check(BenchmarkConfig, fields, where=f"sweeps.{sweep}")
+
+
+def _rows(
+    config: BenchmarkConfig, sweep: SweepConfig
+) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
+    """Blocks of the sweep's methods, and the iterations of those that have their own."""
+    lists = {**sweep.values, **({_STEPS: sweep.steps} if sweep.steps else {})}
+    made: dict[str, dict[str, Any]] = {}
+    steps: dict[str, int] = {}
+    for method, *values in product(sweep.methods, *lists.values()):
+        given = dict(zip(lists, values, strict=True))
+        suffix = "_".join(f"{key}={value}" for key, value in given.items())
+        joint = ("_" if "-" in method else "-") if given else ""
+        name = f"{method}{joint}{suffix}"
+        if sweep.steps:
+            steps[name] = given.pop(_STEPS)
+        made[name] = {**config.methods[method], **given}
+    return made, steps

@@ -49,10 +49,10 @@ def build_report(
     `mechanisms.csv`, `pseudo_labels.csv`, `curves.csv`, `traces.csv`, `runs.csv`,
     `metrics.json`;
     where there are external rows, `external.csv`; where methods split pixels by entropy,
-    `groups.csv`; as PDF and PNG `dice`, `forest`, `ranks`, `mechanisms`, `groups`, and of
-    a sweep of two numbers `heatmap`, where costs were measured `cost`; one `overlay-<dataset>.png`
-    per data set with showcase files (in `local/` unless the data are synthetic). Equal input gives
-    equal bytes.
+    `groups.csv`; where rows differ in length, `convergence.csv` and its figure; as PDF and PNG
+    `dice`, `forest`, `ranks`, `mechanisms`, `groups`, and of a sweep of two numbers `heatmap`,
+    where costs were measured `cost`; one `overlay-<dataset>.png` per data set with showcase files
+    (in `local/` unless the data are synthetic). Equal input gives equal bytes.
 
     Args:
         config: the benchmark.
@@ -80,6 +80,7 @@ def build_report(
     )
     from benchmarks.report.answer import answer
     from benchmarks.report.contrasts import forest_figure
+    from benchmarks.report.convergence import unconverged, write_convergence
     from benchmarks.report.cost import cost_figure, cost_section, read_cost, write_cost
     from benchmarks.report.external import load_rows
     from benchmarks.report.facts import collect_facts
@@ -110,7 +111,8 @@ def build_report(
     runs = read_provenance(config, facts, source)
     found = read_mechanisms(config, facts, source)
     terms = found.terms if found else None
-    results = collect_results(config, facts, loaded.cases, terms, loaded.unfit)
+    late = unconverged(config, root)
+    results = collect_results(config, facts, loaded.cases, terms, loaded.unfit, late)
     written = _write_origin(loaded.origin, folder)
     written += _write_tables(config, facts, results, folder)
     if not kept:
@@ -142,11 +144,13 @@ def build_report(
     if curves is not None:
         write_text(folder / CURVES, csv(curves))
         written.append(folder / CURVES)
+    studied, files = write_convergence(config, facts, source, folder)
+    written += files
     if cost:
         written.append(write_cost(config, runs, root, folder))
     spent = read_cost(runs, folder)
     written += cost_figure(config, facts, results, spent, folder=folder)
-    more = More(groups, mechanisms, cost_section(config, facts, spent))
+    more = More(groups, mechanisms, cost_section(config, facts, spent), studied)
     pictures = {} if partial else read_pictures(config, facts, source)
     pages = write_pages(Inputs(config, facts, results, found, curves, pictures), runs, source)
     code = code_words(facts, runs)

@@ -41,6 +41,7 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
         link: to the folder of the report.
     """
     from benchmarks.report.contrasts import rulings, verdict_text
+    from benchmarks.report.convergence import unconverged
     from benchmarks.report.facts import collect_facts
     from benchmarks.report.load import Source, load_cases
     from benchmarks.report.mechanisms import read_mechanisms
@@ -52,7 +53,9 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
     source = Source(root, kept=True)
     cases = load_cases(config, facts, source)
     ledger = read_mechanisms(config, facts, source)
-    results = collect_results(config, facts, cases, ledger.terms if ledger else None)
+    results = collect_results(
+        config, facts, cases, ledger.terms if ledger else None, late=unconverged(config, root)
+    )
     found = rulings(config, facts, results)
     parts = [verdict_text(found)] if found else []
     for section in sections(config, facts, results) if not found else ():

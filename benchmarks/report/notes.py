@@ -115,7 +115,7 @@ def _comparison_notes(config: BenchmarkConfig, facts: Facts) -> list[str]:
         *(["External rows: a family of their own, without ranks."] if facts.external else []),
         f"Outcome. better, worse: corrected p < {ALPHA}. equivalent: within {100 * MARGIN:g} Dice"
         " point, corrected too. undecided: neither; in brackets the difference that is found with"
-        f" 80 % power. pilot: fewer than {MIN_RUNS} runs allow no verdict.",
+        f" 80 % power. pilot: fewer than {MIN_RUNS} runs, or too few patients, allow no verdict.",
     ]
 
 

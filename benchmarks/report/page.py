@@ -24,6 +24,7 @@ _FIGURES = {
     "forest": "Differences with their intervals",
     "ranks": "Ranks with their intervals",
     "heatmap": "Dice over two parameters",
+    "convergence": "Validation Dice over the operations of trainings of several lengths",
     "cost": "Dice over the time of a run; the line joins rows that no faster one reaches",
     "mechanisms": "Gradient of every term relative to supervision",
 }
@@ -40,6 +41,7 @@ _FILES = {
     "groups.csv": "what the runs logged of the entropy split",
     "mechanisms.csv": "what every loss term did, by the mechanism ledgers of the runs",
     "pseudo_labels.csv": "accuracy on unlabelled training images",
+    "convergence.csv": "validation Dice at the end of trainings of several lengths",
     "cost.csv": "seconds, memory and energy of every run, as measured",
     "metrics.json": "Dice, for `dvc metrics`",
     "baseline_selection.csv": "how learning rate and iterations were chosen",
@@ -54,11 +56,13 @@ class More:
         groups: of the entropy split, or "".
         mechanisms: of the mechanism ledger, or "".
         cost: of operations, time and memory.
+        convergence: of training lengths, or "".
     """
 
     groups: str
     mechanisms: str
     cost: str
+    convergence: str = ""
 
 
 def page(
@@ -100,6 +104,9 @@ def page(
         parts += ["## Which mechanisms were at work", shown, more.mechanisms]
     if more.groups:
         parts += ["## What the entropy split did", more.groups, _picture(folder, "groups")]
+    if more.convergence:
+        shown = _picture(folder, "convergence")
+        parts += ["## Is training converged", more.convergence, shown]
     parts += ["## What it cost", more.cost, _picture(folder, "cost")]
     parts += ["## What this benchmark leaves open", _open(config, folder)]
     parts += ["## How to read this", _bullets([*notes(config, facts, results), code])]
@@ -132,6 +139,8 @@ def headline(config: BenchmarkConfig, facts: Facts, results: Results) -> str:
 
 def _sentences(words: Sequence[str], results: Results) -> str:
     text, fewest = "; ".join(words) + ".", fewest_runs(results)
+    if results.pilot:
+        return f"{text} A pilot: too few patients for a verdict."
     if fewest >= MIN_RUNS or results.interim:
         return text
     return f"{text} A pilot of {plural(fewest, 'run')}: a verdict needs at least {MIN_RUNS}."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -30,6 +31,8 @@ TABLE = [
     "failed",
 ]  # fmt: skip
 _WORST = 0.1
+_VERDICTS = ("better", "worse", "equivalent", "undecided")
+_NONE_LATE: Mapping[tuple[str, int], Collection[str]] = MappingProxyType({})
 
 J = TypeVar("J")
 
@@ -53,6 +56,7 @@ class Results:
         interim: of a grid of which runs are missing, how many there are, in a sentence; "" of a
             complete one.
         unfit: scores that were left out of such a table, and why.
+        pilot: whether there are too few patients for a verdict, whatever the runs.
     """
 
     cases: pd.DataFrame
@@ -66,6 +70,7 @@ class Results:
     done: Mapping[tuple[str, int, str], int]
     interim: str = ""
     unfit: tuple[str, ...] = ()
+    pilot: bool = False
 
 
 def collect_results(
@@ -74,6 +79,7 @@ def collect_results(
     merged: pd.DataFrame,
     mechanisms: pd.DataFrame | None = None,
     unfit: Sequence[str] = (),
+    late: Mapping[tuple[str, int], Collection[str]] = _NONE_LATE,
 ) -> Results:
     """Means, differences, ranks; references with all labels are not compared.
 
@@ -84,6 +90,7 @@ def collect_results(
         mechanisms: judged terms of all runs, where there are ledgers; what has an inert one is not
             tested.
         unfit: scores that a partial report leaves out, and why.
+        late: rows that more training would still improve, by data set and labelled count.
     """
     cases = with_cell_labels(merged, facts)
     whole = cases[~all_labels_rows(cases, facts)]
@@ -91,16 +98,17 @@ def collect_results(
     baseline = config.grid.baseline
     table = summarize(cases)
     terms = pd.DataFrame(columns=SUMMARY) if mechanisms is None else mechanisms
-    by_cell = partial(_by_cell, compared, inert_terms(terms))
+    by_cell = partial(_by_cell, compared, inert_terms(terms), late)
     counts = cases.groupby(CELL, sort=False).size().rename("values").reset_index()
     table = table.merge(counts, on=CELL).assign(key=method_keys)
     done = _done(cases)
+    judged = partial(_judged, pilot=config.grid.pilot)
     return Results(
         cases=cases,
         table=table,
-        baseline=by_cell(partial(against, baseline=baseline)) if baseline else (),
-        declared=by_cell(partial(compare, contrasts=config.contrasts)),
-        external=_against_external(whole, facts, baseline) if baseline else (),
+        baseline=judged(by_cell(partial(against, baseline=baseline))) if baseline else (),
+        declared=judged(by_cell(partial(compare, contrasts=config.contrasts))),
+        external=judged(_against_external(whole, facts, baseline)) if baseline else (),
         ranks=by_cell(rank_intervals),
         barren=tuple(
             (cell.key[0], cell.key[1], name)
@@ -112,6 +120,17 @@ def collect_results(
         done=done,
         interim=_interim(config, facts, done),
         unfit=tuple(f"Left out: {words}." for words in unfit),
+        pilot=config.grid.pilot,
+    )
+
+
+def _judged(found: Sequence[Difference], *, pilot: bool) -> tuple[Difference, ...]:
+    """The comparisons; where patients are too few, none of them is a verdict."""
+    return tuple(
+        replace(d, outcome="pilot", reason=plural(d.patients, "patient"))
+        if pilot and d.outcome in _VERDICTS
+        else d
+        for d in found
     )
 
 
@@ -148,13 +167,15 @@ def _interim(
 def _by_cell(
     cases: pd.DataFrame,
     inert: Mapping[tuple[str, int], Mapping[str, str]],
+    late: Mapping[tuple[str, int], Collection[str]],
     judge: Callable[..., list[J]],
 ) -> tuple[J, ...]:
-    """What a rule says of every data set and labelled count, which differ in their inert terms."""
+    """What a rule says of every data set and labelled count; each has inert and late rows."""
     found: list[J] = []
     key: Any
     for key, own in cases.groupby(["dataset", "labels"], sort=False):
-        found += judge(own, inert=inert.get((str(key[0]), int(key[1])), {}))
+        cell = (str(key[0]), int(key[1]))
+        found += judge(own, inert=inert.get(cell, {}), unconverged=late.get(cell, ()))
     return tuple(found)
 
 

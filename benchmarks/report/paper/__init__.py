@@ -11,6 +11,7 @@ from benchmarks.common.files import write_text
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.restrict import Part, restricted
 from benchmarks.report.contrasts import forest_figure
+from benchmarks.report.convergence import unconverged
 from benchmarks.report.external import load_rows
 from benchmarks.report.facts import Facts, MethodFacts, collect_facts
 from benchmarks.report.figures import dice_figure
@@ -108,7 +109,9 @@ def _collected(
             raise
         config = restricted(config, Part(methods=tuple(chosen)))
         found = load_rows(config, collect_facts(config), source)
-    return found.facts, collect_results(config, found.facts, found.cases)
+    return found.facts, collect_results(
+        config, found.facts, found.cases, late=unconverged(config, source.root)
+    )
 
 
 def _chosen(facts: Facts, methods: Sequence[str]) -> list[MethodFacts]:

@@ -12,6 +12,7 @@ from benchmarks.common.files import fill_folder, write_json, write_text
 from benchmarks.common.workspace import CASES, RUNS, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.excerpt import as_yaml
+from benchmarks.report.convergence import unconverged
 from benchmarks.report.external import load_rows
 from benchmarks.report.facts import collect_facts
 from benchmarks.report.load import Source
@@ -57,7 +58,7 @@ def write_release(config: BenchmarkConfig, out: Path, source: Source) -> list[Pa
 def _fill(config: BenchmarkConfig, folder: Path, source: Source) -> None:
     loaded = load_rows(config, collect_facts(config), source)
     facts, runs = loaded.facts, read_provenance(config, loaded.facts, source)
-    results = collect_results(config, facts, loaded.cases)
+    results = collect_results(config, facts, loaded.cases, late=unconverged(config, source.root))
     write_text(folder / CASES, csv(loaded.cases))
     write_text(folder / "table.csv", csv(table_frame(results), decimals=_DECIMALS))
     for name, frame in ((RUNS, runs), (ORIGIN, loaded.origin)):

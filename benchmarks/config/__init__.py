@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +15,21 @@ from benchmarks.common.schema import Strict, check, merge
 from benchmarks.common.shares import LabelCounts
 from benchmarks.common.strict_yaml import load_yaml
 from benchmarks.common.workspace import RESERVED
+from benchmarks.config.training import (
+    MonaiConfig,
+    Network,
+    OptimizerConfig,
+    SMPConfig,
+    TrainConfig,
+    UNetConfig,
+)
 from datasets.preparing.split import SplitConfig
+
+__all__ = [
+    "BenchmarkConfig", "ClaimConfig", "ContrastConfig", "DataConfig", "GridConfig", "MonaiConfig",
+    "Network", "OptimizerConfig", "RuntimeConfig", "SMPConfig", "SweepConfig", "TrainConfig",
+    "UNetConfig", "load_config",
+]  # fmt: skip
 
 # Names become parts of paths: no separator, no leading dot, no more than a folder's name may have.
 _NAMES = {
@@ -25,81 +40,7 @@ _NAMES = {
     ),
     "sweeps": (r"[a-z0-9_]{1,64}", "lower-case letters, digits and _"),
 }
-# More would not fit into any memory; a typing error is refused before something is allocated.
-_Width = Annotated[int, Field(ge=1, le=65_536)]
-_Edge = Annotated[int, Field(ge=1, le=65_536)]
 _Natural = Annotated[int, Field(ge=0, lt=2**63)]
-
-
-class UNetConfig(Strict):
-    """The U-Net of the SSL4MIS protocol (methods share it), 2D or 3D."""
-
-    kind: Literal["unet"] = "unet"
-    channels: tuple[_Width, ...] = Field(
-        (16, 32, 64, 128, 256), min_length=4, max_length=6, description="channels per level"
-    )
-    up: Literal["transposed", "linear", "nearest"] = Field("transposed", description="decoder")
-
-
-class SMPConfig(Strict):
-    """U-Net of segmentation-models-pytorch with any of its encoders, 2D."""
-
-    kind: Literal["smp"]
-    encoder: str = "resnet34"
-    weights: str | None = Field(None, description="pre-trained weights; null trains from scratch")
-
-
-class MonaiConfig(Strict):
-    """BasicUNet of MONAI, 2D or 3D."""
-
-    kind: Literal["monai"]
-    features: tuple[_Width, _Width, _Width, _Width, _Width, _Width] = (16, 32, 64, 128, 256, 16)
-    dropout: float = Field(0.1, ge=0, lt=1)
-
-
-Network = Annotated[UNetConfig | SMPConfig | MonaiConfig, Field(discriminator="kind")]
-
-
-class OptimizerConfig(Strict):
-    """Optimiser and learning-rate schedule."""
-
-    kind: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float = Field(0.01, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1, description="SGD only")
-    weight_decay: float = Field(1e-4, ge=0)
-    schedule: Literal["poly", "constant"] = "poly"
-    power: float = Field(0.9, gt=0, description="of the poly schedule (1 - t/T)^power")
-
-
-class TrainConfig(Strict):
-    """How every method is trained."""
-
-    iterations: int = Field(ge=1)
-    labeled_batch: int = Field(ge=1, description="labelled images per step")
-    unlabeled_batch: int = Field(ge=1, description="unlabelled images per step")
-    patch: tuple[_Edge, ...] | None = Field(
-        None, min_length=2, max_length=3, description="random crop (*S, voxels); null: whole grid"
-    )
-    inference: Literal["windows", "whole"] = Field(
-        "windows", description="3D prediction: overlapping windows of `patch`, or in one piece"
-    )
-    network: Network = UNetConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    augment: Literal["none", "suite", "ssl4mis", "rotate"] = Field(
-        "suite", description="suite and ssl4mis turn and flip; rotate keeps the orientation"
-    )
-    validations: int = Field(10, ge=1, description="validations per run, evenly spaced")
-    amp: Literal["auto", "off", "bf16"] = Field(
-        "auto", description="autocast; auto: bf16 on CUDA, off on CPU (see `doctor`)"
-    )
-    channels_last: bool = True
-    compile: bool = Field(False, description="torch.compile the networks; slower on a CPU")
-    graph: Literal["auto", "off"] = Field("auto", description="auto: CUDA graphs of steps")
-    skip_nonfinite: int = Field(
-        0,
-        ge=0,
-        description="iterations with a loss that is not finite to leave out before the run stops",
-    )
 
 
 class DataConfig(LabelCounts):
@@ -127,6 +68,9 @@ class GridConfig(Strict):
         False,
         description="each fold has a seed of its own, the first the first one, and so on; else"
         " every fold is trained with every seed",
+    )
+    pilot: bool = Field(
+        False, description="too few patients for a verdict, whatever the runs: every outcome is so"
     )
     baseline: str | None = Field(None, description="method that the report compares others with")
     equal: Literal["steps", "operations"] = Field(
@@ -159,6 +103,12 @@ class GridConfig(Strict):
             return tuple(zip(self.folds, self.seeds, strict=True))
         return tuple(product(self.folds, self.seeds))
 
+    def folds_of(self, seeds: Collection[int]) -> tuple[int, ...]:
+        """Folds that are trained with some of the seeds: where they are bound, their own."""
+        if not self.bound:
+            return self.folds
+        return tuple(fold for fold, seed in self.pairs if seed in seeds)
+
 
 class ContrastConfig(Strict):
     """A comparison declared before the results are seen."""
@@ -183,7 +133,13 @@ class SweepConfig(Strict):
     values: dict[str, tuple[Any, ...]] = Field(
         default_factory=dict, description="parameter: values; none: the methods as they are"
     )
+    steps: tuple[_Count, ...] = Field(
+        (), description="training lengths in place of `train.iterations`, each a row of its own"
+    )
     seeds: tuple[_Natural, ...] | None = Field(None, description="in place of those of the grid")
+    labels: tuple[_Count, ...] | None = Field(
+        None, description="in place of those of the data sets"
+    )
     equal: Literal["steps", "operations"] = Field("steps", description="as in the grid")
 
 
@@ -212,6 +168,11 @@ class BenchmarkConfig(Strict):
     methods: dict[str, dict[str, Any]]
     titles: dict[str, str] = Field(
         default_factory=dict, description="names in tables and figures, by key of `methods`"
+    )
+    steps: dict[str, _Count] = Field(
+        default_factory=dict,
+        description="iterations in place of `train.iterations`, by key of `methods`; the schedule"
+        " is that of the shorter or longer run",
     )
     sweeps: dict[str, SweepConfig] = Field(default_factory=dict)
     contrasts: tuple[ContrastConfig, ...] = ()
@@ -256,6 +217,13 @@ class BenchmarkConfig(Strict):
         twice = sorted({title for title in shown if shown.count(title) > 1})
         if twice:
             raise ValueError(f"titles gives two methods the name '{twice[0]}'")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_known(self) -> BenchmarkConfig:
+        for key in self.steps:
+            if key not in self.methods:
+                raise ValueError(f"steps names '{key}': {nearest(key, self.methods)}")
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,223 @@
+"""How far training is from its end: validation Dice of trainings of several lengths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import StrMethodFormatter
+from numpy.typing import NDArray
+
+from benchmarks.common.errors import RunError
+from benchmarks.common.files import write_text
+from benchmarks.common.workspace import CONVERGENCE, STEPS, report_folder
+from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.sweeps import study_files
+from benchmarks.report.cost import operations
+from benchmarks.report.facts import Facts, MethodFacts, method_facts
+from benchmarks.report.load import Source, read_columns
+from benchmarks.report.sections import MISSING, cell_title
+from benchmarks.report.style import WIDTH, figure_style, method_looks, new_figure, save_both
+from benchmarks.report.tables import csv, number, pipe_table, plural, points
+from benchmarks.report.web.curves import VALIDATION
+from benchmarks.statistics.convergence import LEVEL, Gain, gains
+from benchmarks.statistics.inference import MARGIN, MIN_RUNS, between_folds, interval
+
+COLUMNS = ["dataset", "method", "labels", "fold", "seed", "steps", "operations", "dice"]
+DECIMALS = 6
+_RUN = ["labels", "fold", "seed"]
+_PER_ROW = 2
+_WORDS = (
+    "Validation Dice after the last step; test patients take no part. Every length is a training of"
+    f" its own with a whole schedule. A row is converged at a length if the {100 * LEVEL:.0f} %"
+    " interval of its gain from twice as many steps, over the runs, lies below"
+    f" {100 * MARGIN:g} point; fewer than {MIN_RUNS} runs say nothing. Operations are counted:"
+    " those of a step relative to a step of supervision, times steps."
+)
+
+
+def write_convergence(
+    config: BenchmarkConfig, facts: Facts, source: Source, folder: Path
+) -> tuple[str, list[Path]]:
+    """Write `convergence.csv` and `convergence.{pdf,png}` of a benchmark of several lengths.
+
+    The table has one row per run: `method` is the key without its length, a method with all labels
+    has its largest count, `operations` are in steps of supervision.
+
+    Args:
+        config: the benchmark.
+        facts: its methods and data sets.
+        source: of the logs, or of the kept table.
+        folder: of the report.
+
+    Returns:
+        The section of the page as Markdown, and the files; nothing where no row has a length of its
+        own.
+
+    Raises:
+        RunError: a file is missing or damaged.
+    """
+    if not config.steps.keys() & {m.key for m in facts.methods}:
+        return "", []
+    lengths = _lengths(config, facts, source)
+    table = folder / CONVERGENCE
+    write_text(table, csv(lengths))
+    files = _figure(config, facts, lengths, folder)
+    return _section(config, facts, lengths), [table, *files]
+
+
+def _lengths(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFrame:
+    if source.kept:
+        return _read(report_folder(source.root, config.name) / CONVERGENCE)
+    known, frames = {m.key: m for m in facts.methods}, []
+    for dataset, key, folder in source.scored(config, facts):
+        method, logged = known[key], pd.read_csv(folder / STEPS)
+        if VALIDATION not in logged:
+            raise RunError(f"'{folder / STEPS}' holds no validation; evaluate {dataset} again")
+        seen = logged.dropna(subset=VALIDATION).sort_values("step", kind="stable")
+        last = seen.groupby(_RUN, as_index=False).last()
+        counts = last["labels"].max() if method.all_labels else last["labels"]
+        steps = config.steps.get(key, config.train_for(dataset).iterations)
+        frame = last[_RUN].assign(dataset=dataset, method=_row_key(method), steps=steps)
+        frame["labels"], frame["dice"] = counts, last[VALIDATION]
+        frame["operations"] = steps * operations(config, facts, key)
+        frames.append(frame)
+    # Rounded before use, so that the kept file gives the same table and figure.
+    return pd.concat(frames, ignore_index=True)[COLUMNS].round(DECIMALS)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return read_columns(path, COLUMNS, what="table of training lengths", again="report again")
+
+
+def _row_key(method: MethodFacts) -> str:
+    """Key of a row without swept values."""
+    return f"{method.id}-{method.row}" if method.row else method.id
+
+
+def unconverged(config: BenchmarkConfig, root: Path) -> dict[tuple[str, int], frozenset[str]]:
+    """Rows that the committed studies of a benchmark show to be unconverged at its length.
+
+    A study is a sweep of the same parameter file with `steps`. Rows that none has trained, or with
+    fewer runs than a verdict needs, are not in it.
+
+    Args:
+        config: the benchmark.
+        root: the checkout, with reports.
+
+    Returns:
+        Keys of methods by data set and labelled count.
+
+    Raises:
+        RunError: a kept `convergence.csv` is damaged.
+    """
+    found: dict[tuple[str, int], set[str]] = {}
+    for path in study_files(config, root):
+        for gain in gains(_read(path)):
+            if gain.dataset not in config.grid.datasets:
+                continue
+            own = config.train_for(gain.dataset).iterations == gain.steps
+            if own and gain.outcome == "unconverged":
+                found.setdefault((gain.dataset, gain.labels), set()).add(gain.method)
+    return {cell: frozenset(methods) for cell, methods in found.items()}
+
+
+def _section(config: BenchmarkConfig, facts: Facts, lengths: pd.DataFrame) -> str:
+    """Table of all gains, one for each data set and labelled count, as Markdown."""
+    parts = []
+    for title, own in _cells(config, facts, lengths):
+        found = {gain.method: gain for gain in gains(own)}
+        steps = sorted(set(own["steps"]))
+        header = (
+            "Method", *(f"{n:,} steps" for n in steps),
+            f"Gain of the last doubling, points [{100 * LEVEL:.0f} %]", "Runs", "Outcome",
+        )  # fmt: skip
+        rows = tuple(
+            _table_row(_title(config, key), own[own["method"] == key], steps, found.get(key))
+            for key in dict.fromkeys(own["method"])
+        )
+        parts += [f"### {title}", pipe_table(header, rows, words=(0, len(header) - 1))]
+    return "\n\n".join([*parts, _WORDS])
+
+
+def _table_row(
+    title: str, own: pd.DataFrame, steps: Sequence[int], gain: Gain | None
+) -> tuple[str, ...]:
+    means = own.groupby("steps")["dice"].mean()
+    dice = (number(100 * float(means.get(n, math.nan))) for n in steps)
+    if gain is None:
+        return (title, *dice, "", "", MISSING)
+    told = points(gain.mean, gain.low, gain.high, sign="+")
+    word = f"pilot, {plural(gain.runs, 'run')}" if gain.outcome == "pilot" else gain.outcome
+    words = word if gain.outcome == "pilot" else f"{word} at {gain.steps:,} steps"
+    return (title, *dice, told, str(gain.runs), words)
+
+
+def _figure(
+    config: BenchmarkConfig, facts: Facts, lengths: pd.DataFrame, folder: Path
+) -> list[Path]:
+    """Validation Dice over counted operations, one panel per data set and labelled count."""
+    keys = list(dict.fromkeys(lengths["method"]))
+    rows = Facts(facts.datasets, tuple(method_facts(config, key) for key in keys))
+    panels = list(_cells(config, facts, lengths))
+    count = -(-len(panels) // _PER_ROW)
+    with figure_style():
+        figure = new_figure(WIDTH, 2.6 * count + 0.6)
+        grid = figure.subplots(count, min(_PER_ROW, len(panels)), squeeze=False).ravel()
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        for axes, (title, own) in zip(grid, panels, strict=False):
+            _panel(axes, rows, own)
+            axes.set_title(title, fontsize="small")
+        handles = grid[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False)
+        return save_both(figure, folder / "convergence")
+
+
+def _panel(axes: Axes, facts: Facts, own: pd.DataFrame) -> None:
+    """One line per row, with the interval of its mean over runs."""
+    looks = method_looks(facts)
+    for method in facts.methods:
+        points_of = own[own["method"] == method.key].groupby("operations")["dice"]
+        if not len(points_of):
+            continue
+        x = [float(value) for value in points_of.groups]
+        ends = [_ends(values.to_numpy(dtype=float)) for _, values in points_of]
+        mean, below, above = (100 * np.array(column) for column in zip(*ends, strict=True))
+        look = looks[method.key]
+        axes.errorbar(
+            x, mean, yerr=[below, above], color=look.color, marker=look.marker, ls=look.dash,
+            ms=4, lw=1, elinewidth=0.8, capsize=2, label=method.title,
+        )  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set(xlabel="operations, in steps of supervision", ylabel="validation Dice, %")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def _ends(dice: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean, and how far the interval reaches below and above it; 0 with a single run."""
+    if len(dice) < 2:
+        return float(dice.mean()), 0.0, 0.0
+    low, high = (float(end) for end in interval(between_folds(dice, dice), level=LEVEL))
+    return float(dice.mean()), float(dice.mean()) - low, high - float(dice.mean())
+
+
+def _cells(
+    config: BenchmarkConfig, facts: Facts, lengths: pd.DataFrame
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Title and rows of every data set and labelled count; methods with all labels are in each."""
+    whole = {_row_key(m) for m in facts.methods if m.all_labels}
+    for dataset in facts.datasets:
+        for labels in config.data[dataset.id].labels:
+            inside = (lengths["labels"] == labels) | lengths["method"].isin(whole)
+            own = lengths[(lengths["dataset"] == dataset.id) & inside]
+            if len(own):
+                yield cell_title(dataset, labels), own
+
+
+def _title(config: BenchmarkConfig, key: str) -> str:
+    return method_facts(config, key).title

@@ -1,0 +1,53 @@
+"""Converged: the 90 % interval of the gain from twice as many steps lies below one point."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.statistics.convergence import gains
+
+
+def scores(gain: list[float], *, first: int = 100, method: str = "a") -> pd.DataFrame:
+    """Runs that end at .7 after `first` steps and gain so much from as many again."""
+    rows = [
+        ("heart", method, 3, run, run, steps, 0.7 + (steps > first) * value)
+        for run, value in enumerate(gain)
+        for steps in (first, 2 * first)
+    ]
+    columns = ["dataset", "method", "labels", "fold", "seed", "steps", "dice"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_the_interval_is_that_of_students_t_over_runs() -> None:
+    """Mean .01, standard deviation .01, five runs; t is 2.131847 at 95 % with 4 degrees."""
+    (found,) = gains(scores([0.0, 0.01, 0.02, 0.0, 0.02]))
+    half = 2.131847 * 0.01 / np.sqrt(5)
+    assert (found.steps, found.runs, found.mean) == (100, 5, pytest.approx(0.01))
+    assert (found.low, found.high) == (
+        pytest.approx(0.01 - half, abs=1e-8),
+        pytest.approx(0.01 + half, abs=1e-8),
+    )
+
+
+@pytest.mark.parametrize(
+    ("gain", "outcome"),
+    [
+        ([0.004, 0.005, 0.006, 0.005, 0.005], "converged"),
+        ([-0.05, -0.04, -0.06, -0.05, -0.05], "converged"),  # longer is worse: no gain is left
+        ([0.011, 0.012, 0.011, 0.012, 0.011], "unconverged"),
+        ([-0.03, 0.03, 0.0, -0.02, 0.02], "unconverged"),  # too noisy to tell
+        ([0.0, 0.0, 0.0, 0.0], "pilot"),
+    ],
+)
+def test_only_an_interval_below_a_point_is_converged(gain: list[float], outcome: str) -> None:
+    (found,) = gains(scores(gain))
+    assert found.outcome == outcome
+
+
+def test_every_doubling_is_judged_inside_the_runs_that_have_both_lengths() -> None:
+    both = pd.concat([scores([0.1, 0.1, 0.1]), scores([0.1] * 2, first=200), scores([0.2])[:1]])
+    both = pd.concat([both.drop_duplicates(), scores([0.0], method="b", first=50)[:1]])
+    found = [(g.method, g.steps, g.runs) for g in gains(both)]
+    assert found == [("a", 100, 3), ("a", 200, 2)]
