@@ -22,6 +22,7 @@ from benchmarks.report import Report, build_report
 from benchmarks.scoring.evaluate import evaluate_dataset
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
+from benchmarks.training.shared import take_over
 from datasets import load_dataset
 from datasets.fetching.sources import make_available
 from datasets.preparing.divide import make_split, patients_of
@@ -127,7 +128,8 @@ def whole_benchmark(
     """Prepare, split, train, evaluate and report a benchmark in one process.
 
     Phantoms that are missing are generated first. All runs of the grid share the workers; finished
-    runs are kept, and the next call continues a stopped one.
+    runs are kept, those of other benchmarks that are the same are taken over, and the next call
+    continues a stopped one.
 
     Args:
         config: of the benchmark.
@@ -144,9 +146,10 @@ def whole_benchmark(
     grid, root = config.grid, place.root
     make_ready(config, root)
     config = counted(config, root)
-    train_runs(
-        by_cost(config, all_runs(config, root)), place, jobs=jobs or config.runtime.fixed_jobs
-    )
+    runs = by_cost(config, all_runs(config, root))
+    with Board() as board:
+        take_over(runs, root, board.say)
+    train_runs(runs, place, jobs=jobs or config.runtime.fixed_jobs)
     for dataset in grid.datasets:
         evaluate_dataset(config, dataset, place)
     return build_report(config, root=root, params=params)

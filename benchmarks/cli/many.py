@@ -98,8 +98,9 @@ def launch(
 ) -> None:
     """Train a grid with many workers, here or on a cluster; give it twice and it helps itself.
 
-    Finished runs are kept, a killed worker costs the run it had, which the next one continues.
-    `dvc repro` or `repro` afterwards find all runs done. Exit code 0: all are done.
+    Finished runs are kept, those of other benchmarks that are the same are taken over, a killed
+    worker costs the run it had, which the next one continues. `dvc repro` or `repro` afterwards
+    find all runs done. Exit code 0: all are done.
     """
     from benchmarks.common.console import Board
     from benchmarks.launch.backend import Slots
@@ -109,6 +110,7 @@ def launch(
     from benchmarks.plan.estimate import by_cost
     from benchmarks.plan.restrict import restricted
     from benchmarks.plan.shares import counted
+    from benchmarks.training.shared import take_over
 
     part = part_of(datasets, methods, labels, seeds)
     config = restricted(read_config(params, sweep=sweep), part)
@@ -122,6 +124,7 @@ def launch(
     if shard:
         runs = shard_of(runs, shard)
     with Board() as board:
+        take_over(runs, ROOT, board.say)
         backend = _backend(on, slots)
         found = do(runs, backend, place(config, device), report=board.update, say=board.say)
     if found.failed or found.left:

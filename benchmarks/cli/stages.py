@@ -113,7 +113,9 @@ def run(
             say(line)
         return
     from benchmarks.training.many import train_runs
+    from benchmarks.training.shared import take_over
 
+    take_over(runs, ROOT, say)
     train_runs(runs, place(config, device), jobs=jobs or config.runtime.fixed_jobs)
 
 
@@ -125,6 +127,7 @@ def evaluate(
     ] = None,
     params: Params = PARAMS,
     device: Device = "auto",
+    sweep: Sweep = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Those that are finished, also while others train.")
     ] = False,
@@ -132,7 +135,7 @@ def evaluate(
     """Score finished runs on the test patients, per case and class."""
     from benchmarks.scoring import evaluate as scoring
 
-    config = read_config(params)
+    config = read_config(params, sweep=sweep)
     where = place(config, device)
     if method is None:
         say(f"scores: {scoring.evaluate_dataset(config, dataset, where, partial=partial)}")

@@ -40,6 +40,7 @@ _NAMES = {
     ),
     "sweeps": (r"[a-z0-9_]{1,64}", "lower-case letters, digits and _"),
 }
+_Count = Annotated[int, Field(ge=1)]
 _Natural = Annotated[int, Field(ge=0, lt=2**63)]
 
 

@@ -1,0 +1,66 @@
+"""A run that several benchmarks contain is trained once: the others take it over.
+
+What a run is, its data set, method, parameters, split, data and code, does not depend on the names
+of its benchmark and row. So the finished folder of one is that of the other.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from benchmarks.common.files import fill_folder, read_json
+from benchmarks.common.lease import leased
+from benchmarks.common.workspace import RECORD
+from benchmarks.plan.record import finished, mismatch
+from benchmarks.plan.resolve import Run
+from benchmarks.training.one import lease_file
+
+
+def take_over(wanted: Sequence[Run], root: Path, say: Callable[[str], None]) -> int:
+    """Give finished runs of other benchmarks of the checkout their places in this one.
+
+    The files are links to the same bytes where the file system has such, else copies.
+
+    Args:
+        wanted: runs of a benchmark; those that are finished or being trained are left alone.
+        root: the checkout.
+        say: called with a line for every run that is taken over.
+
+    Returns:
+        Number of runs that were taken over.
+
+    Raises:
+        StorageError: the disk is full or `runs/` cannot be written.
+    """
+    todo = [run for run in wanted if not finished(run, root)]
+    known = dict(_finished(root)) if todo else {}
+    count = 0
+    for run in todo:
+        source, target = known.get(run.digest), run.key.folder(root)
+        if source is None or source == target or mismatch(run, source):
+            continue
+        with suppress(BlockingIOError), leased(lease_file(run, root)):
+            fill_folder(target, partial(_link, source))
+            say(f"{run.key.title}: the same as {source.relative_to(root)}, taken over")
+            count += 1
+    return count
+
+
+def _finished(root: Path) -> Iterator[tuple[str, Path]]:
+    """Identity and folder of every run that has a record."""
+    for record in sorted(root.glob(f"runs/*/*/*/[!.]*/{RECORD}")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            yield str(read_json(record)["digest"]), record.parent
+
+
+def _link(source: Path, folder: Path) -> None:
+    for path in sorted(source.iterdir()):
+        try:
+            os.link(path, folder / path.name)
+        except OSError:  # another file system, or one without links
+            shutil.copy2(path, folder / path.name)
