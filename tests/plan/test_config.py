@@ -14,7 +14,7 @@ from benchmarks.common.errors import ConfigError
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import RESERVED
 from benchmarks.config import BenchmarkConfig, TrainConfig, load_config
-from benchmarks.plan.resolve import method_params
+from benchmarks.plan.resolve import method_params, train_config
 from benchmarks.plan.sweeps import swept
 from benchmarks.report.index import _OTHERS
 from methods.base import MethodParams
@@ -72,6 +72,7 @@ def put(path: str, value: object) -> dict[str, Any]:
         ("data.phantom_acdc.labels", 7, r"labels': a list is needed, such as \[7\], given 7"),
         ("data.phantom_acdc.labels", [0], r"labels\.0': .*greater than or equal to 1"),
         ("grid.folds", [-1], r"'grid\.folds\.0'"),
+        ("steps", {"supervise": 5}, r"steps names 'supervise': did you mean 'supervised'"),
     ],
 )
 def test_wrong_values_are_named(path: str, value: object, message: str) -> None:
@@ -164,16 +165,37 @@ def test_sweep_makes_a_variant_of_every_combination() -> None:
     config = load_config(ROOT / "benchmarks/presets/ablation/params.yaml")
     made = swept(config, "threshold_temperature")
     assert made.name == "ablation_threshold_temperature"
-    assert len(made.grid.methods) == 2 * 3 * 3
-    assert made.methods["egcl_net-a5f_tau=0.25_tau_c=0.2"] == {
-        **config.methods["egcl_net-a5f"],
+    assert len(made.grid.methods) == 3 * 3
+    assert made.methods["egcl_net-a6f_tau=0.25_tau_c=0.2"] == {
+        **config.methods["egcl_net-a6f"],
         "tau": 0.25,
         "tau_c": 0.2,
     }
-    assert made.grid.seeds == (0,) and made.train == config.train
+    assert made.train == config.train
+    # Five of ten bound runs: folds go with their seeds.
+    assert made.grid.pairs == tuple((i, i) for i in range(5))
     assert swept(config, "labels").methods["egcl_net-a12"] == config.methods["egcl_net-a12"]
     with pytest.raises(ConfigError, match="threshold"):
         swept(config, "treshold")
+
+
+def test_a_sweep_of_lengths_trains_rows_with_their_own_schedules() -> None:
+    config = load_config(ROOT / "benchmarks/presets/acdc_folds/params.yaml")
+    made = swept(config, "convergence")
+    assert len(made.grid.methods) == 5 * 4 and made.grid.pairs == config.grid.pairs
+    short, own = (f"egcl_net-steps={config.train.iterations // n}" for n in (4, 1))
+    assert train_config(made, "acdc", short).iterations == 500
+    # Rows of the benchmark's own length are its own runs, which need no second training.
+    assert train_config(made, "acdc", own) == train_config(config, "acdc", "egcl_net")
+    assert method_params(made, own, 2) == method_params(config, "egcl_net", 2)
+    assert swept(config, "equal_compute").data["acdc"].labels == (3,)
+
+
+def test_a_sweep_names_a_seed_that_no_fold_is_bound_to() -> None:
+    value = put("grid", VALUE["grid"] | {"bound": True, "seeds": [0, 1], "folds": [0, 1]})
+    value["sweeps"] = {"alone": {"methods": ["supervised"], "seeds": [2]}}
+    with pytest.raises(ConfigError, match=r"sweeps\.alone\.seeds: .*seed 2; .*0.*1"):
+        swept(check(BenchmarkConfig, value), "alone")
 
 
 def test_every_row_of_the_ablation_is_a_valid_method() -> None:
