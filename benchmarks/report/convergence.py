@@ -185,7 +185,7 @@ def _panel(axes: Axes, facts: Facts, own: pd.DataFrame) -> None:
         points_of = own[own["method"] == method.key].groupby("operations")["dice"]
         if not len(points_of):
             continue
-        x = [float(value) for value in points_of.groups]
+        x = np.array(list(points_of.groups), dtype=float)
         ends = [_ends(values.to_numpy(dtype=float)) for _, values in points_of]
         mean, below, above = (100 * np.array(column) for column in zip(*ends, strict=True))
         look = looks[method.key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.common.workspace import ROOT, prepared_folder, split_file, weights_file
@@ -18,7 +19,7 @@ from tests.engine.small import make_config
 DATASET = "phantom_acdc"
 
 
-def named(config: BenchmarkConfig, name: str, **methods: dict[str, object]) -> BenchmarkConfig:
+def named(config: BenchmarkConfig, name: str, **methods: Mapping[str, object]) -> BenchmarkConfig:
     """The same under another name, with these rows."""
     grid = config.grid.model_copy(update={"methods": tuple(methods), "seeds": (0, 1)})
     update = {"name": name, "grid": grid, "methods": {**config.methods, **methods}}
@@ -47,7 +48,8 @@ def test_equal_runs_are_taken_over_under_any_name(flat: Path, tmp_path: Path) ->
     link_code(ROOT, tmp_path)
     (trained,) = resolve(first, DATASET, "supervised", tmp_path)
     train_runs([trained], Place(tmp_path, "cpu"), jobs=1)
-    wanted, said = rows(other, tmp_path), []
+    said: list[str] = []
+    wanted = rows(other, tmp_path)
     assert take_over(list(wanted.values()), tmp_path, said.append) == 1
     same = wanted["supervised-again 0"]
     assert [name for name, run in wanted.items() if finished(run, tmp_path)] == [
