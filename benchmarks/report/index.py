@@ -32,6 +32,7 @@ _OTHERS = {
     "tuning": "searches for parameters on validation patients: trials, best values, figures",
     "statistics": "simulated error rates of the rule that gives every outcome",
     "speed": "timings of the engine as ratios within one process",
+    "scaling": "what many runs cost with many workers; killed workers, and what was lost",
     "reliability": "what users see of injected faults and killed runs",
     "convergence": "gains from longer training",
 }

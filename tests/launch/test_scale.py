@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import seaborn as sns
 import yaml
 
 from benchmarks.common.device import environment
@@ -31,19 +30,22 @@ from benchmarks.launch.backend import Slots
 from benchmarks.launch.campaign import launch
 from benchmarks.launch.local import Local
 from benchmarks.plan.estimate import run_cost
+from benchmarks.plan.identity import stage_digests
 from benchmarks.plan.resolve import Run
-from benchmarks.report.style import WIDTH, figure_style, new_figure, save_both
 from benchmarks.report.tables import csv
 from benchmarks.training.one import Place
+from tests.launch.scaling_page import draw, write_page
 from tests.launch.stub import NoTraining, plan
+from tests.noting import replace_row
 
 pytestmark = pytest.mark.scale
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(os.environ.get("SCALE_FOLDER", ROOT / "reports/scaling"))
-# Seconds of one core that a run may cost apart from its training, at 1,000 runs.
+# Seconds of one core that a run may cost apart from its training.
 MOST = 0.3
-QUEUED = tuple(map(int, os.environ.get("SCALE_QUEUED", "100,1000,5000").split(",")))
+QUEUED = tuple(map(int, os.environ.get("SCALE_QUEUED", "100,1000,5000,10000").split(",")))
 SIMULATED = 10_000
+WORKERS = (1, 4, 16, 64, 256, 1024)
 _RUNS = 12  # a multiple of all numbers of workers
 
 
@@ -69,40 +71,37 @@ def write(name: str, rows: list[dict[str, object]]) -> pd.DataFrame:
     return table
 
 
-def test_overhead_of_a_queued_run(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows: list[dict[str, object]] = []
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "Trainer", NoTraining)
-        for queued in QUEUED:
-            shutil.rmtree(flat / "runs", ignore_errors=True)
-            runs = plan(flat, queued)
-            wall, cpu = go(runs, flat, 2)
-            again, _ = go(runs, flat, 2)
-            rows.append(
-                {
-                    "training": "none", "queued": queued, "wall_s_per_run": wall / queued,
-                    "cpu_s_per_run": cpu / queued, "finished_before_s_per_run": again / queued,
-                }
-            )  # fmt: skip
-    shutil.rmtree(flat / "runs", ignore_errors=True)
-    runs = plan(flat, QUEUED[0])
+def put_aside(root: Path) -> None:
+    """Begin without runs; to remove those of thousands takes minutes."""
+    runs = root / "runs"
+    if runs.exists():
+        runs.rename(root / f"before-{time.monotonic_ns()}")
+
+
+@pytest.mark.parametrize(
+    ("training", "queued"), [*(("none", n) for n in QUEUED), ("one step", QUEUED[0])]
+)
+def test_overhead_of_queued_runs(
+    training: str, queued: int, flat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if training == "none":
+        monkeypatch.setattr(trainer, "Trainer", NoTraining)
+    put_aside(flat)
+    runs = plan(flat, queued)
     wall, cpu = go(runs, flat, 2)
     again, _ = go(runs, flat, 2)
-    rows.append(
-        {
-            "training": "one step", "queued": QUEUED[0], "wall_s_per_run": wall / QUEUED[0],
-            "cpu_s_per_run": cpu / QUEUED[0], "finished_before_s_per_run": again / QUEUED[0],
-        }
-    )  # fmt: skip
-    table = write("overhead", rows)
-    by_queued = table[table["training"] == "none"].set_index("queued")["cpu_s_per_run"]
-    assert by_queued[QUEUED[1] if len(QUEUED) > 1 else QUEUED[0]] <= MOST
+    seconds = {"wall_s": wall, "cpu_s": cpu, "finished_before_s": again}
+    row = {f"{name}_per_run": f"{spent / queued:.5f}" for name, spent in seconds.items()}
+    whose = {"training": training, "queued": queued}
+    replace_row(FOLDER / "overhead.csv", {**whose, **row}, keys=2)
+    write_json(FOLDER / "machine.json", environment("cpu"))
+    assert cpu / queued <= MOST
 
 
 def test_speed_of_workers(flat: Path) -> None:
     rows: list[dict[str, object]] = []
     for workers in (1, 2, 4):
-        shutil.rmtree(flat / "runs", ignore_errors=True)
+        put_aside(flat)
         wall, cpu = go(plan(flat, _RUNS, iterations=60), flat, workers)
         rows.append({"workers": workers, "runs": _RUNS, "wall_s": wall, "cpu_s": cpu})
     table = write("workers", rows)
@@ -116,7 +115,7 @@ def test_file_operations_of_a_run(flat: Path) -> None:
     (few, many), states = (10, 30), ("trained", "finished before")
     counts: dict[tuple[str, int], dict[str, int]] = {}
     for queued in (few, many):
-        shutil.rmtree(flat / "runs", ignore_errors=True)
+        put_aside(flat)
         for state in states:
             counts[state, queued] = calls(flat, queued)
     rows: list[dict[str, object]] = [
@@ -148,71 +147,83 @@ def calls(root: Path, runs: int) -> dict[str, int]:
 
 
 def test_dvc_at_the_size_of_the_paper(tmp_path: Path) -> None:
-    """As many stages as the preset `paper` has, each of which writes one small file."""
-    grid = load_config(ROOT / "benchmarks/presets/paper/params.yaml").grid
-    matrix = {"dataset": list(grid.datasets), "method": list(grid.methods)}
-    stage = "${item.dataset}/${item.method}"
-    make = "mkdir -p {0}/{1} && echo {1} > {0}/{1}/file"
-    stages = {
-        "run": {"matrix": matrix, "cmd": make.format("runs", stage), "outs": [f"runs/{stage}"]},
-        "evaluate": {
-            "matrix": {"dataset": matrix["dataset"]},
-            "cmd": make.format("scores", "${item.dataset}"),
-            "deps": ["runs/${item.dataset}"],
-            "outs": ["scores/${item.dataset}"],
-        },
-    }
-    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    """The pipeline of `paper` with stages that write one small file each."""
+    preset = tmp_path / "benchmarks/presets/paper"
+    preset.mkdir(parents=True)
+    shutil.copy(ROOT / "benchmarks/presets/paper/params.yaml", preset)
+    write_json(tmp_path / "data/code/digests.json", stage_digests(ROOT))
+    for dataset in load_config(preset / "params.yaml").grid.datasets:
+        write_text(tmp_path / "data/raw" / dataset / "file", dataset)
+    pipeline = yaml.safe_load((ROOT / "benchmarks/presets/pipeline.yaml").read_text())
+    for stage in pipeline["stages"].values():
+        (out,) = stage["outs"][0]
+        stage["cmd"] = f"mkdir -p $(dirname {out}) && echo {out} > {out}"
+    (preset / "dvc.yaml").write_text(yaml.safe_dump({"stages": pipeline["stages"]}))
     dvc = [sys.executable, "-m", "dvc"]
     subprocess.run([*dvc, "init", "--no-scm", "-q"], cwd=tmp_path, check=True)
     rows: list[dict[str, object]] = []
     for state in ("nothing done", "all done"):
         started, before = time.perf_counter(), spent()
-        subprocess.run([*dvc, "repro", "-q"], cwd=tmp_path, check=True)
-        count = len(grid.datasets) * (1 + len(grid.methods))
+        subprocess.run([*dvc, "repro", "-q", str(preset / "dvc.yaml")], cwd=tmp_path, check=True)
         wall, cpu = time.perf_counter() - started, spent() - before
-        rows.append({"before": state, "stages": count, "wall_s": wall, "cpu_s": cpu})
+        lock = yaml.safe_load((preset / "dvc.lock").read_text())
+        rows.append({"before": state, "stages": len(lock["stages"]), "wall_s": wall, "cpu_s": cpu})
     table = write("dvc", rows)
     assert table["cpu_s"][1] < table["cpu_s"][0]
 
 
-def hours(durations: Sequence[float], workers: int, looks: float) -> float:
-    """Hours until all runs are done by workers that pull, each of which looks at every run.
+def simulated(
+    durations: Sequence[float], workers: int, beside: float, look: float
+) -> dict[str, float]:
+    """Hours of a worker, on average, until workers that pull have done all runs.
 
     Args:
-        durations: seconds of the runs, in their order.
-        workers: how many.
-        looks: seconds that a worker spends at a run that another one has done.
+        durations: seconds of the runs' training, in the order in which they are taken.
+        workers: how many; each looks at every run.
+        beside: seconds that a run costs apart from its training.
+        look: seconds that a worker spends at a run that another one has done.
     """
     free = [0.0] * workers
     for duration in durations:
-        heapq.heappush(free, heapq.heappop(free) + duration)
-    return (max(free) + looks * len(durations)) / 3600
+        heapq.heappush(free, heapq.heappop(free) + duration + beside)
+    runs = len(durations)
+    spent = {
+        "training": sum(durations) / workers,
+        "beside": runs * beside / workers,
+        "looks": (runs - runs / workers) * look,
+        "waiting": max(free) - sum(free) / workers,
+    }
+    return {f"{part}_h": seconds / 3600 for part, seconds in spent.items()}
 
 
 def test_simulation_of_ten_thousand_runs() -> None:
-    """With the measured costs: how much of the workers' time is training, and what the disk does.
+    """With the measured costs: what the time of workers goes to, and what the disk has to serve.
 
-    Every pulling worker looks at every run, so that on a shared disk the looks are what grows.
+    Pulling workers, each of which walks over the plan in an order of its own: the first free one
+    takes any of the runs that are left.
     """
+    four = simulated([3600, 3600, 3600, 3 * 3600], 2, 0, 0)  # 1 + 1 hours beside 1 + 3
+    assert four == {"training_h": 3, "beside_h": 0, "looks_h": 0, "waiting_h": 1}
     measured = pd.read_csv(FOLDER / "overhead.csv")
-    none = measured[measured["training"] == "none"].iloc[-1]
-    beside, look = float(none["cpu_s_per_run"]), float(none["finished_before_s_per_run"])
+    step, none = (measured[measured["training"] == name] for name in ("one step", "none"))
+    beside = float(step["cpu_s_per_run"].max())
+    look = float(none.sort_values("queued")["finished_before_s_per_run"].iloc[-1])
     files = pd.read_csv(FOLDER / "file_operations.csv").groupby("run")["per_run"].sum()
     paper = load_config(ROOT / "benchmarks/presets/paper/params.yaml")
     relative = np.array([run_cost(paper, "acdc", method) for method in paper.grid.methods])
-    shares = np.sort(np.resize(relative / relative.mean(), SIMULATED))[::-1]
+    shares = np.resize(relative, SIMULATED)
+    shares = np.random.default_rng(0).permutation(shares / shares.mean())
     rows: list[dict[str, object]] = []
     for seconds in (60, 3600):
-        for workers in (1, 16, 128, 1024):
-            took = hours([seconds * share + beside for share in shares], workers, look)
-            ideal = SIMULATED * seconds / workers / 3600
+        for workers in WORKERS:
+            spent = simulated(list(seconds * shares), workers, beside, look)
+            hours = sum(spent.values())
+            calls = files["trained"] + (workers - 1) * files["finished before"]
             rows.append(
                 {
                     "runs": SIMULATED, "mean_training_s": seconds, "workers": workers,
-                    "hours": took, "efficiency": ideal / took,
-                    "file_operations": SIMULATED
-                    * (files["trained"] + workers * files["finished before"]),
+                    "hours": hours, "efficiency": spent["training_h"] / hours, **spent,
+                    "file_operations_per_s": SIMULATED * calls / (3600 * hours),
                 }
             )  # fmt: skip
     table = write("simulated", rows)
@@ -220,25 +231,6 @@ def test_simulation_of_ten_thousand_runs() -> None:
     assert table["efficiency"].iloc[0] > 0.9
 
 
-def test_figure() -> None:
-    overhead, workers = (pd.read_csv(FOLDER / f"{n}.csv") for n in ("overhead", "workers"))
-    files = pd.read_csv(FOLDER / "file_operations.csv")
-    with figure_style():
-        figure = new_figure(WIDTH, 2.4)
-        left, middle, right = figure.subplots(1, 3)
-        sns.lineplot(
-            overhead, x="queued", y="cpu_s_per_run", hue="training", style="training",
-            markers=True, ax=left,
-        )  # fmt: skip
-        left.set(xscale="log", ylim=(0, None), xlabel="queued runs", ylabel="core seconds a run")
-        speed = workers.assign(speed=workers["wall_s"][0] / workers["wall_s"])
-        sns.lineplot(speed, x="workers", y="speed", marker="o", ax=middle)
-        middle.set(ylim=(0, None), ylabel="speed, 1 worker = 1", xticks=workers["workers"])
-        sns.barplot(files, y="call", x="per_run", hue="run", ax=right)
-        right.set(xlabel="system calls a run", ylabel="")
-        for axes, title in zip(
-            (left, middle, right), ("Overhead", "Workers", "Files"), strict=True
-        ):
-            axes.set_title(title)
-        paths = save_both(figure, FOLDER / "scaling")
+def test_page_and_figure() -> None:
+    paths = [*draw(FOLDER), write_page(FOLDER)]
     assert all(path.stat().st_size > 1000 for path in paths)
