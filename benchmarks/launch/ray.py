@@ -6,6 +6,7 @@ All machines see the checkout under the same path.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from benchmarks.training.placing import cards_of
 # A run whose process or machine is gone is given to another one so many times by Ray itself.
 _RETRIES = 2
 _LOOK = 0.5  # seconds between two looks for a signal
+_REACH = 10.0  # seconds in which a cluster takes a connection
 _PATIENCE = 60.0  # seconds that stopped runs have to save their state
 
 
@@ -93,6 +95,13 @@ def _outcome(ray: Any, handle: Any, run: Run) -> Outcome:
     return found
 
 
+def _knock(address: str) -> None:
+    """Raise an OSError if nobody listens at a host and port; Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), _REACH).close()
+
+
 @contextmanager
 def _cluster(ray: Any, place: Place, slots: Slots) -> Iterator[None]:
     """Join the cluster of RAY_ADDRESS, or start one of this machine that ends with the block."""
@@ -108,6 +117,7 @@ def _cluster(ray: Any, place: Place, slots: Slots) -> Iterator[None]:
         "_node_ip_address": "127.0.0.1",  # nobody else can reach it
     }
     try:
+        _knock(address or "")
         ray.init(
             address=address or "local",
             log_to_driver=False,
@@ -116,10 +126,10 @@ def _cluster(ray: Any, place: Place, slots: Slots) -> Iterator[None]:
             **({} if address else own),
         )
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(
-            f"Ray cannot be used at {address or 'this machine'}: {reason} (RAY_ADDRESS names the"
-            " cluster, RAY_AUTH_TOKEN its token; without RAY_ADDRESS, one is started here)"
+            f"Ray cannot be used at {address or 'this machine'}: {reason}. RAY_ADDRESS names the"
+            " cluster, RAY_AUTH_TOKEN its token; `unset RAY_ADDRESS` to start one here"
         ) from None
     try:
         yield

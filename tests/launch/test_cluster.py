@@ -23,7 +23,12 @@ import psutil
 import pytest
 import yaml
 
+from benchmarks.common.errors import RunError
+from benchmarks.common.workers import quiet
 from benchmarks.engine.state import STATE
+from benchmarks.launch.backend import Slots
+from benchmarks.launch.ray import OnRay
+from benchmarks.training.one import Place
 from tests.pipeline.test_pipeline import METHODS, PARAMS, _repro
 from tests.pipeline.test_pipeline import clone as serial
 
@@ -65,18 +70,26 @@ def finished(root: Path) -> dict[Path, int]:
     return {p: p.stat().st_mtime_ns for p in root.glob("runs/quick/*/*/l*/last.safetensors")}
 
 
-def workers(launcher: int, root: Path) -> list[psutil.Process]:
-    """Processes that train below this checkout, but for the launcher."""
-    found = []
+def inside(root: Path) -> Iterator[psutil.Process]:
+    """Processes that work in this checkout."""
     for process in psutil.process_iter():
-        try:
-            inside = process.cwd() == str(root)
+        with suppress(psutil.Error):
+            if process.cwd() == str(root):
+                yield process
+
+
+# What a process that trains is called, by its back end; Ray has others, which are the node's.
+TRAINS = ("ray::_attempt", "submitit.core._submit", "benchmarks launch")
+
+
+def workers(launcher: int, root: Path) -> list[psutil.Process]:
+    """Processes that train in this checkout, but for the launcher."""
+    found = []
+    for process in inside(root):
+        with suppress(psutil.Error):
             name = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        trains = "ray::" in name or "submitit.core._submit" in name or "benchmarks launch" in name
-        if inside and trains and process.pid != launcher:
-            found.append(process)
+            if process.pid != launcher and any(text in name for text in TRAINS):
+                found.append(process)
     return found
 
 
@@ -113,8 +126,9 @@ def bare(serial: Path, expected: dict[str, bytes], tmp_path: Path) -> Iterator[P
     copy = f"mkdir {target} && tar -C {serial} {ignored} --exclude=./.dvc/tmp --exclude=./reports"
     subprocess.run(f"{copy} -cf - . | tar -C {target} -xf -", shell=True, check=True)
     yield target
-    for process in workers(0, target):
-        process.kill()
+    for process in inside(target):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @pytest.mark.parametrize("on", BACKENDS)
@@ -137,7 +151,7 @@ def test_kills_lose_nothing_and_dvc_finds_all_done(
     after = finished(bare)
     assert len(after) == RUNS and after | half == after, log.read_text()
     assert f"done {RUNS} (0 trained here), failed 0, left 0" in log.read_text()
-    assert killed == KILLS, "done before all kills"
+    assert killed == KILLS, f"done before all kills: {log.read_text()}"
     compare(bare, expected)
 
 
@@ -212,3 +226,13 @@ def test_a_killed_node_of_ray_costs_nothing(
     assert launcher.wait(300) == 0, log.read_text()
     assert f"done {RUNS} (" in log.read_text() and "failed 0, left 0" in log.read_text()
     compare(bare, expected)
+
+
+def test_a_cluster_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="`python -m pip install '.[ray]'` brings it")
+    for key, value in {**RAY, "RAY_ADDRESS": "127.0.0.1:1"}.items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(RunError, match=r"127\.0\.0\.1:1: .* refused\. RAY_ADDRESS names"):
+        list(OnRay(Slots()).start([], Place(tmp_path, "cpu"), quiet))
