@@ -81,3 +81,21 @@ def test_the_random_split_is_the_deciding_rows_split_in_all_but_entropy() -> Non
         assert {key: a6[key] for key in a6.keys() - {"split", "random_like"}} == {
             key: a7[key] for key in a7.keys() - {"split", "random_like"}
         }
+
+
+@pytest.mark.parametrize("name", ["ablation", "methods_cpu"])
+def test_rows_of_acdc_folds_are_the_same_runs_elsewhere(name: str) -> None:
+    """Else they would be trained a second time, and differ between tables."""
+    base, other = (
+        load_config(ROOT / f"benchmarks/presets/{preset}/params.yaml")
+        for preset in ("acdc_folds", name)
+    )
+    assert other.train_for("acdc") == base.train_for("acdc")
+    data, own = base.data["acdc"], other.data["acdc"]
+    assert (own.prepare, own.split) == (data.prepare, data.split)
+    assert set(own.labels) <= set(data.labels)
+    assert set(other.grid.pairs) <= set(base.grid.pairs)
+    trained = {method_params(base, row, 2).model_dump_json() for row in base.grid.methods}
+    rows = {row: method_params(other, row, 2).model_dump_json() for row in other.grid.methods}
+    shared = {row for row, params in rows.items() if params in trained}
+    assert shared == ({"egcl_net-a6"} if name == "ablation" else set(base.grid.methods))

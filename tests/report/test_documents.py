@@ -37,8 +37,8 @@ def test_tables_in_the_readme_are_the_generated_ones(name: str) -> None:
     try:
         text = landing(all_configs()[name], ROOT, link=f"reports/{name}")
     except RunError as error:
-        # A preset may grow before its new rows are trained; the page says what was measured.
-        assert "no rows in the kept" in str(error)
+        # A preset may change before its rows are trained; the page says what was measured.
+        assert re.search("no rows in the kept|not of the grid", str(error))
         pytest.skip(f"rows without results: python -m benchmarks repro --params {name}")
     assert embedded(README, text, name=name) == README, "run `make readme`"
 
