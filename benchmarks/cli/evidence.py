@@ -55,6 +55,33 @@ def power(
         show(table_rows(cell, metric=metric))
 
 
+@app.command(
+    epilog=example("leak reports/covid19_official/cases.csv reports/covid19_cpu/cases.csv")
+)
+def leak(
+    partition: Annotated[
+        Path, typer.Argument(help="A cases.csv in which every case is a patient.")
+    ],
+    grouped: Annotated[Path, typer.Argument(help="That of folds which keep patients together.")],
+) -> None:
+    """What Dice gains where other cases of tested patients were trained on."""
+    from benchmarks.statistics.leak import leak_effect
+
+    found = leak_effect(partition, grouped)
+    rows = [
+        {
+            "method": part.method,
+            "test cases": f"{part.cases} that leak" if part.leaking else f"{part.cases} others",
+            "Dice there, %": f"{100 * part.there:.1f}",
+            "in grouped folds": f"{100 * part.grouped:.1f}",
+            "gain, points": f"{100 * part.gain:+.1f}",
+        }
+        for part in found
+    ]
+    show(rows)
+    say("- the leak is the gain of leaking cases beyond that of the others; few cases, no test")
+
+
 @statistics_app.command(epilog=example("statistics simulate --benchmarks 500"))
 def simulate(
     benchmarks: Annotated[int, typer.Option(min=10, help="Simulated per scenario.")] = 5000,
