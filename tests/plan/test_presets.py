@@ -83,7 +83,7 @@ def test_the_random_split_is_the_deciding_rows_split_in_all_but_entropy() -> Non
         }
 
 
-@pytest.mark.parametrize("name", ["ablation", "methods_cpu"])
+@pytest.mark.parametrize("name", ["ablation_folds", "methods_folds"])
 def test_rows_of_acdc_folds_are_the_same_runs_elsewhere(name: str) -> None:
     """Else they would be trained a second time, and differ between tables."""
     base, other = (
@@ -98,4 +98,4 @@ def test_rows_of_acdc_folds_are_the_same_runs_elsewhere(name: str) -> None:
     trained = {method_params(base, row, 2).model_dump_json() for row in base.grid.methods}
     rows = {row: method_params(other, row, 2).model_dump_json() for row in other.grid.methods}
     shared = {row for row, params in rows.items() if params in trained}
-    assert shared == ({"egcl_net-a6"} if name == "ablation" else set(base.grid.methods))
+    assert shared == ({"egcl_net-a6"} if name == "ablation_folds" else set(base.grid.methods))
