@@ -162,9 +162,9 @@ def test_blocks_are_frozen() -> None:
 
 
 def test_sweep_makes_a_variant_of_every_combination() -> None:
-    config = load_config(ROOT / "benchmarks/presets/ablation/params.yaml")
+    config = load_config(ROOT / "benchmarks/presets/ablation_folds/params.yaml")
     made = swept(config, "threshold_temperature")
-    assert made.name == "ablation_threshold_temperature"
+    assert made.name == "ablation_folds_threshold_temperature"
     assert len(made.grid.methods) == 3 * 3
     assert made.methods["egcl_net-a6f_tau=0.25_tau_c=0.2"] == {
         **config.methods["egcl_net-a6f"],
@@ -199,7 +199,7 @@ def test_a_sweep_names_a_seed_that_no_fold_is_bound_to() -> None:
 
 
 def test_every_row_of_the_ablation_is_a_valid_method() -> None:
-    for name in ("ablation", "quick_ablation"):
+    for name in ("ablation", "ablation_folds", "quick_ablation"):
         config = load_config(ROOT / f"benchmarks/presets/{name}/params.yaml")
         benchmarks = [config, *(swept(config, sweep) for sweep in config.sweeps)]
         params = [method_params(b, m, 2) for b in benchmarks for m in b.grid.methods]

@@ -74,7 +74,7 @@ def test_every_option_of_egcl_net_is_trained_somewhere() -> None:
 
 def test_the_random_split_is_the_deciding_rows_split_in_all_but_entropy() -> None:
     """Its groups have the sizes of A6's in every class, or their difference could show nothing."""
-    for name in ("ablation", "quick_ablation"):
+    for name in ("ablation", "ablation_folds", "quick_ablation"):
         config = load_config(ROOT / f"benchmarks/presets/{name}/params.yaml")
         a6, a7 = (method_params(config, f"egcl_net-{row}", 2).model_dump() for row in ("a6", "a7"))
         assert (a7["split"], a7["random_like"]) == ("random", a6["split"])

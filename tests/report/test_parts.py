@@ -25,7 +25,7 @@ from methods import method_ids
 from tests.report.made import LOGGED, make_config, use_made_datasets, write_scores
 
 ROOT = Path(__file__).parents[2]
-ABLATION = ROOT / "benchmarks/presets/ablation/params.yaml"
+ABLATION = ROOT / "benchmarks/presets/ablation_folds/params.yaml"
 
 
 def facts_of(config: BenchmarkConfig) -> Facts:
