@@ -224,8 +224,13 @@ def _unfinished(out: Path, identity: str, targets: list[Path]) -> Iterator[Path]
                 for rest in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
                     rest.unlink(missing_ok=True)
             yield work / "data"
-            # The note goes last: while it is there, a call that was killed here is continued.
-            shutil.rmtree(work / "data", ignore_errors=True)
+            # The note goes last: while it is there, a call that was killed here is continued. Under
+            # its own name, half of the data would be refused as somebody else's.
+            done = work / "done"
+            shutil.rmtree(done, ignore_errors=True)
+            if (work / "data").exists():
+                (work / "data").rename(done)
+                shutil.rmtree(done)
             shutil.rmtree(work)
     except BlockingIOError:
         raise RunError(f"another process writes masks to '{out}'; wait for it") from None

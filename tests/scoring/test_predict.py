@@ -51,6 +51,27 @@ def test_masks_of_a_stopped_call_are_continued_and_others_refused(tmp_path: Path
         pass
 
 
+def test_a_call_that_is_killed_while_it_clears_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(folder: Path, **_: object) -> None:
+        if folder.is_dir():
+            sorted(folder.iterdir())[-1].unlink()
+            raise KeyboardInterrupt
+
+    mask = tmp_path / "a.png"
+    with pytest.raises(KeyboardInterrupt), _unfinished(tmp_path, "one", [mask]) as folder:
+        folder.mkdir()
+        for name in ("case", "record.json"):
+            (folder / name).touch()
+        mask.touch()
+        monkeypatch.setattr("benchmarks.scoring.predict.shutil.rmtree", killed)
+    monkeypatch.undo()
+    with _unfinished(tmp_path, "one", [mask]) as folder:
+        assert not folder.exists(), "half of it would pass for no prepared data"
+    assert mask.exists() and not folder.parent.exists()
+
+
 def test_images_that_another_call_had_prepared_are_not_used(tmp_path: Path) -> None:
     stopped(tmp_path, "one", tmp_path / "a.png")
     (tmp_path / "a.png").unlink()
