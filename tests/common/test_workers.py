@@ -142,7 +142,7 @@ def test_sigterm_twice_is_no_more_than_once(tmp_path: Path) -> None:
 def test_a_worker_that_is_ended_costs_its_task_alone(
     number: int, mode: str, tmp_path: Path
 ) -> None:
-    process = started(tmp_path, *MODES[mode], "--seconds", "0.3")
+    process = started(tmp_path, *MODES[mode], "--seconds", "0.1", "--long", "1")
     os.kill(pid_of(tmp_path, 1), number)
     assert finished(process) == FAILED
     assert notes(tmp_path, "ended") == {0, 2, 3, 4, 5}

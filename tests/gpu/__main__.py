@@ -29,7 +29,7 @@ _FIRST = ("mean_teacher", "egcl_net", "supervised", "fixmatch", "unimatch", "bcp
 
 def draw(table: pd.DataFrame, stem: Path) -> list[Path]:
     """Times of a step by method and mode, one panel for each size; a line marks SSL4MIS's."""
-    timed = table[table["ms"].notna() & (table["mode"] != "at once")]
+    timed = table[table["ms"].notna() & ~table["mode"].str.startswith("at once")]
     sizes = list(dict.fromkeys(timed["step"]))
     with figure_style():
         figure = new_figure(WIDTH, 1 + 0.16 * timed["method"].nunique())
@@ -57,14 +57,16 @@ def main() -> int:
     """Measure; exit code 1 if something failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=math.inf, help="most time")
-    until = time.monotonic() + 60 * parser.parse_args().minutes
+    parser.add_argument("--mps", default="", help="pipe directory of a daemon of NVIDIA's MPS")
+    given = parser.parse_args()
+    until = time.monotonic() + 60 * given.minutes
     if not torch.cuda.is_available():
         sys.stderr.write("error: PyTorch sees no CUDA device here; nothing was timed or written\n")
         return 2
     device, rows = pick_device("cuda"), list[Row]()
     names = [*_FIRST, *(m for m in method_ids() if m not in _FIRST)]
     with Board() as board, tempfile.TemporaryDirectory() as folder:
-        for row in measure(Path(folder), PAPER, names, device, until=until):
+        for row in measure(Path(folder), PAPER, names, device, until=until, mps=given.mps):
             rows.append(row)
             board.say(f"{row['method']:16} {row['step']:18} {row['mode']:14} {row['ms']:9.2f} ms"
                       f" {row['memory_mb']:8.0f} MB {row['note']}")  # fmt: skip

@@ -77,13 +77,15 @@ def test_baseline_is_the_protocol() -> None:
 
 def test_timing_writes_table_and_figure(tmp_path: Path) -> None:
     flat, solid = TINY[:1], TINY[1:]
-    rows = list(measure(tmp_path, flat, ["mean_teacher", "bcp"], CPU, at_once=(2,), seconds=0.2))
+    rows = list(measure(tmp_path, flat, ["mean_teacher", "bcp"], CPU, at_once=(2,), seconds=0.2,
+                        mps=str(tmp_path)))  # fmt: skip
     rows += measure(tmp_path, solid, [], CPU, at_once=())
     files = write(rows, tmp_path / "out", CPU)
     assert {p.name for p in files} == {"gpu.csv", "gpu_machine.json", "gpu.pdf", "gpu.png"}
     table = pd.read_csv(tmp_path / "out/gpu.csv")
     assert [tuple(r) for r in table[["method", "mode"]].itertuples(index=False)] == [
-        ("mean_teacher", "SSL4MIS"), ("mean_teacher", "at once"),
+        ("mean_teacher", "SSL4MIS"),
+        *[("mean_teacher", m) for m in ("at once", "at once, MPS")],
         *[("mean_teacher", m) for m in ("eager float32", "eager bf16", "graph bf16")],
         *[("bcp", m) for m in ("eager float32", "eager bf16", "graph bf16")],
         ("mean_teacher", "SSL4MIS"),

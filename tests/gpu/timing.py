@@ -50,7 +50,7 @@ class Size:
     voxels: int
     images: int
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
-    steps: int = 10
+    steps: int = 6
     rounds: int = 3
 
     @property
@@ -60,7 +60,7 @@ class Size:
 
 
 # SSL4MIS: 24 slices of 256 x 256, 4 crops of 96^3, one half labelled.
-PAPER = (Size(2, 256, 12), Size(3, 96, 2, steps=5))
+PAPER = (Size(2, 256, 12), Size(3, 96, 2, steps=4))
 
 
 def prepared(root: Path, size: Size) -> Path:
@@ -196,6 +196,7 @@ class Share:
         size: of a step.
         device: by name.
         seconds: that are counted once all are ready.
+        mps: see `at_once_rows`.
     """
 
     root: Path
@@ -204,12 +205,13 @@ class Share:
     size: Size
     device: str
     seconds: float
+    mps: str
 
 
 def stepping(share: Share, report: Report) -> float:
     """Steps a second of one run while the others run; called in a process of its own."""
     del report
-    folder = share.root / f"at-once-{share.count}"
+    folder = share.root / f"at-once-{share.count}{'-mps' if share.mps else ''}"
     device = torch.device(share.device)
     own = folder.relative_to(share.root) / str(share.number)
     trainer = make_trainer(share.root, "mean_teacher", share.size, device, str(own), amp="bf16")
@@ -235,14 +237,29 @@ def stepping(share: Share, report: Report) -> float:
 
 
 def at_once_rows(
-    root: Path, size: Size, device: torch.device, count: int, seconds: float
+    root: Path, size: Size, device: torch.device, count: int, seconds: float, mps: str = ""
 ) -> Iterator[Row]:
-    """Mean Teacher, bf16 and recorded where that is possible, in several processes on one card."""
-    shares = [Share(root, n, count, size, str(device), seconds) for n in range(count)]
-    outcomes = run_tasks(stepping, shares, count, fork=device.type == "cpu")
+    """Mean Teacher, bf16 and recorded where that is possible, in several processes on one card.
+
+    Args:
+        root: with prepared data.
+        size: of a step.
+        device: of all.
+        count: of processes.
+        seconds: that are counted.
+        mps: pipe directory of NVIDIA's MPS, through which the processes share the card; "": they
+            take turns on it.
+    """
+    shares = [Share(root, n, count, size, str(device), seconds, mps) for n in range(count)]
+    around = {"CUDA_MPS_PIPE_DIRECTORY": mps} if mps else {}
+    fork = device.type == "cpu"
+    outcomes = run_tasks(
+        stepping, shares, count, fork=fork, variables=None if fork else lambda _number: around
+    )
     rate = sum(outcome.value() for outcome in outcomes)
     ms = 1e3 * count / rate
-    yield _row("mean_teacher", size, "at once", ms, runs=count, steps_per_s=rate)
+    mode = "at once, MPS" if mps else "at once"
+    yield _row("mean_teacher", size, mode, ms, runs=count, steps_per_s=rate)
 
 
 def measure(
@@ -252,8 +269,9 @@ def measure(
     device: torch.device,
     *,
     until: float = math.inf,
-    at_once: Sequence[int] = (1, 2, 4),
-    seconds: float = 5.0,
+    at_once: Sequence[int] = (1, 4),
+    seconds: float = 3.0,
+    mps: str = "",
 ) -> Iterator[Row]:
     """All rows, the most wanted first; what time is too short for is a row that says so.
 
@@ -265,13 +283,15 @@ def measure(
         until: `time.monotonic()` after which nothing more is timed.
         at_once: numbers of runs on one card.
         seconds: of each of these.
+        mps: see `at_once_rows`; with it, several runs are timed in both ways.
     """
     roots = {size: prepared(root / size.words.replace(" ", ""), size) for size in sizes}
     first = sizes[0]
     parts = [("mean_teacher", s, partial(baseline_rows, roots[s], s, device)) for s in sizes]
     for count in at_once:
-        together = partial(at_once_rows, roots[first], first, device, count, seconds)
-        parts.append(("mean_teacher", first, together))
+        for shared in ("", mps) if mps and count > 1 else ("",):
+            together = partial(at_once_rows, roots[first], first, device, count, seconds, shared)
+            parts.append(("mean_teacher", first, together))
     for name in names:
         parts += [(name, s, partial(method_rows, name, roots[s], s, device)) for s in sizes]
     for name, size, rows in parts:
