@@ -33,7 +33,7 @@ from tests.common.crew import members
 from tests.noting import FOLDER, replace_row
 
 KILL = int(signal.SIGKILL)
-DISTURBANCES, MINUTES = 500, 11
+DISTURBANCES, MINUTES = 500, 14
 PER_COMMAND = 8  # disturbances, before a command is left in peace
 HANGS = 30.0  # seconds without an end
 LATEST = (0.2, 0.5, 2.0)  # seconds in which a disturbance comes
