@@ -17,6 +17,7 @@ from tests.contract.case import (
     Case,
     Scaled,
     assert_same_bits,
+    assert_same_terms,
     assert_well_formed,
     cases,
     gradients,
@@ -87,7 +88,7 @@ def test_same_seed_same_bits(case: Case) -> None:
         results.append((state_of(method), terms))
     assert_same_bits(results[0][0], results[1][0])
     for first, second in zip(results[0][1], results[1][1], strict=True):
-        assert_same_bits(first, second)
+        assert_same_terms(first, second)
 
 
 @pytest.mark.parametrize("case", list(cases(binary=False)), indirect=True)
@@ -106,7 +107,7 @@ def test_loading_and_stepping_equals_stepping_on(case: Case) -> None:
     resumed_optimizer.load_state_dict(optimizer_state)
     again = list(train(case, resumed, resumed_optimizer, range(3, 5)))
     for first, second in zip(on, again, strict=True):
-        assert_same_bits(first, second)
+        assert_same_terms(first, second)
     assert_same_bits(state_of(method), state_of(resumed))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from benchmarks.common.console import Board
 from benchmarks.common.device import environment, pick_device
@@ -40,6 +41,9 @@ def draw(table: pd.DataFrame, stem: Path) -> list[Path]:
             for value in part.loc[part["mode"] == "SSL4MIS", "ms"]:
                 axes.axvline(value, color="black", linestyle="--", linewidth=0.8)
             axes.set(xscale="log", xlabel="ms a step (dashed: SSL4MIS)", ylabel="", title=size)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
             if not own.empty:
                 axes.legend(title="", fontsize=6)
         return save_both(figure, stem)

@@ -122,3 +122,18 @@ def test_packages_are_those_of_the_lock_but_for_pytorch() -> None:
     assert {"nibabel", "pytest-xdist", "numpy", "iniconfig", "pydantic-core"} <= names
     assert not names & {"torch", "torchvision", "triton", "dvc", "mypy", "onnxruntime"}
     assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_a_folder_gives_what_it_holds_and_the_machine_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = bare.needed((bare.ROOT / "requirements.lock").read_text("utf-8"))
+    for name in ("ruamel_yaml_clib-0.2.15-cp312-cp312-linux_x86_64.whl", "medpy-0.5.2.tar.gz"):
+        (tmp_path / name).touch()
+    taken = [entry.split("==")[0] for entry in bare.held_by(tmp_path, entries)]
+    assert taken == ["medpy", "ruamel-yaml-clib"]
+    monkeypatch.setattr(bare, "distributions", lambda: iter(()))
+    with pytest.raises(SystemExit) as refused:
+        bare.held_by(tmp_path, entries)
+    words = str(refused.value)
+    assert "medpy" not in words and f"pip download --no-deps -d {tmp_path} einops h5py" in words
