@@ -34,7 +34,8 @@ from methods import load_method
 COST = "cost.csv"
 _RUN = ["dataset", "method", "labels", "fold", "seed", "digest"]
 _MEASURED = ["seconds", "memory_mb", "energy_j"]
-COLUMNS = [*_RUN, *_MEASURED, "processor", "device", "threads"]
+_MACHINE = ["processor", "device", "threads"]
+COLUMNS = [*_RUN, *_MEASURED, *_MACHINE]
 _DECIMALS = 1
 _PER_ROW = 3
 
@@ -125,8 +126,16 @@ def cost_section(config: BenchmarkConfig, facts: Facts, cost: pd.DataFrame | Non
             " many images. Time and memory were not kept; `report --cost` collects them from runs."
         )
         return f"{pipe_table(header, rows)}\n\n{note}"
-    parts = [_table(config, facts, cost[cost["dataset"] == d.id], d.title) for d in facts.datasets]
-    return "\n\n".join([*parts, _words(cost)])
+    shown = _on_one_machine(cost)
+    of_each = [(shown[shown["dataset"] == d.id], d.title) for d in facts.datasets]
+    parts = [_table(config, facts, own, title) for own, title in of_each]
+    return "\n\n".join([*parts, _words(cost, shown)])
+
+
+def _on_one_machine(cost: pd.DataFrame) -> pd.DataFrame:
+    """Runs of the machine that has most rows, then most runs: times of two do not compare."""
+    parts = [part for _, part in cost.groupby(_MACHINE)]
+    return max(parts, key=lambda part: (len(part[["dataset", "method"]].value_counts()), len(part)))
 
 
 def _own(facts: Facts) -> list[MethodFacts]:
@@ -151,20 +160,26 @@ def _table(config: BenchmarkConfig, facts: Facts, cost: pd.DataFrame, title: str
     return f"{title}:\n\n{pipe_table(tuple(header), tuple(rows))}"
 
 
-def _words(cost: pd.DataFrame) -> str:
+def _words(cost: pd.DataFrame, shown: pd.DataFrame) -> str:
     """How the numbers came about."""
-    kinds = cost[["processor", "device", "threads"]].value_counts(sort=False).reset_index()
-    machines = [
+    others = cost.drop(index=shown.index)
+    beside = f" Not shown, for times of two machines do not compare: {_machines(others)}."
+    return (
+        f"Measured: {_machines(shown)}.{'' if others.empty else beside} Minutes are the median over"
+        " the runs, validation"
+        " included, with whatever else the machine did; memory is the largest of a worker process,"
+        " which may have had runs before, or on a GPU of the run. Operations are counted, relative"
+        " to supervision on as many images."
+    )
+
+
+def _machines(cost: pd.DataFrame) -> str:
+    kinds = cost[_MACHINE].value_counts(sort=False).reset_index()
+    return "; ".join(
         f"{plural(kind['count'], 'run')} on"
         f" {kind['processor'] if kind['device'] == 'cpu' else kind['device']}"
         f" ({plural(kind['threads'], 'thread')})"
         for kind in _rows(kinds)
-    ]
-    return (
-        f"Measured: {'; '.join(machines)}. Minutes are the median over the runs, validation"
-        " included, with whatever else the machine did; memory is the largest of a worker process,"
-        " which may have had runs before, or on a GPU of the run. Operations are counted, relative"
-        " to supervision on as many images."
     )
 
 
@@ -181,6 +196,7 @@ def cost_figure(
         for suffix in (".pdf", ".png"):  # of times that are gone
             (folder / f"cost{suffix}").unlink(missing_ok=True)
         return []
+    cost = _on_one_machine(cost)
     cells = [(d, n) for d in facts.datasets for n in config.data[d.id].labels]
     columns = min(_PER_ROW, len(cells))
     count = -(-len(cells) // columns)

@@ -64,6 +64,26 @@ def test_costs_are_kept_and_the_report_is_the_same_again(
     assert {"cost.csv", "cost.png", "cost.pdf"} <= first.keys()
 
 
+def test_times_of_two_machines_are_not_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config()
+    write_scores(tmp_path, config)
+    leave_figures_undrawn(monkeypatch)
+    write_runs(tmp_path, config)
+    for machine in (tmp_path / "runs/tiny/heart").glob("*/*-s1/machine.json"):
+        about = json.loads(machine.read_text())
+        about["environment"]["device"] = "NVIDIA X"
+        machine.write_text(json.dumps(about))
+    (tmp_path / "runs/tiny/heart/supervised/l2-f0-s1/machine.json").unlink()
+    build_report(config, root=tmp_path, cost=True)
+    page = (tmp_path / "reports/tiny/README.md").read_text()
+    # Two runs of 90 seconds on the processor; those of 180 on the card are told, and no more.
+    assert "| Mean Teacher | 1.17 | 2 | 1.50 | 0.05 | 700 |" in page
+    assert "Measured: 7 runs on P (1 thread). Not shown" in page
+    assert "do not compare: 6 runs on NVIDIA X (1 thread)." in page
+
+
 def test_other_runs_are_not_counted(tmp_path: Path) -> None:
     config, folder = make_config(), tmp_path / "reports/tiny"
     write_scores(tmp_path, config)

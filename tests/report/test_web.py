@@ -175,11 +175,16 @@ def test_the_libraries_are_those_that_were_published() -> None:
     assert found == known and len(found) == 5
 
 
+def leaderboard(site: Path) -> Path:
+    """The leaderboard over that page and over a benchmark without a report."""
+    told = [("tiny", "tiny/index.html", "Which?", "Heart: 2, 4", "2", "It is a <pilot>.")]
+    configs = {"tiny": make_config(), "other": make_config()}
+    return write_leaderboard(site.parents[2], configs, told)
+
+
 def test_the_leaderboard_has_the_rows_of_every_report(site: Path) -> None:
     """One row per row of `table.csv` at the last checkpoint; external ones are marked."""
-    root = site.parents[2]
-    told = [("tiny", "tiny/index.html", "Which?", "Heart: 2, 4", "2", "It is a <pilot>.")]
-    page = write_leaderboard(root, {"tiny": make_config(), "other": make_config()}, told)
+    page = leaderboard(site)
     found = numbers(page)
     table = pd.read_csv(site.parent / "table.csv")
     last = table[table["checkpoint"] == "last"]
@@ -258,3 +263,56 @@ def test_in_a_browser(site: Path, browser: Any) -> None:
     drawn()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
     assert troubles == []
+
+
+# Success criteria A and AA of the Web Content Accessibility Guidelines.
+WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+DESK = {"width": 1280, "height": 900}
+A4 = {"width": 794, "height": 1123}  # pixels, at 96 in an inch
+
+
+def opened(browser: Any, file: Path, size: dict[str, int] = DESK) -> Any:
+    """A file in a window, once its charts are drawn."""
+    page = browser.new_page(viewport=size)
+    page.goto(file.as_uri())
+    page.wait_for_function("document.documentElement.dataset.drawn === 'yes'")
+    return page
+
+
+@pytest.mark.parametrize(
+    ("kind", "theme"),
+    [("page", "light"), ("page", "dark"), ("dialog", "light"), ("leaderboard", "dark")],
+)
+def test_screen_readers_are_told_all(kind: str, theme: str, site: Path, browser: Any) -> None:
+    """The rules of axe-core: names, roles, order of headings, contrast in both themes."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="no axe: pip install '.[dev]'"
+    )
+    page = opened(browser, leaderboard(site) if kind == "leaderboard" else site)
+    if theme == "dark":
+        page.click("#theme")
+    if kind == "dialog":
+        page.locator("#table button.method", has_text="Mean Teacher").first.click()
+        page.locator("#method button.case", has_text="p0_a").click()
+    found = axe.Axe().run(page, options=WCAG)
+    assert len(found.response["passes"]) > 10
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_print_is_white_and_shows_all_rows(site: Path, browser: Any) -> None:
+    page = opened(browser, site, A4)
+    page.click("#theme")
+    page.wait_for_function("document.documentElement.dataset.drawn === 'yes'")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    for hidden in ("nav", "#theme", "#filters"):
+        assert not page.locator(hidden).first.is_visible()
+    assert page.locator("#table tbody tr").count() == 10
+    wide = """[...document.querySelectorAll("main *")]
+        .filter(e => e.offsetParent && e.getBoundingClientRect().right > innerWidth + 1)
+        .map(e => e.outerHTML.slice(0, 80))"""
+    assert page.evaluate(wide) == []
+    over = """[...document.querySelectorAll(".chart svg")].filter(
+        e => e.getBoundingClientRect().width > e.closest("figure").clientWidth + 1).length"""
+    assert page.locator(".chart svg").count() > 10 and page.evaluate(over) == 0
+    assert page.pdf(format="A4").startswith(b"%PDF")

@@ -72,8 +72,13 @@ const Page = (() => {
         tooltip: { theme: dark() ? "dark" : "light" },
         actions: { export: true, source: false, compiled: false, editor: false },
         downloadFileName: `${D.name}-${name}`,
+        i18n: { CLICK_TO_VIEW_ACTIONS: "Save this chart" },
       },
-    );
+    ).then((made) => {
+      // Its button is a picture, which a screen reader does not name by its title.
+      target.querySelector("summary")?.setAttribute("aria-label", "Save this chart");
+      return made;
+    });
   }
 
   /** Light or dark by the button, kept for the next page; charts are drawn anew by `redraw`. */
