@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from benchmarks.common.device import default_jobs, environment, pick_device
+from benchmarks.common.device import default_jobs, environment, on_cpu, pick_device
 from benchmarks.common.errors import BenchError
 from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
@@ -111,7 +111,7 @@ def _cards() -> Iterator[Finding]:
         )
         yield Finding(f"cuda:{number}", "ok", found)
     if not torch.cuda.is_available():
-        driver = Path("/proc/driver/nvidia").exists()
+        driver = not on_cpu("auto")
         built = torch.version.cuda or "no CUDA"
         remedy = f"PyTorch is built for {built}: see if `nvidia-smi` works and the driver is newer"
         yield Finding(

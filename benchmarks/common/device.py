@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import torch
 
 
+# What tells of an NVIDIA driver: on Linux, in sandboxes that hide /proc, and in Windows' WSL.
+_NVIDIA = ("/proc/driver/nvidia", "/dev/nvidiactl", "/usr/lib/wsl/lib/libcuda.so.1")
+
+
 def pick_device(name: str) -> torch.device:
     """A torch device from its name; `auto` takes CUDA where there is one.
 
@@ -128,7 +132,7 @@ def cores_per_run(runs: int) -> int:
 
 def on_cpu(device: str) -> bool:
     """Whether a device's name means the CPU here. Asked without loading torch."""
-    return device == "cpu" or (device == "auto" and not Path("/proc/driver/nvidia").exists())
+    return device == "cpu" or (device == "auto" and not any(Path(p).exists() for p in _NVIDIA))
 
 
 def default_jobs(device: str) -> int:
