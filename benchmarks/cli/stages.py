@@ -145,7 +145,7 @@ def evaluate(
         say(f"scores: {scoring.evaluate(config, dataset, method, where)}")
 
 
-@app.command(epilog=example("score acdc --masks DIR --name my_net --params acdc_cpu --labels 7"))
+@app.command(epilog=example("score acdc --masks DIR --name my_net --params acdc_cpu --labels 3"))
 def score(
     dataset: Dataset,
     masks: Annotated[

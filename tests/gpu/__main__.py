@@ -40,7 +40,12 @@ def draw(table: pd.DataFrame, stem: Path) -> list[Path]:
             sns.stripplot(own, x="ms", y="method", hue="mode", jitter=False, size=4, ax=axes)
             for value in part.loc[part["mode"] == "SSL4MIS", "ms"]:
                 axes.axvline(value, color="black", linestyle="--", linewidth=0.8)
-            axes.set(xscale="log", xlabel="ms a step (dashed: SSL4MIS)", ylabel="", title=size)
+            axes.set(
+                xscale="log",
+                xlabel="ms a step (dashed: Mean Teacher of SSL4MIS)",
+                ylabel="",
+                title=size,
+            )
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(ScalarFormatter())
             axes.xaxis.set_minor_locator(NullLocator())

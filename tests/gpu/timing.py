@@ -145,8 +145,11 @@ def _row(method: str, size: Size, mode: str, ms: float = math.nan, **more: Any) 
 
 def method_rows(name: str, root: Path, size: Size, device: torch.device) -> Iterator[Row]:
     """A method's step in float32, in bf16, and in bf16 from a recording."""
+    job = job_of(root, root / name, name, _config(size))  # opened once: its arrays are verified
     for amp in ("off", "bf16"):
-        trainer = make_trainer(root, name, size, device, f"{name}-{amp}", amp=amp)
+        trainer = Trainer(
+            replace(job, train=job.train.model_copy(update={"amp": amp})), device, QUIET
+        )
         modes: dict[str, Callable[[int], object]]
         modes = {"eager float32" if amp == "off" else "eager bf16": trainer.step}
         why = trainer.job.method.uncaptured

@@ -180,7 +180,7 @@ def test_sweep_makes_a_variant_of_every_combination() -> None:
 
 
 def test_a_sweep_of_lengths_trains_rows_with_their_own_schedules() -> None:
-    config = load_config(ROOT / "benchmarks/presets/acdc_folds/params.yaml")
+    config = load_config(ROOT / "benchmarks/presets/acdc_cpu/params.yaml")
     made = swept(config, "convergence")
     assert len(made.grid.methods) == 5 * 4 and made.grid.pairs == config.grid.pairs[:5]
     short, own = (f"egcl_net-steps={config.train.iterations // n}" for n in (4, 1))

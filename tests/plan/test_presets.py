@@ -84,11 +84,11 @@ def test_the_random_split_is_the_deciding_rows_split_in_all_but_entropy() -> Non
 
 
 @pytest.mark.parametrize("name", ["ablation_folds", "methods_folds"])
-def test_rows_of_acdc_folds_are_the_same_runs_elsewhere(name: str) -> None:
+def test_rows_of_acdc_cpu_are_the_same_runs_elsewhere(name: str) -> None:
     """Else they would be trained a second time, and differ between tables."""
     base, other = (
         load_config(ROOT / f"benchmarks/presets/{preset}/params.yaml")
-        for preset in ("acdc_folds", name)
+        for preset in ("acdc_cpu", name)
     )
     assert other.train_for("acdc") == base.train_for("acdc")
     data, own = base.data["acdc"], other.data["acdc"]
