@@ -47,7 +47,7 @@ def refusal() -> str:
 def needed(lock: str) -> list[str]:
     """Entries of a lock file that the roots need, those of PyTorch left out."""
     entries = re.split(r"\n(?=\S)", lock.strip())
-    names = [re.split(r"[=\[ ]", entry, maxsplit=1)[0] for entry in entries]
+    names = [_package(entry) for entry in entries]
     wanted_by = {
         name: set(re.findall(r"^    # +(?:via )?([\w.-]+)$", entry, re.MULTILINE))
         for name, entry in zip(names, entries, strict=True)
@@ -72,10 +72,16 @@ def held_by(folder: Path, entries: list[str]) -> list[str]:
             f"error: neither '{folder}' nor {sys.executable} has {', '.join(missing)}; on a"
             f" machine with an index: pip download --no-deps -d {folder} {' '.join(missing)}"
         )
-    return [entry for entry in entries if re.split(r"[=\[ ]", entry, maxsplit=1)[0] in there]
+    return [entry for entry in entries if _package(entry) in there]
+
+
+def _package(entry: str) -> str:
+    """Name of the package that an entry of a lock file is of."""
+    return re.split(r"[=\[ ]", entry, maxsplit=1)[0]
 
 
 def _name(text: str) -> str:
+    """A package's name as lock files write it."""
     return re.sub(r"[-_.]+", "-", text).lower()
 
 

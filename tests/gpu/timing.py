@@ -240,7 +240,7 @@ def stepping(share: Share, report: Report) -> float:
 
 
 def at_once_rows(
-    root: Path, size: Size, device: torch.device, count: int, seconds: float, mps: str = ""
+    root: Path, size: Size, device: torch.device, count: int, seconds: float, mps: str
 ) -> Iterator[Row]:
     """Mean Teacher, bf16 and recorded where that is possible, in several processes on one card.
 
