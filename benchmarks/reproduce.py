@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from benchmarks.common.device import pick_device
 from benchmarks.common.errors import ConfigError, RunError, nearest
 from benchmarks.common.workspace import (
     CASES,
@@ -23,6 +24,7 @@ from benchmarks.pipeline import all_runs, make_ready
 from benchmarks.plan.grid import cell_name
 from benchmarks.plan.identity import link_code
 from benchmarks.plan.resolve import Run
+from benchmarks.report.cost import COST
 from benchmarks.report.provenance import DIGESTS
 from benchmarks.report.traces import trace_of
 from benchmarks.scoring.evaluate import evaluate, weights_digests
@@ -33,6 +35,7 @@ from benchmarks.training.one import Place
 # Relative difference of the first logged loss that the order of sums may explain. Our choice:
 # far above float32 rounding (6e-8 an operation), far below what another draw of data changes.
 ROUNDING = 1e-3
+SAME = "same bits"
 _CELL = ["labels", "fold", "seed"]
 
 
@@ -61,7 +64,8 @@ def reproduce(config: BenchmarkConfig, place: Place, cell: str = "") -> Reproduc
         config: of the benchmark.
         place: of the checkout.
         cell: `dataset/method/l<labels>-f<fold>-s<seed>`; "" takes the first run of the grid that
-            was committed.
+            was committed, if possible one from a device like this one, since random draws of CPUs
+            and cards differ.
 
     Raises:
         ConfigError: no such run in the grid.
@@ -70,6 +74,9 @@ def reproduce(config: BenchmarkConfig, place: Place, cell: str = "") -> Reproduc
     root, folder = place.root, report_folder(place.root, config.name)
     make_ready(config, root)
     known = _committed(folder)
+    devices = _devices(folder)
+    device = pick_device(place.device).type
+    cell = cell or _comparable(config, root, devices, device)
     run = _pick(config, root, cell, known)
     sandbox = _sandbox(config, run.key.dataset, root)
     inside = Place(sandbox, place.device, place.threads, place.checkpoint_seconds)
@@ -77,7 +84,31 @@ def reproduce(config: BenchmarkConfig, place: Place, cell: str = "") -> Reproduc
     runs = all_runs(alone, sandbox)
     train_runs(runs, inside, jobs=1)
     scores = evaluate(alone, run.key.dataset, run.key.method, inside)
-    return _compare(runs[0], folder, scores, weights_digests(runs, sandbox))
+    found = _compare(runs[0], folder, scores, weights_digests(runs, sandbox))
+    was = devices.get(found.run, device)
+    if found.verdict != SAME and _kind(was) != _kind(device):
+        told = f"committed from {was}, here trained on {device}, which draws other random numbers"
+        found = replace(found, facts=(*found.facts, told))
+    return found
+
+
+def _kind(device: str) -> str:
+    return device if device == "cpu" else "a card"
+
+
+def _devices(folder: Path) -> dict[str, str]:
+    """Device of every committed run, where it is known: `cpu`, or the name of a card."""
+    if not (folder / COST).is_file():
+        return {}
+    rows = pd.read_csv(folder / COST, dtype={"device": str})
+    cells = rows[["dataset", "method", *_CELL, "device"]].itertuples(index=False)
+    return {f"{data}/{method}/{cell_name(*numbers)}": at for data, method, *numbers, at in cells}
+
+
+def _comparable(config: BenchmarkConfig, root: Path, devices: dict[str, str], device: str) -> str:
+    """The first run of the grid that was trained on a device of this kind, or ""."""
+    names = map(_name, all_runs(config, root))
+    return next((n for n in names if _kind(devices.get(n, "")) == _kind(device)), "")
 
 
 def _committed(folder: Path) -> pd.DataFrame:
@@ -154,7 +185,7 @@ def _compare(run: Run, folder: Path, scores: Path, weights: dict[str, str]) -> R
         f"largest difference of a case and class: {_largest(dice):.6f}",
     ]
     if was.get("weights") == weights[f"{key.cell} last"]:
-        return Reproduced(name, "same bits", tuple(facts))
+        return Reproduced(name, SAME, tuple(facts))
     for column, value in (("code", run.code), ("data", run.data), ("split", run.split)):
         if str(was[column]) != value:
             facts.append(f"committed was {column} {was[column]}, here it is {value}")

@@ -13,6 +13,7 @@ from benchmarks.common.errors import ConfigError, RunError
 from benchmarks.common.workspace import RUNS, TRACES, report_folder
 from benchmarks.pipeline import all_runs
 from benchmarks.report import build_report
+from benchmarks.report.cost import COLUMNS, COST
 from benchmarks.reproduce import reproduce
 from benchmarks.scoring.evaluate import evaluate_dataset
 from benchmarks.training.many import train_runs
@@ -20,7 +21,8 @@ from benchmarks.training.one import Place
 from tests.engine.small import make_config
 
 _ALL = make_config(iterations=4)
-CONFIG = _ALL.model_copy(update={"grid": _ALL.grid.model_copy(update={"methods": ("supervised",)})})
+_GRID = _ALL.grid.model_copy(update={"methods": ("supervised",), "seeds": (0, 1)})
+CONFIG = _ALL.model_copy(update={"grid": _GRID})
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,26 @@ def test_a_run_is_compared_with_the_committed_tables(
     assert (found.run, found.verdict) == ("phantom_acdc/supervised/l2-f0-s0", verdict)
     assert found.facts[2] == "largest difference of a case and class: 0.000000"
     assert {p: p.stat().st_mtime_ns for p in (committed / "runs").rglob("*")} == before
+
+
+def test_a_run_of_another_device_is_told_and_one_of_the_same_kind_is_preferred(
+    committed: Path, tmp_path: Path
+) -> None:
+    """A card draws other random numbers than a CPU, so its runs never come out alike here."""
+    folder = report_folder(committed, CONFIG.name)
+    shutil.copytree(folder, tmp_path / "kept")
+    runs = pd.read_csv(folder / RUNS, dtype=str)
+    cost = runs.reindex(columns=COLUMNS).assign(device=["a card of 2026", *["cpu"] * len(runs[1:])])
+    try:
+        cost.to_csv(folder / COST, index=False)
+        assert reproduce(CONFIG, Place(committed, "cpu")).run == "phantom_acdc/supervised/l2-f0-s1"
+        _loss(1.1)(folder)
+        found = reproduce(CONFIG, Place(committed, "cpu"), "phantom_acdc/supervised/l2-f0-s0")
+    finally:
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "kept", folder)
+    assert found.verdict.startswith("different")
+    assert "committed from a card of 2026, here trained on cpu" in found.facts[-1]
 
 
 def test_a_run_that_is_not_there_is_named(committed: Path, tmp_path: Path) -> None:
