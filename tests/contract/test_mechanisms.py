@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,6 +30,9 @@ from tests.contract.case import (
 
 # Lengths of a step down a gradient, relative to the weights; a term may be rough at one of them.
 _STEPS = (1e-2, 1e-3, 1e-4)
+# Steps that lower a term less those that raise it, by which the right sign is told from the wrong
+# one: a term that draws pixels anew falls now and then in either case.
+_CLEAR = 4
 # Views of an image on which one term may act.
 _VIEWS = 2
 
@@ -104,6 +108,25 @@ def test_every_term_trains_the_tested_network(case: Case) -> None:
     assert silent - seen == set()
     assert auxiliary <= seen
     assert len(seen) > 1 or not case.cls.uses_unlabeled, "no term besides `supervised`"
+
+
+@pytest.mark.parametrize("name", method_ids())
+def test_every_term_falls_along_its_own_gradient(name: str) -> None:
+    """In most steps of several lengths, at several states: a reversed gradient leaves the value."""
+    case = Case(name, 2, 4)
+    method, batch, falls = case.make(), case.batch(77), Counter[str]()
+    for step, _ in enumerate(train(case, method, optimizer_of(method), range(80))):
+        if step % 8 != 7:
+            continue
+        torch.manual_seed(0)
+        terms = method.losses(batch, END)
+        moving = [term for term in terms if moved_by(method, terms[term])]
+        for term in terms.keys() - {t for t, surplus in falls.items() if surplus >= _CLEAR}:
+            changes = [change(method, term, batch, s) for s in _STEPS if term in moving]
+            falls[term] += sum(-1 if value >= 0 else 1 for value in changes)
+        if min(falls.values()) >= _CLEAR:
+            return
+    pytest.fail(f"falls less rises: {dict(falls)}")
 
 
 @pytest.mark.parametrize("name", [m for m in method_ids() if load_method(m).auxiliary])

@@ -170,6 +170,8 @@ def _contract(method: str) -> Iterator[tuple[str, Callable[[], Any]]]:
     ]
     for test, case in tests:
         yield test.__name__, partial(test, case)
+    falls = mechanisms.test_every_term_falls_along_its_own_gradient
+    yield falls.__name__, partial(falls, method)
     if mechanisms.ramped(method):
         yield "test_the_weight_is_ramped", partial(mechanisms.test_the_weight_is_ramped, method)
     if mechanisms.shared(method):
