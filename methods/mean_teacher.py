@@ -6,7 +6,8 @@ Deviations from the paper:
 - consistency on the unlabelled images only (paper: on all), noise on the teacher's input only;
 - probability MSE averaged over classes too, so the weight is per class and pixel;
 - the ramp spans the whole run by default (`ramp`), the paper's a fixed number of steps;
-- the student is tested, the teacher is logged beside it.
+- the student is tested, the teacher is logged beside it, with running statistics that have seen
+  noisy images only, as in SSL4MIS; it teaches with those of the batch.
 """
 
 from __future__ import annotations
