@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test contract lint types format readme speed kill chaos mutants launch rehearse scale faults errors gpu container lock
+.PHONY: help setup repro test contract lint types format readme speed kill chaos mutants launch rehearse scale before faults errors gpu container lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -70,6 +70,9 @@ scale: setup ## measure many runs and workers, and write reports/scaling
 
 mutants: setup ## break every method on purpose and see which test notices; writes reports/reliability
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/mutants -m mutants -n auto --dist worksteal
+
+before: setup ## train the methods that were mended as they were before, and write reports/mended
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/before -m before
 
 faults: setup ## inject faults and write what the user sees of each to reports/reliability
 	NOTE_FAULTS=1 $(BIN)/python -m pytest -q tests/engine tests/training tests/pipeline/test_storage.py

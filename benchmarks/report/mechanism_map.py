@@ -22,7 +22,8 @@ _LABEL = (
     "gradient of the term for the tested network / that of supervision, late in the run"
     f" ({IDLE['faint']}: faint)"
 )
-_SMALL = 6  # points
+_SMALL, _SMALLER = 6, 5  # points
+_MANY = 18  # columns for which the larger of them is too large
 _INERT = "#D55E00"
 
 
@@ -76,22 +77,23 @@ def _wide(terms: pd.DataFrame, value: str, methods: list[str], names: list[str])
 
 
 def _word(value: float) -> str:
-    """A ratio that fits into a cell."""
-    return f"<{LOWEST:g}" if value < LOWEST else share(value)
+    """A ratio that fits into a cell: no zero before the point, one digit of a faint one."""
+    word = f"{value:.1g}" if value < FAINT else share(value)
+    return (f"<{LOWEST:g}" if value < LOWEST else word).replace("0.", ".", 1)
 
 
 def _panel(ax: Axes, relative: pd.DataFrame, state: pd.DataFrame) -> None:
     """One cell per term; what is inert has a word in place of a colour, what is absent is blank."""
-    inert = state == "inert"
+    inert, size = state == "inert", _SMALLER if relative.shape[1] > _MANY else _SMALL
     words = relative.map(_word).where(state != "faint", relative.map(_word) + IDLE["faint"])
     sns.heatmap(
         relative.clip(lower=LOWEST), ax=ax, mask=relative.isna() | inert, cmap="cividis",
         norm=LogNorm(LOWEST, HIGHEST), annot=words.to_numpy(), fmt="", cbar=False,
-        annot_kws={"fontsize": _SMALL}, linewidths=0.5,
+        annot_kws={"fontsize": size}, linewidths=0.5,
     )  # fmt: skip
     for row, column in zip(*inert.to_numpy().nonzero(), strict=True):
         place = column + 0.5, row + 0.5
-        ax.text(*place, "inert", ha="center", va="center", color=_INERT, fontsize=_SMALL)
+        ax.text(*place, "inert", ha="center", va="center", color=_INERT, fontsize=size)
     ax.set(xlabel="", ylabel="")
     ax.set_facecolor("#F0F0F0")
     ax.tick_params(axis="x", length=0)

@@ -6,11 +6,10 @@ import os
 import statistics
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -25,11 +24,11 @@ from benchmarks.report.tables import csv
 from methods import load_method, method_ids
 from tests.engine.small import QUIET, build, job_of, make_config
 from tests.engine.test_waiting import WAITS
+from tests.old_commit import COMMIT, check_out
 from tests.speed.conftest import FOLDER, median_ratio
 
 pytestmark = pytest.mark.speed
 ROOT = Path(__file__).parents[2]
-BEFORE = "6aa8532"
 METHODS = ("supervised", "mean_teacher", "egcl_net")
 ROUNDS, STEPS = 9, 2
 ITERATIONS = 1000
@@ -38,11 +37,7 @@ ITERATIONS = 1000
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the old commit."""
-    target = tmp_path_factory.mktemp("before")
-    text = subprocess.run(["git", "archive", BEFORE], cwd=ROOT, capture_output=True, check=True)
-    with tarfile.open(fileobj=BytesIO(text.stdout)) as archive:
-        archive.extractall(target, filter="data")
-    return target
+    return check_out(tmp_path_factory.mktemp("before"))
 
 
 class Stepping:
@@ -106,7 +101,7 @@ def test_whole_steps_against_the_old_commit(before: Path, tmp_path: Path) -> Non
 def test_waits_of_both_commits(before: Path, tmp_path: Path) -> None:
     """Operations of two steps in 2D that make the host wait for a GPU, by method and line."""
     script, tables = ROOT / "tests/speed/waits.py", []
-    for commit, checkout in ((BEFORE, before), ("now", ROOT)):
+    for commit, checkout in ((COMMIT, before), ("now", ROOT)):
         done = subprocess.run(
             [sys.executable, str(script), str(tmp_path / commit)],
             cwd=checkout, capture_output=True, text=True, check=True,
