@@ -56,7 +56,8 @@ def write_page(folder: Path, *, runs: int) -> None:
     """
     terms = pd.read_csv(folder / "terms.csv", keep_default_na=False, na_values={"relative": [""]})
     dice = pd.read_csv(folder / "dice.csv", index_col="method")
-    drawn = number(100 * float(dice.loc["supervised"].diff().abs().iloc[-1]))
+    change: pd.Series[float] = (dice["after"] - dice["before"]).abs()
+    drawn = number(100 * change["supervised"])
     tables = {"terms": _terms(terms), "dice": _dice(dice)}
     text = TEXT.format(commit=COMMIT, runs=runs, drawn=drawn, **tables)
     write_text(folder / "README.md", text)
