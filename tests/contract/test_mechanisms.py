@@ -33,6 +33,9 @@ _STEPS = (1e-2, 1e-3, 1e-4)
 # Steps that lower a term less those that raise it, by which the right sign is told from the wrong
 # one: a term that draws pixels anew falls now and then in either case.
 _CLEAR = 4
+# Methods with terms that may fall by chance, so that one fall tells nothing; the others are left to
+# `make contract`, to save time.
+ROUGH = ("ac_mt", "egcl_net", "meta_ssl", "sdcl")
 # Views of an image on which one term may act.
 _VIEWS = 2
 
@@ -110,7 +113,9 @@ def test_every_term_trains_the_tested_network(case: Case) -> None:
     assert len(seen) > 1 or not case.cls.uses_unlabeled, "no term besides `supervised`"
 
 
-@pytest.mark.parametrize("name", method_ids())
+@pytest.mark.parametrize(
+    "name", [pytest.param(m, marks=[] if m in ROUGH else [pytest.mark.wide]) for m in method_ids()]
+)
 def test_every_term_falls_along_its_own_gradient(name: str) -> None:
     """In most steps of several lengths, at several states: a reversed gradient leaves the value."""
     case = Case(name, 2, 4)
