@@ -13,6 +13,7 @@ from benchmarks.config import UNetConfig
 from benchmarks.engine.nets import Builder
 from methods.base import Batch, Progress
 from methods.blocks.averages import MultiScale
+from methods.blocks.losses import supervised_loss
 from methods.egcl_net import EGCLNet, EGCLParams
 from tests.methods.stored_net import (
     END,
@@ -112,6 +113,16 @@ def test_supervision_of_both_decoders_on_the_labels_of_each_image() -> None:
     net.fill(labels, [SURE, SURE], labels)
     image = torch.zeros(2, 1, *HALVES.shape)
     assert values(method, Batch(image, labels, image[:0]))["supervised"] < 1e-4
+
+
+def test_supervision_is_the_mean_over_both_decoders() -> None:
+    method, net = method_of()
+    labels = torch.stack([HALVES, 1 - HALVES])
+    net.fill(labels, [SURE, SURE], torch.zeros_like(labels))  # all predicted as background
+    image = torch.zeros(2, 1, *HALVES.shape)
+    alone = supervised_loss(method.predict(image), labels).item()
+    assert alone > 1
+    assert values(method, Batch(image, labels, image[:0]))["supervised"] == pytest.approx(alone)
 
 
 def test_labeled_pixels_use_their_label_not_the_prediction() -> None:
