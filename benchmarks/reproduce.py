@@ -76,8 +76,8 @@ def reproduce(config: BenchmarkConfig, place: Place, cell: str = "") -> Reproduc
     known = _committed(folder)
     devices = _devices(folder)
     device = pick_device(place.device).type
-    cell = cell or _comparable(config, root, devices, device)
-    run = _pick(config, root, cell, known)
+    alike = {name for name, at in devices.items() if _kind(at) == _kind(device)}
+    run = _pick(config, root, cell, known, alike)
     sandbox = _sandbox(config, run.key.dataset, root)
     inside = Place(sandbox, place.device, place.threads, place.checkpoint_seconds)
     alone = _alone(config, run)
@@ -105,12 +105,6 @@ def _devices(folder: Path) -> dict[str, str]:
     return {f"{data}/{method}/{cell_name(*numbers)}": at for data, method, *numbers, at in cells}
 
 
-def _comparable(config: BenchmarkConfig, root: Path, devices: dict[str, str], device: str) -> str:
-    """The first run of the grid that was trained on a device of this kind, or ""."""
-    names = map(_name, all_runs(config, root))
-    return next((n for n in names if _kind(devices.get(n, "")) == _kind(device)), "")
-
-
 def _committed(folder: Path) -> pd.DataFrame:
     path = folder / RUNS
     if not path.is_file() or not (folder / TRACES).is_file():
@@ -121,7 +115,9 @@ def _committed(folder: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str)
 
 
-def _pick(config: BenchmarkConfig, root: Path, cell: str, known: pd.DataFrame) -> Run:
+def _pick(
+    config: BenchmarkConfig, root: Path, cell: str, known: pd.DataFrame, preferred: set[str]
+) -> Run:
     columns = ["dataset", "method", *_CELL]
     committed = {
         f"{dataset}/{method}/{cell_name(*numbers)}"
@@ -129,9 +125,10 @@ def _pick(config: BenchmarkConfig, root: Path, cell: str, known: pd.DataFrame) -
     }
     runs = {_name(run): run for run in all_runs(config, root)}
     if not cell:
-        cell = next((name for name in runs if name in committed), "")
-        if not cell:
+        there = [name for name in runs if name in committed]
+        if not there:
             raise RunError(f"no run of the grid of '{config.name}' was committed")
+        cell = next((name for name in there if name in preferred), there[0])
     if cell not in runs:
         raise ConfigError(f"--cell '{cell}' is not in the grid: {nearest(cell, list(runs))}")
     if cell not in committed:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.common.files import write_text
+from benchmarks.report.mechanisms import share
 from benchmarks.report.tables import number, pipe_table
 from methods import load_method
 from tests.old_commit import COMMIT
 
 _LEFT = (0, 1, 2, 6)
 _NOT_THERE = "not there"
-_WORDS = {"inert": "**inert**", "faint": "faint", "": "at work"}
 
 TEXT = """# Mended methods, before and after
 
@@ -89,11 +89,11 @@ def _side(own: pd.DataFrame, code: str) -> tuple[str, str, str, str]:
     if found.empty:
         return _NOT_THERE, "", "", ""
     row = found.iloc[0]
-    value = f"{float(row['value']):.2g}"
+    value = share(float(row["value"]))
     if row["kind"] == "auxiliary":
         return "auxiliary", "", "", value
     silent = f"{row['silent'] / row['probes']:.0%}"
-    return _WORDS[row["state"]], silent, f"{row['relative']:.2g}", value
+    return row["state"] or "at work", silent, share(row["relative"]), value
 
 
 def _dice(dice: pd.DataFrame) -> str:

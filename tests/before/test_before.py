@@ -104,7 +104,8 @@ def _scores(old: Path) -> pd.DataFrame:
     found = []
     for method, fold in product(METHODS, FOLDS):
         kept = old / f"{method}-{fold}-cases.csv"
-        if not kept.is_file():
+        trained = _ledger(old, method, fold).stat().st_mtime
+        if not kept.is_file() or kept.stat().st_mtime < trained:
             params = f"fold{fold}.yaml"
             _call(old, "-m", "benchmarks", "evaluate", DATASET, method, "--params", params)
             shutil.copy(old / f"reports/{PRESET}/cases/{DATASET}-{method}.csv", kept)

@@ -24,11 +24,10 @@ from benchmarks.report.tables import csv
 from methods import load_method, method_ids
 from tests.engine.small import QUIET, build, job_of, make_config
 from tests.engine.test_waiting import WAITS
-from tests.old_commit import COMMIT, check_out
+from tests.old_commit import COMMIT, ROOT, check_out
 from tests.speed.conftest import FOLDER, median_ratio
 
 pytestmark = pytest.mark.speed
-ROOT = Path(__file__).parents[2]
 METHODS = ("supervised", "mean_teacher", "egcl_net")
 ROUNDS, STEPS = 9, 2
 ITERATIONS = 1000
