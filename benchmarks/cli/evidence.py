@@ -56,7 +56,7 @@ def power(
 
 
 @app.command(
-    epilog=example("leak reports/covid19_official/cases.csv reports/covid19_folds/cases.csv")
+    epilog=example("leak reports/covid19_official/cases.csv reports/covid19_cpu/cases.csv")
 )
 def leak(
     partition: Annotated[
