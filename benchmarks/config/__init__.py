@@ -229,10 +229,11 @@ class BenchmarkConfig(Strict):
 
     @model_validator(mode="after")
     def _contrasts_known(self) -> BenchmarkConfig:
+        """Their rows have a block; those that the grid does not train yet are not tested."""
         for contrast in self.contrasts:
             for method in (contrast.better, contrast.than):
-                if method not in self.grid.methods:
-                    hint = nearest(method, self.grid.methods)
+                if method not in self.methods:
+                    hint = nearest(method, self.methods)
                     raise ValueError(f"contrast '{contrast.name}' names '{method}': {hint}")
         names = [contrast.name for contrast in self.contrasts]
         for name in self.claim.contrasts if self.claim else ():

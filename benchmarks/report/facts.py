@@ -82,11 +82,13 @@ class Facts:
         datasets: in grid order.
         methods: in grid order.
         external: rows that were predicted outside this suite.
+        awaited: rows of declared contrasts that the grid does not train.
     """
 
     datasets: tuple[DatasetFacts, ...]
     methods: tuple[MethodFacts, ...]
     external: tuple[MethodFacts, ...] = ()
+    awaited: tuple[MethodFacts, ...] = ()
 
     @property
     def rows(self) -> tuple[MethodFacts, ...]:
@@ -101,7 +103,7 @@ class Facts:
     @property
     def titles(self) -> dict[str, str]:
         """Names of methods and data sets, by key or id."""
-        named = {m.key: m.title for m in self.rows}
+        named = {m.key: m.title for m in (*self.rows, *self.awaited)}
         return named | {d.id: d.title for d in self.datasets}
 
     @property
@@ -192,7 +194,9 @@ def collect_facts(config: BenchmarkConfig) -> Facts:
     Raises:
         ConfigError: the grid names an unknown method or data set.
     """
+    declared = dict.fromkeys(m for c in config.contrasts for m in (c.better, c.than))
     return Facts(
         tuple(dataset_facts(config, d) for d in config.grid.datasets),
         tuple(method_facts(config, m) for m in config.grid.methods),
+        awaited=tuple(method_facts(config, m) for m in declared if m not in config.grid.methods),
     )

@@ -78,8 +78,10 @@ def _wide(terms: pd.DataFrame, value: str, methods: list[str], names: list[str])
 
 def _word(value: float) -> str:
     """A ratio that fits into a cell: no zero before the point, one digit of a faint one."""
+    if value < LOWEST:
+        return "≈0"
     word = f"{value:.1g}" if value < FAINT else share(value)
-    return (f"<{LOWEST:g}" if value < LOWEST else word).replace("0.", ".", 1)
+    return word.replace("0.", ".", 1)
 
 
 def _panel(ax: Axes, relative: pd.DataFrame, state: pd.DataFrame) -> None:

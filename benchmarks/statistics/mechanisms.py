@@ -26,7 +26,8 @@ GRACE = 0.1
 # hundred steps of the optimiser, supervision takes 99.
 FAINT = 0.01
 # Both medians are over this last part of the run, in which the ramps of the suite are at 0.73 to 1
-# of their full weight: exp(-5 (1 - 0.75)^2) = 0.73.
+# of their full weight: exp(-5 (1 - 0.75)^2) = 0.73. A term that its method states no longer at the
+# end of the run (ABD's inverse displacement) is judged over as many steps before its own end.
 LATE = 0.25
 
 CELL = ["dataset", "method", "labels"]
@@ -48,17 +49,20 @@ def judge_terms(entries: pd.DataFrame) -> pd.DataFrame:
         appearance, with the columns `SUMMARY`: number of runs; `start`, share of the run at which
         the term starts, mean over runs; `probes` after the start and those of them that are
         `silent`, over all runs; medians of `elements`, `relative`, `cosine` and `value` over the
-        last part of all runs; and the state, empty for a term that is at work and for what is not
-        judged (supervision, auxiliary terms, observed values). Shares are in [0, 1].
+        last part of all runs or of the term; and the state, empty for a term that is at work and
+        for what is not judged (supervision, auxiliary terms, observed values). Shares are in
+        [0, 1].
     """
-    seen = entries.assign(length=entries.groupby(RUN)["step"].transform("max"))
+    length = entries.groupby(RUN)["step"].transform("max")
+    end = entries.groupby([*RUN, "kind", "name"])["step"].transform("max")
+    seen = entries.assign(length=length, late=entries["step"] > end - LATE * length)
     rows = []
     key: Any
     for key, own in seen.groupby([*CELL, "kind", "name"], sort=False):
         runs = [_after_start(run) for _, run in own.groupby(["fold", "seed"], sort=False)]
         after = pd.concat([run for _, run in runs])
         silent = int(_silent(after).sum())
-        late = own[own["step"] > (1 - LATE) * own["length"]]
+        late = own[own["late"]]
         medians = {n: late[n].median() for n in ("elements", "relative", "cosine", "value")}
         row = {
             **dict(zip((*CELL, "kind", "name"), key, strict=True)),

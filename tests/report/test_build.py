@@ -173,6 +173,24 @@ def test_five_runs_give_verdicts_and_a_claim_its_ruling(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_declared_row_that_is_not_trained_yet_leaves_its_claim_open(tmp_path: Path) -> None:
+    gain = {"name": "gain", "better": "mean_teacher", "than": "supervised"}
+    later = {"name": "more", "better": "egcl_net-a6", "than": "mean_teacher"}
+    claim = {"text": "teachers help", "contrasts": ["gain", "more"]}
+    blocks: dict[str, dict[str, object]] = {name: {} for name in (*SKILL, "egcl_net-a6")}
+    more = {"contrasts": [gain, later], "claim": claim, "methods": blocks}
+    config = make_config(more, seeds=[0, 1, 2, 3, 4])
+    write_scores(tmp_path, config, noise=0.02)
+    build_report(config, root=tmp_path)
+    page = page_of(tmp_path)
+    assert page.count('"teachers help" is undecided.** 1 of 2 deciding contrasts allow no') == 2
+    name = "EGCL-Net (reconstructed), a6"
+    assert page.count(f"| more ({name} minus Mean Teacher) |") == 2
+    assert page.count(f"| not tested: no runs of {name} |") == 2
+    assert f"| {name} |" not in page
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_what_predicts_nothing_is_told_first_and_not_tested(tmp_path: Path) -> None:
     config = make_config(seeds=[0, 1, 2, 3, 4])
     source = write_scores(tmp_path, config) / "heart/mean_teacher/cases.csv"

@@ -146,4 +146,4 @@ def test_cost_of_the_ledger(tmp_path: Path) -> None:
         )  # fmt: skip
     table = pd.DataFrame(rows)
     write_text(FOLDER / "ledger.csv", csv(table, decimals=3))
-    assert (table["percent"] < 5).all()
+    assert (table["percent"] <= 2).all()

@@ -70,6 +70,19 @@ def test_faint_is_a_hundredth_of_supervision_at_full_weight(
     assert state(ledger(gradients))[2] == found
 
 
+def test_a_term_that_ends_early_is_judged_before_its_end() -> None:
+    """A term of the first 600 steps of 1,000: its last quarter of the run is from 350 to 600."""
+    other = ledger([1.0] * 20, name="other")
+    for gradients, found in (
+        ([1.0] * 7 + [0.0099] * 5, (12, 0, "faint")),
+        ([0.001] * 7 + [1.0] * 5, (12, 0, "")),
+        ([1.0] * 9 + [0.0] * 3, (12, 3, "inert")),
+    ):
+        own = ledger(gradients, steps=list(TWENTY)[:12])
+        row = judge_terms(pd.concat([other, own])).to_dict("records")[1]
+        assert (row["probes"], row["silent"], row["state"]) == found
+
+
 def test_runs_of_a_cell_are_judged_together_and_cells_apart() -> None:
     dead, alive = [0.0] * 20, [1.0] * 20
     runs = [ledger(dead if seed == 0 else alive, seed=seed) for seed in range(5)]

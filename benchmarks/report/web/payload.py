@@ -198,7 +198,8 @@ def _differences(config: BenchmarkConfig, facts: Facts, results: Results) -> Ite
     families = (*results.baseline, *results.external), results.declared
     for declared, family in enumerate(families):
         for d in family:
-            if d.checkpoint == "last" and (d.dataset, d.labels) in cells:
+            trained = {d.better, d.than} <= methods.keys()
+            if trained and d.checkpoint == "last" and (d.dataset, d.labels) in cells:
                 yield {
                     "c": cells[d.dataset, d.labels], "m": methods[d.better],
                     "than": methods[d.than], "name": d.name if declared else "",
