@@ -10,7 +10,7 @@
 p' and z' are the EMA teacher's on noisy images, H entropies in nats; L_UnCL is over all images, the
 others over unlabelled ones. z are unit embeddings of the patches of one image, P_i those of the
 class of i, N_i those of other classes. Values and equations are those of the code
-(github.com/CVML-KU/DyCON at 69c1384, `code/utils/dycon_losses.py`, `code/train_DyCON_BraTS19.py`),
+(github.com/KU-CVML/DyCON at 69c1384, `code/utils/dycon_losses.py`, `code/train_DyCON_BraTS19.py`),
 which is 3D with two classes; none are known in 2D.
 
 The published code takes the class of a patch of an UNLABELLED image from its TRUE label (lines
@@ -22,6 +22,7 @@ variant cannot be run: a batch has no label of an unlabelled image. Other deviat
 - w over p and p' (there: softmax of both once more), ramp over the whole run (there: 30,000 steps
   of which 20,000 are made); c's ramp 0.45 of it (there: 1,500 epochs of 6 steps of 20,000);
 - -ln(1 - s) up to s = 1 - 1e-6; 0 ln 0 = 0 in place of ln(p + 1e-6);
+- patch labels are read at the nearest pixel (there: interpolated trilinearly and cut at 0.5);
 - the projection has the encoder's width inside (there: 512) and no batch norm at its end;
 - the suite's L_sup, twice, and its rate (there: CE and Dice of the foreground, constant rate,
   gradients cut to norm 1); the student is tested, the teacher is logged beside it.

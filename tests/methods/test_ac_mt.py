@@ -110,6 +110,39 @@ def test_a_class_without_certain_pixels_has_no_prototype() -> None:
     assert found.tolist() == [[[True, False], [False, False]]]
 
 
+@pytest.mark.parametrize("select", ["confident_learning", "prototype"])
+def test_a_label_is_compared_with_the_teachers_classes_of_its_own_image(select: str) -> None:
+    """Probabilities .9 and .1; student and teacher differ in one pixel of the second image.
+
+    Consistency there ((.9 - .1)^2 + (.1 - .9)^2) / 2 = .64, and 0 in the others.
+    """
+    p = torch.tensor([[0.9, 0.1], [0.1, 0.9]])
+    seen, true = (
+        torch.tensor([[0, 0, 0, 1], [1, 1, 0, 0]]),
+        torch.tensor([[0, 0, 0, 1], [1, 1, 1, 0]]),
+    )
+    student, teacher = (p[label].log().mT[:, :, None] for label in (seen, true))
+    method = fixed_method(student, teacher, select=select, passes=2)
+    data = blank(2, 2, torch.zeros(2, 1, 4, dtype=torch.int64))
+    found = method.ambiguous(student.softmax(1), data.unlabeled, END)
+    assert found.nonzero().tolist() == [[1, 0, 2]]
+    assert method.losses(data, END)["consistency"].item() == pytest.approx(0.64, rel=1e-5)
+
+
+@pytest.mark.parametrize(("second", "off"), [(1.0, []), (2.0, [[0, 0, 1]])])
+def test_steady_pixels_alone_make_prototypes(second: float, off: list[list[int]]) -> None:
+    """`train_ACMT_PErr_3D.py:200-206`: deviation of sigmoid(z / 2) below 0.1.
+
+    Of two passes with 0 and 1 it is (.6225 - .5) / sqrt 2 = .087, with 0 and 2 .163. Then class 1
+    has no prototype, and its pixel is nearest to that of class 0.
+    """
+    first = torch.tensor([[2.0, -3.0], [-2.0, 0.0]])
+    passes = torch.stack([first, torch.tensor([[2.0, -3.0], [-2.0, second]])])[:, :, None]
+    method = fixed_method(passes, passes, select="prototype", passes=2)
+    found = method.off_prototype(torch.tensor([[[0, 1]]]), torch.zeros(1, 1, 1, 2))
+    assert found.nonzero().tolist() == off
+
+
 def test_uncertainty_is_that_of_the_mean_of_the_students_passes() -> None:
     """Passes (.9, .1) and (.1, .9) are each certain, their mean is a tie."""
     p = torch.tensor([[[[0.9]], [[0.1]]], [[[0.1]], [[0.9]]]])

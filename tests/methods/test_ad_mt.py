@@ -178,6 +178,35 @@ def test_teachers_copy_first_and_then_follow_at_half_the_pace() -> None:
         assert torch.equal(method.teacher_2.slope, one)
 
 
+@pytest.mark.parametrize("active", [0, 1])
+def test_only_the_teacher_whose_turn_it_is_follows(active: int) -> None:
+    method = make(ADMT)
+    method.active, method.left = active, 9
+    with torch.no_grad():
+        method.student.slope.add_(1)
+    method.after_step(Progress(0, 1000))
+    same = [torch.equal(net.slope, method.student.slope) for net in method.companions().values()]
+    assert same == [active == 0, active == 1]
+
+
+def test_teachers_are_compared_on_the_same_image() -> None:
+    """Images of -1 and of 1: (.9, .1) and (.1, .9) for teacher 1, (.25, .75) for teacher 2.
+
+    H = .468996 and .811278 bits, weights .584745 and .415255: .584745 x .9 + .415255 x .25 =
+    .630084 for class 0 of the first image, .837712 for class 1 of the second.
+    """
+    method = make(ADMT, classes=2)
+    with torch.no_grad():
+        method.teacher_1.slope.copy_(torch.tensor([[0.0, math.log(9)]]))
+        method.teacher_1.offset.zero_()
+        method.teacher_2.slope.zero_()
+        method.teacher_2.offset.copy_(torch.tensor([[0.0, math.log(3)]]))
+    image = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 8, 8)
+    label, sure, conflict = (v[:, 0, 0] for v in method.pseudo_labels(image))
+    assert label.tolist() == [0, 1] and conflict.tolist() == [True, False]
+    assert sure.tolist() == pytest.approx([0.630084, 0.837712], abs=2e-6)
+
+
 def test_only_the_teacher_whose_turn_it_is_trains() -> None:
     method = make(ADMT)
     for active in (0, 1):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from methods.base import Progress
 from methods.blocks import strong
 from methods.blocks.losses import dice_loss, supervised_loss
 from methods.crossmatch import CrossMatch, CrossMatchParams
@@ -106,6 +107,24 @@ def test_channels_are_dropped_with_a_quarter_and_three_quarters() -> None:
     for dropped, share in ((weak, 0.25), (strong_, 0.75)):
         assert (dropped == 0).float().mean().item() == pytest.approx(share, abs=0.05)
         assert dropped.max().item() == pytest.approx(1 / (1 - share))
+
+
+@pytest.mark.parametrize("step", [0, 500, 999])
+def test_theta_rises_from_three_quarters_to_all_of_ln_2(step: int) -> None:
+    """`LA/code/train_cross_match.py:365-367`: (3/4 + e^{-5 (1 - f)^2} / 4) ln 2.
+
+    Confidences on both sides of it, the same for all pixels.
+    """
+    theta = (0.75 + 0.25 * math.exp(-5 * (1 - step / 1000) ** 2)) * math.log(2)
+    method = make(CrossMatch, classes=2, values=CrossMatchParams.block({}, 3))
+    for q, share in ((theta - 1e-3, 0.0), (theta + 1e-3, 1.0)):
+        with torch.no_grad():
+            method.student.slope.zero_()
+            method.student.offset.copy_(torch.tensor([q, 1 - q]).log())
+        data = batch(classes=2)
+        method.losses(data, Progress(step, 1000))
+        assert method.take_observed()["confident_share"].item() == share
+        assert method.take_acted()["image"].item() == share * 2 * data.unlabeled.numel()
 
 
 def test_published_values() -> None:

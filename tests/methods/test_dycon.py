@@ -7,16 +7,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.config import UNetConfig
+from benchmarks.engine.nets import Builder
 from methods.base import Progress
+from methods.blocks.losses import supervised_loss
 from methods.dycon import (
     DyCON,
     DyCONParams,
     cross_contrast,
     focal_contrast,
+    least_at,
     uncertain_consistency,
 )
 from tests.methods.fixed import mixed, striped, wave
-from tests.pixel_net import batch, make
+from tests.pixel_net import END, RAMP, batch, make
 
 
 @pytest.mark.parametrize(
@@ -27,7 +31,7 @@ from tests.pixel_net import batch, make
     ],
 )
 def test_published_uncl(beta: float, loss: float, size: float, first: list[float]) -> None:
-    """`UnCLoss` of github.com/CVML-KU/DyCON at 69c1384, `dycon_losses.py:94-118`, and gradient."""
+    """`UnCLoss` of github.com/KU-CVML/DyCON at 69c1384, `dycon_losses.py:94-118`, and gradient."""
     student = wave(2, 3, 4, 4, 4, phase=0.4, scale=1.2).requires_grad_()
     target = wave(2, 3, 4, 4, 4, phase=2.0, scale=1.5).softmax(1)
     value = uncertain_consistency(student.softmax(1), target, beta)
@@ -113,6 +117,48 @@ def test_the_contrast_reads_the_teachers_classes_of_unlabeled_images() -> None:
         method.teacher.offset.zero_()
     method.losses(data, Progress(0, 1000))
     assert method.take_acted()["contrast"].item() > 0
+
+
+@pytest.mark.parametrize(
+    ("step", "least"), [(0, 0.3013476), (225, 0.3573010), (450, 0.5), (900, 0.5)]
+)
+def test_least_similarity_rises_from_0_3_to_a_half(step: int, least: float) -> None:
+    """`sigmoid_rampup`, `dycon_losses.py:28-48`: 0.3 + 0.2 e^{-5 (1 - f)^2}, f = t / (0.45 T)."""
+    assert least_at(Progress(step, 1000)) == pytest.approx(least, abs=1e-7)
+
+
+def test_targets_are_those_of_the_teacher_on_the_same_image() -> None:
+    """All terms but UnCL; a patch has its class at the centre of a cell of four by four pixels."""
+    data, method = batch(size=16), make(DyCON, values={"noise": 0.0, "dim": 4})
+    with torch.no_grad():
+        method.teacher.slope.mul_(-1)
+    z, logits = method.seen(method.student, method.head, data.images)
+    z_t, logits_t = method.seen(method.teacher, method.teacher_head, data.images)
+    p, q = (v[2:].softmax(1) for v in (logits, logits_t))
+    label = q.argmax(1)[:, 2::4, 2::4].flatten(1)
+    rows, rows_t = (v[2:].flatten(2).mT for v in (z, z_t))
+    expected = {
+        "supervised": 2 * supervised_loss(logits[:2], data.label),
+        "consistency": 0.1 * RAMP * (p - q).square().mean(),
+        "contrast": 0.5 * focal_contrast(rows, label, temperature=0.6, gamma=2.0)[0],
+        "cross": 0.5 * cross_contrast(rows, rows_t, label, least=0.5)[0],
+    }
+    terms = method.losses(data, END)
+    for name, value in expected.items():
+        assert value > 0, name
+        torch.testing.assert_close(terms[name], value, msg=name)
+
+
+def test_the_teacher_starts_as_a_copy_of_network_and_projection() -> None:
+    build = Builder(UNetConfig(channels=(4, 6, 8, 10)), ndim=2, in_channels=1, classes=3, seed=0)
+    method = DyCON(build, DyCONParams(dim=4), classes=3, ndim=2).eval()
+    image = batch(size=16).images
+    own, copy = (
+        method.seen(net, head, image)
+        for net, head in ((method.student, method.head), (method.teacher, method.teacher_head))
+    )
+    assert own[0].shape == (5, 4, 4, 4)
+    assert torch.equal(own[0], copy[0]) and torch.equal(own[1], copy[1])
 
 
 def test_teachers_projection_follows() -> None:

@@ -180,7 +180,11 @@ def test_memory_is_on_in_3d_only(ndim: int, given: dict[str, object], size: int)
 def test_shares_must_sum_to_one() -> None:
     with pytest.raises(ValidationError, match="must be 1"):
         EGCLParams(w_low=0.5, w_high=0.5, w_cross=0.5)
+    with pytest.raises(ValidationError, match="must be 1"):
+        EGCLParams(w_low=0.7, w_high=0.2, w_cross=0.1001)
     assert EGCLParams(w_low=1.0, w_high=0.0, w_cross=0.0).w_low == 1
+    assert 0.7 + 0.2 + 0.1 != 1  # in floating point, but meant so
+    assert EGCLParams(w_low=0.7, w_high=0.2, w_cross=0.1).w_low == 0.7
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

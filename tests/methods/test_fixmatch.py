@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -42,6 +44,13 @@ def test_images_of_least_entropy_do_not_count(step: int, kept: list[int]) -> Non
     assert keep.flatten(1).all(1).nonzero().flatten().tolist() == kept
     assert keep.flatten(1).any(1).sum().item() == len(kept)
     assert not label.any()
+
+
+def test_an_images_entropy_is_the_sum_over_its_pixels() -> None:
+    """Lines 1644-1645 there: ln 2 for each of two undecided pixels, .3251 each for p_0 = .9."""
+    method = make(FixMatch, classes=2, values={"preset": "nnfiltermatch"})
+    method.trusted(tops(0.5, 0.9), Progress(0, 300))
+    assert method.recent.values[:2].tolist() == pytest.approx([2 * math.log(2), 2 * 0.3250830])
 
 
 def test_images_are_compared_with_recent_ones() -> None:

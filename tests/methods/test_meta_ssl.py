@@ -105,6 +105,16 @@ def test_references_of_two_networks(base: str) -> None:
     assert same == (base == "mean_teacher")
 
 
+def test_a_teacher_averages_the_student() -> None:
+    """With min(1 - 1 / (t + 1), 0.99): a copy at step 0, half of it at step 1."""
+    method = make(MetaSSL, values={"base": "mean_teacher"})
+    for step, kept in ((0, 0.0), (1, 0.5), (999, 0.99)):
+        method.other.slope.data.fill_(1.0)
+        method.student.slope.data.fill_(0.0)
+        method.after_step(Progress(step, 1000))
+        assert method.other.slope.unique().item() == pytest.approx(kept)
+
+
 def test_reference_of_weak_views(monkeypatch: pytest.MonkeyPatch) -> None:
     """The strong view, here another image, learns from the weak view of the same network."""
     moved = lambda x, *maps, **_: (x - 1, *(m.roll(1, 0) for m in maps))  # noqa: E731

@@ -14,6 +14,7 @@ from methods.cps import CPS
 from methods.ctct import CTCT
 from methods.fixmatch import FixMatch
 from methods.unimatch import UniMatch
+from methods.unimatch_v2 import UniMatchV2
 from tests.pixel_net import END, RAMP, assert_same, batch, make
 
 
@@ -96,6 +97,26 @@ def test_unimatch_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     terms = method.losses(data, END)
     assert_same(method, terms["image"], 0.25 * dice)
     assert_same(method, terms["feature"], 0.25 * dice)
+    l_sup = supervised_loss(method.predict(data.image), data.label)
+    assert_same(method, terms["supervised"], 0.5 * l_sup)
+
+
+@pytest.mark.usefixtures("weak")
+def test_unimatch_v2_learns_from_the_teacher_on_the_same_image() -> None:
+    """With nothing perturbed both views are equal: L = (L_sup + w CE over confident pixels) / 2.
+
+    `unimatch_v2.py:169-204` of github.com/LiheYoung/UniMatch-V2, w = 1 there and 3 here.
+    """
+    data, plain = batch(), {"cutmix": 0.0, "whole": 1.0}
+    method = make(UniMatchV2, values={"weight": 3.0, "threshold": 0.6, **plain})
+    method.teacher.slope.data.mul_(-1)
+    confidence, label = method.teacher(data.unlabeled).softmax(1).max(1)
+    keep = confidence >= 0.6
+    assert 0 < keep.float().mean() < 1
+    z = method.student(data.unlabeled)
+    expected = F.cross_entropy(z, label, reduction="none")[keep].sum() / keep.numel()
+    terms = method.losses(data, END)
+    assert_same(method, terms["pseudo"], 0.5 * 3 * RAMP * expected)
     l_sup = supervised_loss(method.predict(data.image), data.label)
     assert_same(method, terms["supervised"], 0.5 * l_sup)
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from methods.base import Progress
+from methods.base import Batch, Progress
 from methods.blocks.components import largest_components
 from methods.blocks.copy_paste import region_loss
 from methods.sdcl import SDCL, SDCLParams
 from tests.methods.fixed import mixed, striped
-from tests.pixel_net import END, batch, make
+from tests.pixel_net import END, RAMP, batch, make
 
 START = Progress(0, 1000)
 
@@ -96,6 +96,30 @@ def test_views_and_their_labels_are_those_of_copy_paste() -> None:
         for net in (method.student, method.student_2):
             expected = expected + region_loss(net(view[:, None]), torch.where(true, y, u), true)
     torch.testing.assert_close(terms["supervised"], expected)
+
+
+def test_pseudo_labels_are_the_teachers_of_the_pasted_image() -> None:
+    """Of images that are -1 or 1 all over: class 1 or 2 for the teacher, 2 or 1 for the students.
+
+    Labelled images are 3, so that both are told apart where they are mixed.
+    """
+    sign = torch.tensor([-1.0, 1.0, 1.0, -1.0]).view(4, 1, 1, 1)
+    data = Batch(
+        torch.full((4, 1, 12, 12), 3.0), batch(labeled=4, size=12).label, sign.expand(4, 1, 12, 12)
+    )
+    method = make(SDCL)
+    with torch.no_grad():
+        for net, way in ((method.student, 1.0), (method.student_2, 0.5), (method.teacher, -1.0)):
+            net.slope.copy_(way * torch.tensor([[0.0, 2.0, -2.0]]))
+            net.offset.copy_(torch.tensor([-9.0, 0.0, 0.0]))
+    views, terms = views_of(method, data, END)
+    expected = torch.zeros(())
+    for view in views:
+        pseudo = view < 2
+        label = torch.where(view == 1, 2, 1)
+        for net in (method.student, method.student_2):
+            expected = expected + 0.5 * RAMP * region_loss(net(view[:, None]), label, pseudo)
+    torch.testing.assert_close(terms["pseudo"], expected)
 
 
 def test_first_stage_trains_both_students_on_labels_alone() -> None:

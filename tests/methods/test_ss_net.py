@@ -17,7 +17,7 @@ from methods.blocks.adversarial import virtual_adversarial
 from methods.blocks.attraction import ClassAttraction
 from methods.ss_net import SSNet, SSNetParams
 from tests.methods.fixed import mixed, striped, wave
-from tests.pixel_net import END, PixelNet, batch, make
+from tests.pixel_net import END, RAMP, PixelNet, assert_same, batch, make
 
 
 def attraction(*, literal: bool = False) -> ClassAttraction:
@@ -172,6 +172,39 @@ def test_wrong_pixels_and_background_are_not_remembered(monkeypatch: pytest.Monk
     label = data.label[:, centres, centres]
     predicted = method.predict(data.image).argmax(1)[:, centres, centres]
     assert torch.equal(seen[0], torch.where(label == predicted, label, 0).flatten())
+
+
+def test_features_are_pulled_to_the_class_of_their_own_pixel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """True classes of labelled images, predicted ones of unlabelled images; both pulls add up."""
+    data = batch(size=32)
+    method = make(SSNet, values={"dim": 4, "weight": 0.5, "weight_contrast": 0.2})
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def pull(rows: Tensor, label: Tensor) -> Tensor:
+        seen.append((rows, label))
+        return torch.tensor(1.0 + len(seen))
+
+    monkeypatch.setattr(method.attraction, "pull", pull)
+    term = method.losses(data, END)["contrast"]
+    assert term.item() == pytest.approx(0.5 * RAMP * 0.2 * (2 + 3))
+    centres = slice(2, None, 4)
+    predicted = method.predict(data.unlabeled).argmax(1)
+    for (rows, found), image, label in zip(
+        seen, (data.image, data.unlabeled), (data.label, predicted), strict=True
+    ):
+        torch.testing.assert_close(rows.flatten(), F.avg_pool2d(image, 4).flatten())
+        assert torch.equal(found, label[:, centres, centres].flatten())
+
+
+def test_smoothness_of_all_images_has_a_fixed_target_and_the_ramped_weight() -> None:
+    data, method = batch(size=16), make(SSNet, values={"dim": 4, "weight": 0.5})
+    target = method.predict(data.images).softmax(1).detach()
+    torch.manual_seed(3)
+    expected = method.smoothness(data.images, target)
+    torch.manual_seed(3)
+    assert_same(method, method.losses(data, END)["smoothness"], 0.5 * RAMP * expected)
 
 
 def test_supervision_of_the_code_is_dice_alone() -> None:

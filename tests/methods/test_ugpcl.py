@@ -16,6 +16,7 @@ from methods.base import Batch, Progress
 from methods.blocks.contrast import Samples
 from methods.blocks.heads import ProjectedRows, ProjectionHead
 from methods.blocks.jitter import color_jitter
+from methods.blocks.rotation import draw_turns
 from methods.ugpcl import UGPCL, UGPCLParams, class_means, draw_anchors
 from tests.engine.small import moved
 from tests.methods.pairs import pair_loss
@@ -148,6 +149,54 @@ def test_labeled_pixels_are_certain_whatever_is_predicted() -> None:
     method.losses(batch(size=16), END)
     assert method.memory.written.tolist() == [[2, 2, 2]]
     assert method.take_observed()["certain_share"].item() == 0
+
+
+def _contrasted() -> UGPCL:
+    """With five features a pixel, each with an embedding of its own."""
+    method: UGPCL = make(UGPCL, values={"dim": 4})
+    method.head = ProjectionHead(5, 4, ndim=2).eval()
+    return method
+
+
+def test_anchors_are_pixels_that_the_cnn_gets_right() -> None:
+    """Of two classes one each; the Swin decoder is right about the others."""
+    method = _contrasted()
+    keys = Samples(_units(3, 1, 4, frequency=0.7), torch.ones(3, 1, dtype=torch.bool))
+    method.memory.write(0, keys)
+    features = torch.randn(1, 5, 1, 6, requires_grad=True)
+    label, cnn, swin = torch.tensor([[0, 0, 0, 1, 1, 1], [0, 1, 2, 2, 1, 0], [1, 0, 0, 1, 0, 1]])
+    p_cnn, p_swin = (torch.eye(3)[v].T[None, :, None] for v in (cnn, swin))
+    loss = method.contrast(features, (p_cnn, p_swin), label[None, None], END)
+    (grad,) = torch.autograd.grad(loss, features)
+    assert grad.abs().sum(1).flatten().nonzero().flatten().tolist() == [0, 4]
+
+
+def test_keys_of_an_unlabeled_image_are_of_the_class_that_both_decoders_see_there() -> None:
+    """By the mean: (0, .7, .3) in the first one, whatever the CNN alone says, then (0, .3, .7)."""
+    method = _contrasted()
+    features = torch.randn(3, 5, 1, 1).expand(3, 5, 1, 4)
+    p_cnn = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.45, 0.55], [0.0, 0.55, 0.45]])
+    p_swin = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.95, 0.05], [0.0, 0.05, 0.95]])
+    maps = p_cnn[..., None, None].expand(3, 3, 1, 4), p_swin[..., None, None].expand(3, 3, 1, 4)
+    method.contrast(features, maps, torch.zeros(1, 1, 4, dtype=torch.int64), END)
+    assert method.memory.written.tolist() == [[1, 1, 1]]
+    expected = method.head(features)[:, :, 0, 0]
+    torch.testing.assert_close(method.memory.read(0).vectors[:, 0], expected)
+
+
+def test_turns_of_jittered_images_are_told_from_the_mean_of_the_deepest_map() -> None:
+    """Here that map has means of cells: its mean is that of the image, however it is turned.
+
+    Jitter: `configs/comparison_acdc_224_136/ugpcl_unet_r50.yaml:21` @ 5980405.
+    """
+    data, method = batch(size=16), make(UGPCL, values={"dim": 4, "weight_rotation": 0.5})
+    torch.manual_seed(3)
+    turns = draw_turns(data.images, identity=True)
+    image = color_jitter(data.images, brightness=0.4, contrast=0.4, probability=0.8)
+    told = method.rotation(image.mean((2, 3)))
+    torch.manual_seed(3)
+    term = method.losses(data, Progress(0, 10))["rotation"]
+    torch.testing.assert_close(term, 0.5 * F.cross_entropy(told, turns))
 
 
 def test_labels_turn_with_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
