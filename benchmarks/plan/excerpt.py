@@ -45,7 +45,9 @@ def excerpt(
         raise ConfigError(f"--name '{name}' is that of the whole benchmark; choose another")
     given = as_given(restricted(config, part))
     fields = {key: value for key, value in given.items() if value not in ([], None)}
-    used = {m for method in fields["grid"]["methods"] for m in (method, base_of(method))}
+    compared = {m for c in fields.get("contrasts", ()) for m in (c["better"], c["than"])}
+    rows = {*fields["grid"]["methods"], *compared}
+    used = rows | {base_of(row) for row in rows}
     for block, wanted in (
         ("data", fields["grid"]["datasets"]),
         ("methods", used),

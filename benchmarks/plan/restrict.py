@@ -33,7 +33,8 @@ class Part:
 def restricted(config: BenchmarkConfig, part: Part) -> BenchmarkConfig:
     """The benchmark with a part of its grid; its runs have the same names and identities.
 
-    Without the baseline there is none; contrasts and claims stay where all their methods do.
+    Without the baseline there is none; contrasts and claims stay unless a method of theirs is left
+    out here.
 
     Raises:
         ConfigError: something that the grid does not hold, or nothing is left of it.
@@ -56,7 +57,8 @@ def restricted(config: BenchmarkConfig, part: Part) -> BenchmarkConfig:
         "folds": grid.folds_of(seeds),
         "baseline": grid.baseline if grid.baseline in methods else None,
     }
-    contrasts = tuple(c for c in config.contrasts if {c.better, c.than} <= set(methods))
+    left_out = set(grid.methods) - set(methods)
+    contrasts = tuple(c for c in config.contrasts if not {c.better, c.than} & left_out)
     claim, names = config.claim, {c.name for c in contrasts}
     return config.model_copy(
         update={

@@ -53,9 +53,12 @@ def linear(value: float) -> nn.Linear:
         (10_000, 2.02),
     ],
 )
-def test_ema_by_hand(step: int, expected: float) -> None:
+@pytest.mark.parametrize("recorded", [False, True], ids=["number", "tensor"])
+def test_ema_by_hand(step: int, expected: float, recorded: bool) -> None:
+    """The step is a tensor on the device where it is recorded."""
     teacher, student = linear(2.0), linear(4.0)
-    ema_update(teacher, student, decay=0.99, step=step)
+    now = torch.tensor(float(step)) if recorded else step
+    ema_update(teacher, student, decay=0.99, step=now)
     for p in teacher.parameters():
         torch.testing.assert_close(p.detach(), torch.full_like(p, expected))
     for p in student.parameters():

@@ -21,7 +21,7 @@ from datasets.preparing.split import Fold, SplitConfig, save_split, sealed
 from tests.engine.small import make_config
 
 DATASET = "phantom_acdc"
-ABLATION = ROOT / "benchmarks/presets/ablation/params.yaml"
+ABLATION = ROOT / "benchmarks/presets/ablation_folds/params.yaml"
 
 
 def with_labels(labels: object) -> BenchmarkConfig:
@@ -116,6 +116,11 @@ def test_a_part_is_a_benchmark_of_its_own(tmp_path: Path) -> None:
     assert read.claim is None and read.train_for("acdc").iterations == 7
     same = excerpt(whole, Part(), name="all_of_it")
     assert same.train_for("acdc") == whole.train_for("acdc") and same.claim == whole.claim
+    # A declared row that is not in the whole grid either is no part that was left out.
+    few = load_config(ROOT / "benchmarks/presets/ablation/params.yaml")
+    few_again = excerpt(few, Part(), name="few")
+    assert (few_again.contrasts, few_again.claim) == (few.contrasts, few.claim)
+    assert few_again.methods == few.methods
     without = excerpt(whole, Part(methods=(kept.better,)), name="mine")
     assert without.grid.baseline is None or without.grid.baseline == kept.better
     quick = load_config(ROOT / "params.yaml")
