@@ -169,9 +169,9 @@ def select(cell: Cell, methods: Sequence[str]) -> Selection:
         cell: scores.
         methods: keys.
     """
-    absent = [name for name in methods if name not in cell.methods]
+    absent = [f"'{name}'" for name in methods if name not in cell.methods]
     if absent:
-        return Selection("none", reason=f"no runs of {', '.join(absent)}")
+        return Selection("none", reason=f"no runs of {' and '.join(absent)}")
     own = [cell.methods.index(name) for name in methods]
     has = _any(cell.tested[own], 2)
     some, every = _any(has, 0), ~_any(~has, 0)

@@ -130,7 +130,7 @@ def test_missing_runs_and_patients_are_listed_and_left_out() -> None:
     assert found.left_out == "fold 0 seed 2: only a; patient p001: not scored in every run"
     absent = compare(cases, [contrast("a", "nobody")])[0]
     assert (absent.design, absent.outcome, absent.reason) == (
-        "none", "not tested", "no runs of nobody",
+        "none", "not tested", "no runs of 'nobody'",
     )  # fmt: skip
 
 
