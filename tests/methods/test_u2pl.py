@@ -47,8 +47,8 @@ def _rows(value: Tensor) -> Tensor:
     return torch.stack(value.chunk(2)).movedim(1, -1)[..., None, :]
 
 
-def _contrast(low_rank: int) -> tuple[Tensor, list[set[int]]]:
-    """The term at the start of the run, and the pixels in the memory of every class.
+def _contrast(low_rank: int, at: Progress = START) -> tuple[Tensor, list[set[int]]]:
+    """The term at a moment of the run, and the pixels in the memory of every class.
 
     The embedding of pixel i is the i-th unit vector, but pixel 1 is pixel 7 for the student.
     """
@@ -63,7 +63,7 @@ def _contrast(low_rank: int) -> tuple[Tensor, list[set[int]]]:
     student = _rows(z[[0, 7, 2, 3, 4, 5, 6, 7]])
     z = _rows(z)
     p, label = _rows(torch.tensor(PROBABILITY)), _rows(torch.tensor(LABEL))
-    loss = method.contrast(student, z, p, label, 1, START)
+    loss = method.contrast(student, z, p, label, 1, at)
     stored = method.memory.read(0)
     kept = [v[ok].argmax(1).tolist() for v, ok in zip(stored.vectors, stored.valid, strict=True)]
     return loss, [set(row) for row in kept]
@@ -72,6 +72,23 @@ def _contrast(low_rank: int) -> tuple[Tensor, list[set[int]]]:
 @pytest.mark.parametrize("low_rank", [1, 2])
 def test_negatives_by_hand(low_rank: int) -> None:
     assert _contrast(low_rank)[1] == NEGATIVES[low_rank]
+
+
+def test_half_of_the_run_leaves_half_as_many_unreliable_pixels() -> None:
+    """Above the quantile .8 of the entropies is pixel 7 alone, so that 6 is no negative."""
+    assert _contrast(1, Progress(500, 1000))[1] == [{1, 7}, {7}, {3}]
+
+
+def test_contrast_has_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = make(U2PL, values={"weight_contrast": 0.3, "dim": 4})
+    monkeypatch.setattr(method, "contrast", lambda *_: torch.tensor(2.0))
+    terms = method.losses(batch(size=16), Progress(500, 1000))
+    assert terms["contrast"].item() == pytest.approx(0.6)
+
+
+def test_the_teachers_head_starts_as_a_copy() -> None:
+    method = make(U2PL, values={"dim": 4})
+    assert torch.equal(*(h.layers[0].weight for h in (method.head, method.teacher_head)))
 
 
 def test_contrast_by_hand() -> None:
