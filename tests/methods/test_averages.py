@@ -96,6 +96,7 @@ def test_passes_of_the_teacher_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(averages, "gaussian_noise", lambda x, **_: x + noise)
     network, data = made("mc_passes"), batch()
     student, teacher = other_teacher(network)
+    teacher.eval()  # its dropout and batch norm have to be those of training all the same
     found = network(data)
     seen = [teacher(data.images + part).softmax(1) for part in noise.chunk(2)]
     torch.testing.assert_close(found.mean, (seen[0] + seen[1]) / 2)

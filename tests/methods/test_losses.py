@@ -15,9 +15,11 @@ from methods.blocks.losses import (
     consistency_mse,
     dice_loss,
     masked_mean,
+    soft_dice_loss,
     softmax32,
     supervised_loss,
 )
+from methods.blocks.overlap import joint_dice_loss
 
 Reference = dict[str, NDArray[Any]]
 SETS = ["c4", "c2"]
@@ -55,6 +57,11 @@ def test_dice_of_perfect_prediction_with_absent_class_is_zero() -> None:
     label = torch.zeros(2, 3, 3, dtype=torch.int64)
     p = F.one_hot(label, 3).movedim(-1, 1).float()
     assert dice_loss(p, label).item() == 0
+
+
+def test_dice_of_two_empty_maps_is_zero() -> None:
+    empty = torch.zeros(2, 3, 4, 4)
+    assert soft_dice_loss(empty, empty).item() == joint_dice_loss(empty, empty).item() == 0
 
 
 def test_dice_of_disjoint_prediction_is_one() -> None:

@@ -34,6 +34,27 @@ def test_strong_view_keeps_geometry_and_sanity(size: tuple[int, ...]) -> None:
     assert torch.allclose(flat, torch.full_like(flat, 3.0), atol=1e-4)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_strong_view_knows_no_unit_and_keeps_the_order_of_values(size: tuple[int, ...]) -> None:
+    views, image = [], torch.rand(16, 2, *size)
+    for scale, offset in ((1.0, 0.0), (250.0, -40.0)):
+        torch.manual_seed(3)
+        views.append((strong_view(scale * image + offset) - offset) / scale)
+    torch.testing.assert_close(views[0], views[1], rtol=0, atol=1e-4)
+    changed = strong_view(image, jitter=1, blur=0).flatten(2)
+    order = image.flatten(2).argsort(-1)
+    assert (changed.gather(-1, order).diff(dim=-1) > -1e-5).all()
+
+
+def test_strong_view_changes_four_of_five_images_and_blurs_half() -> None:
+    """The probabilities of UniMatch: jitter 0.8, blur 0.5."""
+    torch.manual_seed(0)
+    image = torch.rand(1000, 1, 8, 8)
+    for options, share in (({"blur": 0.0}, 0.8), ({"jitter": 0.0}, 0.5)):
+        changed = (strong_view(image, **options) != image).flatten(1).any(1)
+        assert changed.float().mean().item() == pytest.approx(share, abs=0.05)
+
+
 def test_strong_view_of_probability_zero_is_the_image() -> None:
     image = torch.randn(3, 1, 9, 9)
     assert torch.equal(strong_view(image, jitter=0, blur=0), image)

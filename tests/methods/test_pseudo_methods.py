@@ -52,6 +52,7 @@ def test_cps_and_ctct_learn_from_the_other_networks_labels() -> None:
         parts = [supervised_loss(n(data.image), data.label) for n in (method.net_1, method.net_2)]
         assert_same(method, terms["supervised"], parts[0] + parts[1])
         assert torch.equal(method.predict(data.image), method.net_1(data.image))
+        assert method.companions() == {"net_2": method.net_2}
 
 
 @pytest.mark.usefixtures("weak")
@@ -128,3 +129,5 @@ def test_complementary_dropout_shares_the_channels() -> None:
     whole = (first == 1).flatten(1).all(1)
     assert 4 <= int(whole.sum()) <= 16
     assert set(first[~whole].flatten().tolist()) == {0.0, 2.0}
+    ones = torch.ones(4, 3, 2, 2)
+    assert torch.equal(complementary_dropout([ones], whole=1.0)[0], ones)

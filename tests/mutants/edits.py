@@ -1,4 +1,4 @@
-"""One edit of a method's text at a time, as mutation testing makes them."""
+"""One edit of the text of a method or block at a time, as mutation testing makes them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import copy
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 _SIGNS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -103,9 +102,8 @@ def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
         yield from (n for n in own if isinstance(n, ast.FunctionDef))
 
 
-def edits(method: str) -> dict[str, str]:
-    """Texts of a method's file with one edit each, by what was edited."""
-    path = ROOT / "methods" / f"{method}.py"
+def edits(path: Path) -> dict[str, str]:
+    """Texts of a file with one edit in its functions each, by what was edited."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found: dict[str, str] = {}
     for function in _functions(tree):

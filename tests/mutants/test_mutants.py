@@ -1,6 +1,6 @@
-"""Break every method on purpose: the tests of its formulas or the contract must notice.
+"""Break every method and block on purpose: tests of formulas or the contract must notice.
 
-`make mutants` tries all mutants of all methods and writes reports/reliability/mutants.csv and the
+`make mutants` tries all mutants and writes reports/reliability/mutants.csv and the
 summary beside it.
 """
 
@@ -9,17 +9,29 @@ from __future__ import annotations
 import csv
 import fcntl
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from methods import method_ids
 from tests.mutants.equivalent import EQUIVALENT
-from tests.mutants.trial import SURVIVED, Mutant, formula_tests, killed_by, mutants_of
+from tests.mutants.trial import (
+    ROOT,
+    SURVIVED,
+    Mutant,
+    block_names,
+    formula_tests,
+    killed_by,
+    mutants_of,
+    mutants_of_block,
+    text_mutants,
+)
 from tests.noting import FOLDER, replace_rows
 
-# Edits of a method's text that are tried, evenly spread over it: a few minutes for all methods.
-MOST_EDITS = 16
+# Edits of a text that are tried, evenly spread over it.
+MOST_EDITS, MOST_OF_A_BLOCK = 16, 6
 LEAST_KILLED = 0.95
 TABLE, SUMMARY = FOLDER / "mutants.csv", FOLDER / "README.md"
 
@@ -42,26 +54,56 @@ def test_formulas_notice_an_edit_and_nothing_else() -> None:
     found = {m.name: m for m in mutants_of("ict")}
     (edit,) = [name for name in found if "weight_at" in name]
     assert killed_by(found[edit]) == "test_ict_mixes_images_and_predictions_alike"
-    assert [f.name for f in formula_tests("ict")] == ["test_consistency_methods.py"]
+    assert [f.name for f in formula_tests("methods.ict")] == ["test_consistency_methods.py"]
+
+
+def test_an_edit_of_a_block_reaches_who_has_imported_it() -> None:
+    edit, *_ = mutants_of_block("recent")
+    assert edit.block == "recent" and edit.method == "fixmatch"
+    assert killed_by(edit).startswith("test_")
+    text = (ROOT / "methods/blocks/recent.py").read_text(encoding="utf-8")
+    assert killed_by(replace(edit, name="nothing", text=text), contract=False) == SURVIVED
 
 
 @pytest.mark.mutants
 @pytest.mark.parametrize("method", method_ids())
 def test_mutants_of_a_method_are_noticed(method: str) -> None:
     assert killed_by(Mutant(method, "nothing")) == SURVIVED, "fails as it is"
+    _note(method, mutants_of(method, MOST_EDITS))
+
+
+@pytest.mark.mutants
+@pytest.mark.parametrize("block", block_names())
+def test_mutants_of_a_block_are_noticed(block: str) -> None:
+    """Their names in the table begin with `blocks/`."""
+    _note(f"blocks/{block}", mutants_of_block(block, MOST_OF_A_BLOCK))
+
+
+def _note(broken: str, mutants: Sequence[Mutant]) -> None:
+    """Try mutants, and put them in the place of the rows that the table has of the same."""
     rows = []
-    for mutant in mutants_of(method, MOST_EDITS):
-        reason = EQUIVALENT.get((method, mutant.name), "")
+    for mutant in mutants:
+        reason = EQUIVALENT.get((broken, mutant.name), "")
         killer = "" if reason else killed_by(mutant)
         assert "Traceback" not in killer, killer
         rows.append({
-            "method": method, "mutant": mutant.name, "noticed by": killer, "equivalent": reason
+            "method": broken, "mutant": mutant.name, "noticed by": killer, "equivalent": reason
         })  # fmt: skip
     with (FOLDER / ".mutants.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         replace_rows(TABLE, rows)
         SUMMARY.write_text(summary(), encoding="utf-8")
     Path(lock.name).unlink(missing_ok=True)
+
+
+def test_the_committed_table_is_of_the_present_code() -> None:
+    """Else: `make mutants`, or `pytest tests/mutants -m mutants -k <method>` for one alone."""
+    texts = {f"blocks/{b}": mutants_of_block(b, MOST_OF_A_BLOCK) for b in block_names()}
+    texts |= {method: text_mutants(method, MOST_EDITS) for method in method_ids()}
+    found = {(row["method"], row["mutant"]) for row in read_table()}
+    missing = {(key, m.name) for key, mutants in texts.items() for m in mutants} - found
+    assert missing == set()
+    assert {method for method, _ in found} <= texts.keys()
 
 
 @pytest.mark.mutants
@@ -90,7 +132,7 @@ def summary() -> str:
         "- `kills.csv`: runs killed at random moments (`make kill`).",
         "- `faults.csv`: what a user sees of full disks, damaged files, killed workers"
         " (`make faults`).",
-        "- `mutants.csv`: methods broken on purpose, and the first test that noticed"
+        "- `mutants.csv`: methods and blocks broken on purpose, and the first test that noticed"
         " (`make mutants`).",
         "- `stops.csv`: commands, the moments at which each was stopped, signals sent and obeyed,"
         " the slowest end in seconds (`make chaos`).",
@@ -101,11 +143,11 @@ def summary() -> str:
         "",
         "## Mutants",
         "",
-        f"{len(killed)} of {len(counted)} broken methods were noticed"
+        f"{len(killed)} of {len(counted)} broken methods and blocks were noticed"
         f" ({100 * len(killed) / len(counted):.1f} %). Another {len(rows) - len(counted)} compute"
         " the same as the method, each for the reason given in the table.",
         "",
-        "| method | mutants | noticed | equivalent | not noticed |",
+        "| method or block | mutants | noticed | equivalent | not noticed |",
         "|---|---:|---:|---:|---|",
     ]
     tried, same = (Counter(row["method"] for row in part) for part in (counted, rows))

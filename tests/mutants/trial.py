@@ -1,8 +1,10 @@
-"""Is a broken method noticed? Each is tried in a process of its own, forked with torch loaded."""
+"""Is a broken method or block noticed? Each is tried in a forked process, with torch loaded."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import inspect
 import multiprocessing
 import os
 import re
@@ -19,14 +21,17 @@ from typing import Any
 import pytest
 import torch
 
-from methods import load_method
+from methods import load_method, method_ids
 from methods.base import Progress
 from tests.contract import case as contract_case
 from tests.contract import test_mechanisms as mechanisms
 from tests.contract import test_method as contract
 from tests.mutants.breaks import Break, breaks
-from tests.mutants.edits import ROOT, edits
+from tests.mutants.edits import edits
 
+ROOT = Path(__file__).parents[2]
+
+_BLOCKS = "methods.blocks"
 # Longer than any test takes: a mutant that never ends is noticed too.
 _SECONDS = 300
 SURVIVED = ""
@@ -34,19 +39,21 @@ SURVIVED = ""
 
 @dataclass(frozen=True)
 class Mutant:
-    """A broken method.
+    """A broken method or block.
 
     Attributes:
-        method: id.
+        method: id; of a block, that of a method which it is part of.
         name: what was done to it.
-        text: of the method's file, or None for its own.
+        text: of the file of the method or block, or None for its own.
         change: of the class, or None.
+        block: name of the block, or "" where the method's own file is broken.
     """
 
     method: str
     name: str
     text: str | None = None
     change: Break | None = None
+    block: str = ""
 
 
 def mutants_of(method: str, most: int | None = None) -> list[Mutant]:
@@ -54,33 +61,70 @@ def mutants_of(method: str, most: int | None = None) -> list[Mutant]:
     model, terms = contract_case.Case(method, 2, 4).make(), set[str]()
     for t in (Progress(0, contract_case.TOTAL), contract_case.END):
         terms |= model.losses(contract_case.Case(method, 2, 4).batch(0), t).keys()
-    texts = list(edits(method).items())
-    if most is not None and len(texts) > most:
-        texts = [texts[i * len(texts) // most] for i in range(most)]
     return [
         *(Mutant(method, name, change=change) for name, change in breaks(model, terms)),
-        *(Mutant(method, name, text=text) for name, text in texts),
+        *text_mutants(method, most),
     ]
 
 
-def formula_tests(method: str) -> list[Path]:
-    """Files of tests/methods that import a method."""
+def text_mutants(method: str, most: int | None = None) -> list[Mutant]:
+    """Those of a method that are edits of its text."""
+    return [Mutant(method, *edit) for edit in _edits(f"{method}.py", most)]
+
+
+def _edits(file: str, most: int | None) -> list[tuple[str, str]]:
+    texts = list(edits(ROOT / "methods" / file).items())
+    if most is None or len(texts) <= most:
+        return texts
+    return [texts[i * len(texts) // most] for i in range(most)]
+
+
+def block_names() -> list[str]:
+    """Blocks that have something to edit."""
+    files = sorted((ROOT / "methods/blocks").glob("*.py"))
+    return [f.stem for f in files if edits(f)]
+
+
+def mutants_of_block(block: str, most: int | None = None) -> list[Mutant]:
+    """Edits of a block, at most so many, evenly spread."""
+    users = _users(block)
+    method = "egcl_net" if "egcl_net" in users else min(users)
+    texts = _edits(f"blocks/{block}.py", most)
+    return [Mutant(method, name, text=text, block=block) for name, text in texts]
+
+
+def _users(block: str) -> set[str]:
+    """Methods that import a block, or a block that imports it."""
+    folder = ROOT / "methods"
+    found = {f.stem for f in folder.glob("*.py") if _imports(f, f"{_BLOCKS}.{block}")}
+    blocks = (f for f in (folder / "blocks").glob("*.py") if _imports(f, f"{_BLOCKS}.{block}"))
+    return found.union(*(_users(f.stem) for f in blocks))
+
+
+def _imports(file: Path, module: str) -> bool:
+    parent, name = module.rsplit(".", 1)
+    pattern = rf"^from ({re.escape(module)} |{re.escape(parent)} import .*\b{name}\b)"
+    return re.search(pattern, file.read_text(encoding="utf-8"), re.M) is not None
+
+
+def formula_tests(module: str) -> list[Path]:
+    """Files of tests/methods that import a method or block, such as `methods.ict`."""
     files = sorted((ROOT / "tests/methods").glob("test_*.py"))
-    found = [f for f in files if re.search(rf"^from methods\.{method} ", f.read_text(), re.M)]
-    named = ROOT / f"tests/methods/test_{method}.py"
-    return sorted(found, key=lambda f: f != named)
+    named = f"test_{module.rsplit('.', 1)[1]}.py"
+    return sorted((f for f in files if _imports(f, module)), key=lambda f: f.name != named)
 
 
-def killed_by(mutant: Mutant, *, formulas: bool = True) -> str:
+def killed_by(mutant: Mutant, *, formulas: bool = True, contract: bool = True) -> str:
     """Name of the test that notices a mutant, or `SURVIVED`.
 
     Args:
         mutant: to be tried.
-        formulas: also run the tests of the method's formulas, before the contract.
+        formulas: run the tests of formulas.
+        contract: run the contract, after them.
     """
     fork = multiprocessing.get_context("fork")
     receiver, sender = fork.Pipe(duplex=False)
-    process = fork.Process(target=_child, args=(mutant, formulas, sender))
+    process = fork.Process(target=_child, args=(mutant, formulas, contract, sender))
     process.start()
     sender.close()
     try:
@@ -93,27 +137,27 @@ def killed_by(mutant: Mutant, *, formulas: bool = True) -> str:
         process.join()
 
 
-def _child(mutant: Mutant, formulas: bool, sender: Connection) -> None:
+def _child(mutant: Mutant, formulas: bool, contract: bool, sender: Connection) -> None:
     torch.set_num_threads(1)
     with Path(os.devnull).open("w") as sink:
         for stream in (1, 2):
             os.dup2(sink.fileno(), stream)
         with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
             try:
-                found = _noticed(mutant, formulas)
+                found = _noticed(mutant, formulas, contract)
             except BaseException:
                 found = traceback.format_exc()
     sender.send(found)
 
 
-def _noticed(mutant: Mutant, formulas: bool) -> str:
+def _noticed(mutant: Mutant, formulas: bool, contract: bool) -> str:
     try:
         _install(mutant)
     except Exception:
         return "import of the method"
-    if formulas and (name := _failing(formula_tests(mutant.method))):
+    if formulas and (name := _failing(_tests_of(mutant))):
         return name
-    for name, test in _contract(mutant.method):
+    for name, test in _contract(mutant.method) if contract else ():
         try:
             test()
         except (Exception, pytest.fail.Exception):
@@ -121,17 +165,58 @@ def _noticed(mutant: Mutant, formulas: bool) -> str:
     return SURVIVED
 
 
+def _tests_of(mutant: Mutant) -> list[Path]:
+    """Those of formulas: of the method, or of the block and then of the methods that use it."""
+    if not mutant.block:
+        return formula_tests(f"methods.{mutant.method}")
+    modules = [f"methods.{user}" for user in sorted(_users(mutant.block))]
+    found = [f for m in (f"{_BLOCKS}.{mutant.block}", *modules) for f in formula_tests(m)]
+    return list(dict.fromkeys(found))
+
+
 def _install(mutant: Mutant) -> None:
     name = f"methods.{mutant.method}"
-    if mutant.text is not None:
+    if mutant.block:
+        assert mutant.text is not None
+        _replace_code(importlib.import_module(f"{_BLOCKS}.{mutant.block}"), mutant.text)
+        for user in method_ids():  # what a block computes for their parameters is computed again
+            sys.modules.pop(f"methods.{user}", None)
+    elif mutant.text is not None:
         module = types.ModuleType(name)
         sys.modules[name] = module
+        setattr(sys.modules["methods"], mutant.method, module)  # what names in patches lead to
         exec(compile(mutant.text, name, "exec"), module.__dict__)
     load_method.cache_clear()
     for known in [m for m in sys.modules if m.startswith("tests.methods.")]:
         del sys.modules[known]  # imported by the session that forks, with the method as it is
     if mutant.change is not None:
         mutant.change(load_method(mutant.method))
+
+
+def _replace_code(module: types.ModuleType, text: str) -> None:
+    """Give the functions of a module the code of a text; who has imported them sees it too."""
+    new = types.ModuleType(module.__name__)
+    exec(compile(text, module.__name__, "exec"), new.__dict__)
+    for owner, other in [(module, new), *_classes(module, new)]:
+        for name, value in list(vars(other).items()):
+            own, function = (_plain(v) for v in (vars(owner).get(name), value))
+            if own is None or function is None or function.__module__ != module.__name__:
+                continue
+            own.__code__ = function.__code__
+            own.__defaults__, own.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+
+
+def _classes(module: types.ModuleType, new: types.ModuleType) -> Iterator[tuple[Any, Any]]:
+    for name, value in vars(new).items():
+        if isinstance(value, type) and value.__module__ == module.__name__:
+            yield vars(module)[name], value
+
+
+def _plain(value: Any) -> types.FunctionType | None:
+    """The function below decorators or a property, or None where there is none."""
+    value = value.fget if isinstance(value, property) else value
+    value = inspect.unwrap(getattr(value, "__func__", value)) if value is not None else None
+    return value if isinstance(value, types.FunctionType) else None
 
 
 def _failing(files: list[Path]) -> str:
