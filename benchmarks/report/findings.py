@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,23 +112,22 @@ def _contrasts(told: list[_Told]) -> str:
     for one in told:
         declared = one.differences[one.differences["family"] == "declared"]
         for d in declared.to_dict("records"):
-            excluded = f"above {100 * d['high']:.1f}" if d["outcome"] != "pilot" else "none, pilot"
-            rows.append(
-                (
-                    *(one.link, one.place(d["dataset"], d["labels"]), d["name"]),
-                    *(_points(d["mean"], d["low"], d["high"]), f"{d['p_holm']:.3f}"),
-                    *(
-                        f"{100 * d['detectable']:.1f}",
-                        excluded,
-                        f"{d['outcome']}, {d['runs']} runs",
-                    ),
-                )
-            )
+            place = one.link, one.place(d["dataset"], d["labels"]), d["name"]
+            rows.append((*place, *_contrast(d), f"{d['outcome']}, {d['runs']} runs"))
     header = (
         "Benchmark", "Data", "Contrast", "Points [95 %]", "p (Holm)", "Detectable, points",
         "Excluded gain, points", "Outcome",
     )  # fmt: skip
     return pipe_table(header, tuple(rows), words=(0, 1, 2, 7)) if rows else _NO_FILE
+
+
+def _contrast(d: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
+    """Difference, corrected p, and what could be found and is excluded; empty without runs."""
+    if d["outcome"] == "not tested":
+        return "", "", "", ""
+    excluded = f"above {100 * d['high']:.1f}" if d["outcome"] != "pilot" else "none, pilot"
+    difference = _points(d["mean"], d["low"], d["high"])
+    return difference, f"{d['p_holm']:.3f}", f"{100 * d['detectable']:.1f}", excluded
 
 
 def _gains(told: list[_Told]) -> str:

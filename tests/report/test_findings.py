@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -29,16 +30,17 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
     path = tmp_path / "reports/ablation/differences.csv"
     frame = pd.read_csv(path)
     declared = (frame["family"] == "declared") & (frame["checkpoint"] == "last")
-    values: dict[str, float | str] = {
-        "mean": 0.0123,
-        "low": -0.0047,
-        "high": 0.0291,
-        "outcome": "undecided",
-        "runs": 10,
-    }
-    cross = declared & (frame["name"] == "cross term")
-    for column, value in values.items():
-        frame.loc[cross, column] = value
+    changes: dict[str, dict[str, float | str]] = {
+        "cross term": {
+            "mean": 0.0123, "low": -0.0047, "high": 0.0291, "outcome": "undecided", "runs": 10,
+        },
+        "contribution of high entropy": {"outcome": "pilot", "runs": 3},
+        "all of the contrast": {"mean": math.nan, "outcome": "not tested", "runs": 0},
+    }  # fmt: skip
+    for name, values in changes.items():
+        own = declared & (frame["name"] == name)
+        for column, value in values.items():
+            frame.loc[own, column] = value
     frame.to_csv(path, index=False)
     table = tmp_path / "reports/methods_cpu/table.csv"
     rows = pd.read_csv(table)
@@ -52,6 +54,7 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
     row = _row(page, "| cross term |")
     assert "+1.2 [-0.5, +2.9]" in row and "above 2.9" in row and "undecided, 10 runs" in row
     assert "none, pilot" in _row(page, "| contribution of high entropy |")
+    assert "|  |  |  |  | not tested, 0 runs |" in _row(page, "| all of the contrast |")
     assert _row(page, "methods_cpu", "equal steps").rstrip(" |").endswith("| BCP")
     # BCP - U-Net supervised at as many labelled patients, in the sources that give both.
     published = pd.read_csv(ROOT / "reports/published_results.csv", dtype=str)
