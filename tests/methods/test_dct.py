@@ -40,16 +40,16 @@ def test_weights_are_full_after_80_of_600_epochs() -> None:
 
 def test_agreement_and_difference_by_hand() -> None:
     """JS of (1, 0) and (1/2, 1/2): H(3/4, 1/4) - H(1/2, 1/2) / 2 = .2158; CE without a step."""
-    method = make(DCT, classes=2, values={"weight_cot": 1.0, "weight_dif": 1.0, "epsilon": 0.0})
+    method = make(DCT, classes=2, values={"weight_cot": 2.0, "weight_dif": 3.0, "epsilon": 0.0})
     with torch.no_grad():
         for net, offset in ((method.net_1, (40.0, -40.0)), (method.net_2, (0.0, 0.0))):
             net.slope.zero_()
             net.offset.copy_(torch.tensor([offset]))
     terms = method.losses(batch(classes=2), END)
     h = 0.75 * math.log(4 / 3) + 0.25 * math.log(4) - math.log(2) / 2
-    assert terms["agreement"].item() == pytest.approx(h, rel=1e-4)
+    assert terms["agreement"].item() == pytest.approx(2 * h, rel=1e-4)
     # CE((1, 0), (1/2, 1/2)) = ln 2; CE((1/2, 1/2), (1, 0)) = 80 / 2.
-    assert terms["difference"].item() == pytest.approx(math.log(2) + 40, rel=1e-4)
+    assert terms["difference"].item() == pytest.approx(3 * (math.log(2) + 40), rel=1e-4)
 
 
 def test_each_network_resists_the_other_ones_attack() -> None:
