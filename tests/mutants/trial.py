@@ -55,6 +55,11 @@ class Mutant:
     change: Break | None = None
     block: str = ""
 
+    @property
+    def module(self) -> str:
+        """Name of the broken module."""
+        return f"{_BLOCKS}.{self.block}" if self.block else f"methods.{self.method}"
+
 
 def mutants_of(method: str, most: int | None = None) -> list[Mutant]:
     """All mutants of a method, at most so many of them by edits of its text, evenly spread."""
@@ -167,25 +172,16 @@ def _noticed(mutant: Mutant, formulas: bool, contract: bool) -> str:
 
 def _tests_of(mutant: Mutant) -> list[Path]:
     """Those of formulas: of the method, or of the block and then of the methods that use it."""
-    if not mutant.block:
-        return formula_tests(f"methods.{mutant.method}")
-    modules = [f"methods.{user}" for user in sorted(_users(mutant.block))]
-    found = [f for m in (f"{_BLOCKS}.{mutant.block}", *modules) for f in formula_tests(m)]
-    return list(dict.fromkeys(found))
+    users = [f"methods.{user}" for user in sorted(_users(mutant.block))] if mutant.block else []
+    return list(dict.fromkeys(f for m in (mutant.module, *users) for f in formula_tests(m)))
 
 
 def _install(mutant: Mutant) -> None:
-    name = f"methods.{mutant.method}"
+    if mutant.text is not None:
+        _replace_code(importlib.import_module(mutant.module), mutant.text)
     if mutant.block:
-        assert mutant.text is not None
-        _replace_code(importlib.import_module(f"{_BLOCKS}.{mutant.block}"), mutant.text)
         for user in method_ids():  # what a block computes for their parameters is computed again
             sys.modules.pop(f"methods.{user}", None)
-    elif mutant.text is not None:
-        module = types.ModuleType(name)
-        sys.modules[name] = module
-        setattr(sys.modules["methods"], mutant.method, module)  # what names in patches lead to
-        exec(compile(mutant.text, name, "exec"), module.__dict__)
     load_method.cache_clear()
     for known in [m for m in sys.modules if m.startswith("tests.methods.")]:
         del sys.modules[known]  # imported by the session that forks, with the method as it is

@@ -114,3 +114,17 @@ def test_rows_of_acdc_cpu_are_the_same_runs_elsewhere(name: str) -> None:
     rows = {row: method_params(other, row, 2).model_dump_json() for row in other.grid.methods}
     shared = {row for row, params in rows.items() if params in trained}
     assert shared == ({"egcl_net-a6"} if name == "ablation_folds" else set(base.grid.methods))
+
+
+def test_the_ablation_holds_runs_of_the_whole_plan() -> None:
+    """And its contrasts, as they were declared."""
+    whole, part = (
+        load_config(ROOT / f"benchmarks/presets/{name}/params.yaml")
+        for name in ("ablation_folds", "ablation")
+    )
+    assert (part.train, part.data) == (whole.train, whole.data)
+    assert (part.contrasts, part.claim) == (whole.contrasts, whole.claim)
+    assert set(part.grid.pairs) <= set(whole.grid.pairs)
+    assert set(part.grid.methods) <= set(whole.grid.methods)
+    for row in part.methods:
+        assert method_params(part, row, 2) == method_params(whole, row, 2), row
