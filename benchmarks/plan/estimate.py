@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.schema import check
-from benchmarks.config import BenchmarkConfig, DataConfig, TrainConfig
+from benchmarks.config import BenchmarkConfig, TrainConfig
 from benchmarks.engine.nets import Builder, stride
 from benchmarks.plan.cost import step_cost
 from benchmarks.plan.grid import base_of
@@ -70,8 +70,7 @@ def estimate(
         ndim, seconds = dimension(config, dataset), _plain_step(config, dataset)
         for method in config.grid.methods:
             kind, train = load_method(base_of(method)), train_config(config, dataset, method)
-            counts = 1 if kind.all_labels else _counts(config.data[dataset])
-            runs = counts * len(config.grid.pairs)
+            runs = _runs(config, dataset, method)
             cost = step_cost(kind, method_params(config, method, ndim))
             hours = runs * train.iterations * seconds * cost / 3600
             disk = runs * _weights(config, dataset, method) / 1e9
@@ -80,9 +79,11 @@ def estimate(
     return found
 
 
-def _counts(block: DataConfig) -> int:
-    """Labelled counts of a data set; of shares it may not be known yet whether two are one."""
-    return len(block.labels) + sum(share.patients is None for share in block.shares)
+def _runs(config: BenchmarkConfig, dataset: str, method: str) -> int:
+    """Runs of a cell; of labelled shares it may not be known yet whether two are one count."""
+    block = config.data[dataset]
+    counts = len(block.labels) + sum(share.patients is None for share in block.shares)
+    return (1 if load_method(base_of(method)).all_labels else counts) * len(config.grid.pairs)
 
 
 def run_cost(config: BenchmarkConfig, dataset: str, method: str) -> float:
@@ -99,6 +100,16 @@ def run_cost(config: BenchmarkConfig, dataset: str, method: str) -> float:
     voxels: float = images * math.prod(image_size(config, dataset)) * 3**ndim
     kind = load_method(base_of(method))
     return train.iterations * voxels * step_cost(kind, method_params(config, method, ndim))
+
+
+def grid_cost(config: BenchmarkConfig) -> float:
+    """Cost of all runs of a benchmark in relation to other benchmarks; see `run_cost`.
+
+    Raises:
+        ConfigError: as `estimate`.
+    """
+    cells = [(d, m) for d in config.grid.datasets for m in config.grid.methods]
+    return sum(_runs(config, *cell) * run_cost(config, *cell) for cell in cells)
 
 
 def by_cost(config: BenchmarkConfig, runs: Sequence[Run]) -> list[Run]:

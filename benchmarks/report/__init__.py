@@ -80,7 +80,7 @@ def build_report(
     )
     from benchmarks.report.answer import answer
     from benchmarks.report.contrasts import forest_figure
-    from benchmarks.report.convergence import unconverged, write_convergence
+    from benchmarks.report.convergence import is_studied, unconverged, write_convergence
     from benchmarks.report.cost import cost_figure, cost_section, read_cost, write_cost
     from benchmarks.report.external import load_rows
     from benchmarks.report.facts import collect_facts
@@ -111,8 +111,8 @@ def build_report(
     runs = read_provenance(config, facts, source)
     found = read_mechanisms(config, facts, source)
     terms = found.terms if found else None
-    late = unconverged(config, root)
-    results = collect_results(config, facts, loaded.cases, terms, loaded.unfit, late)
+    late, known = unconverged(config, root), is_studied(config, root)
+    results = collect_results(config, facts, loaded.cases, terms, loaded.unfit, late, studied=known)
     written = _write_origin(loaded.origin, folder)
     written += _write_tables(config, facts, results, folder)
     if not kept:

@@ -116,14 +116,32 @@ def unconverged(config: BenchmarkConfig, root: Path) -> dict[tuple[str, int], fr
         RunError: a kept `convergence.csv` is damaged.
     """
     found: dict[tuple[str, int], set[str]] = {}
+    for gain in _own_gains(config, root):
+        if gain.outcome == "unconverged":
+            found.setdefault((gain.dataset, gain.labels), set()).add(gain.method)
+    return {cell: frozenset(methods) for cell, methods in found.items()}
+
+
+def is_studied(config: BenchmarkConfig, root: Path) -> bool:
+    """Whether the benchmark is a study of training lengths, or a committed one judges its length.
+
+    Args:
+        config: the benchmark.
+        root: the checkout, with reports.
+
+    Raises:
+        RunError: a kept `convergence.csv` is damaged.
+    """
+    return bool(config.steps) or any(g.outcome != "pilot" for g in _own_gains(config, root))
+
+
+def _own_gains(config: BenchmarkConfig, root: Path) -> Iterator[Gain]:
+    """Gains of twice as many steps, at the length and on the data sets of a benchmark."""
     for path in study_files(config, root):
         for gain in gains(_read(path)):
-            if gain.dataset not in config.grid.datasets:
-                continue
-            own = config.train_for(gain.dataset).iterations == gain.steps
-            if own and gain.outcome == "unconverged":
-                found.setdefault((gain.dataset, gain.labels), set()).add(gain.method)
-    return {cell: frozenset(methods) for cell, methods in found.items()}
+            here = gain.dataset in config.grid.datasets
+            if here and config.train_for(gain.dataset).iterations == gain.steps:
+                yield gain
 
 
 def _section(config: BenchmarkConfig, facts: Facts, lengths: pd.DataFrame) -> str:

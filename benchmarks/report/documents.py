@@ -41,7 +41,7 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
         link: to the folder of the report.
     """
     from benchmarks.report.contrasts import rulings, verdict_text
-    from benchmarks.report.convergence import unconverged
+    from benchmarks.report.convergence import is_studied, unconverged
     from benchmarks.report.facts import collect_facts
     from benchmarks.report.load import Source, load_cases
     from benchmarks.report.mechanisms import read_mechanisms
@@ -54,7 +54,12 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
     cases = load_cases(config, facts, source)
     ledger = read_mechanisms(config, facts, source)
     results = collect_results(
-        config, facts, cases, ledger.terms if ledger else None, late=unconverged(config, root)
+        config,
+        facts,
+        cases,
+        ledger.terms if ledger else None,
+        late=unconverged(config, root),
+        studied=is_studied(config, root),
     )
     found = rulings(config, facts, results)
     parts = [verdict_text(found)] if found else []
@@ -64,6 +69,10 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
         table = section_table(short).replace(f" {MARK} |", " |")
         parts += [f"**{section.title}**; {section.sample}", table]
     caveats = [m.footnote for m in facts.methods if m.footnote]
+    if not found:
+        caveats.append("Outcomes are corrected for the number of rows, intervals are not.")
+    if not results.studied:
+        caveats.append("Whether training has converged is not shown yet.")
     if any(d.synthetic for d in facts.datasets):
         caveats.append("Synthetic phantoms are generated images: nothing about patients.")
     note = f"How to read this, figures and all other columns: [`{config.name}`]({link}/README.md)."

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
 from benchmarks.report.results import Results, fewest_runs
-from benchmarks.report.sections import select
+from benchmarks.report.sections import in_folds, select
 from benchmarks.report.style import WIDTH, figure_style, method_looks, new_figure, save_both
 from benchmarks.report.tables import plural
 from benchmarks.statistics.pairs import method_keys
@@ -147,8 +147,10 @@ def _caption(config: BenchmarkConfig, facts: Facts, results: Results) -> str:
     over = "runs and patients" if fewest_runs(results) > 1 else "patients, of a single run"
     if results.interim:
         runs, over = f"up to {runs}", "runs and patients; over patients, where a row has one run"
+    one = config.grid.bound and in_folds(config)
+    mean = f"each of one of {runs}, mean over" if one else f"mean over {runs},"
     text = (
-        f"Benchmark {config.name}. Points: test patients, mean over {runs}, frames and classes;"
+        f"Benchmark {config.name}. Points: test patients, {mean} frames and classes;"
         f" last checkpoint. Intervals: over {over}."
     )
     if any(d.synthetic for d in facts.datasets):

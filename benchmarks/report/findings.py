@@ -12,15 +12,18 @@ import pandas as pd
 
 from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.estimate import grid_cost
 from benchmarks.report.facts import Facts, collect_facts
 from benchmarks.report.paper.literature import read_published
-from benchmarks.report.tables import pipe_table
+from benchmarks.report.tables import pipe_table, plural
 from benchmarks.statistics.pairs import method_keys
 
 FINDINGS = "FINDINGS.md"
 _NO_FILE = "No benchmark on patients answers this yet."
 # Published rows that train on labels alone, against which the others' gains are taken.
-_ALONE = ("U-Net supervised", "V-Net supervised")
+_ALONE = ("U-Net supervised", "V-Net supervised", "Supervised (SupBaseline)")
+# Of which cost is told in multiples, and from which on two CPU cores would take weeks.
+_UNIT, _GPU = "acdc_cpu", 50
 _CONTROLS = ("supervised-unlabeled_bn", "supervised-strong")
 
 
@@ -46,6 +49,12 @@ class _Told:
     def link(self) -> str:
         return f"[`{self.config.name}`]({self.config.name}/README.md)"
 
+    @property
+    def alone(self) -> bool:
+        """Whether rows are compared with training on labels alone."""
+        baseline = self.facts.baseline
+        return baseline is not None and baseline.labels_alone
+
     def title(self, key: str) -> str:
         return next((m.title for m in self.facts.methods if m.key == key), key)
 
@@ -67,7 +76,7 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
         "What do the controls give that no method is credited for?": _controls(told),
         "How stable are the ranks?": _ranks(told),
         "Where does this differ from the literature?": _literature(told, root),
-        "What is not measured": _missing(root, known),
+        "What is not measured, and what of it needs a GPU": _missing(root, known),
     }
     head = (
         "# Findings\n\nMade by `python -m benchmarks index` from the tables of benchmarks on"
@@ -113,7 +122,7 @@ def _contrasts(told: list[_Told]) -> str:
         declared = one.differences[one.differences["family"] == "declared"]
         for d in declared.to_dict("records"):
             place = one.link, one.place(d["dataset"], d["labels"]), d["name"]
-            rows.append((*place, *_contrast(d), f"{d['outcome']}, {d['runs']} runs"))
+            rows.append((*place, *_contrast(d), f"{d['outcome']}, {plural(d['runs'], 'run')}"))
     header = (
         "Benchmark", "Data", "Contrast", "Points [95 %]", "p (Holm)", "Detectable, points",
         "Excluded gain, points", "Outcome",
@@ -134,6 +143,8 @@ def _gains(told: list[_Told]) -> str:
     """How many rows got which outcome, at equal steps and at equal operations."""
     rows = []
     for one in told:
+        if not one.alone:
+            continue
         for (dataset, labels), cell in one.table.dropna(subset="difference").groupby(
             ["dataset", "labels"]
         ):
@@ -167,7 +178,7 @@ def _ranks(told: list[_Told]) -> str:
     """Width of the rank intervals, and how many rows are separable from the best."""
     rows: list[tuple[str, ...]] = []
     for one in told:
-        if one.config.grid.baseline is None:  # a sweep around one row
+        if not one.alone:  # variants of one row
             continue
         for (dataset, labels), cell in one.ranks.groupby(["dataset", "labels"]):
             width = float(np.median(cell["high"] - cell["low"] + 1))
@@ -192,34 +203,42 @@ def _literature(told: list[_Told], root: Path) -> str:
     published = _published(root)
     rows: list[tuple[str, ...]] = []
     for one in told:
-        for r in one.table.dropna(subset="difference").to_dict("records"):
+        own = one.table.dropna(subset="difference") if one.alone else one.table.head(0)
+        for r in own.to_dict("records"):
             dataset = one.facts.titles[r["dataset"]].replace(" ", "")
             there = published.get((dataset, str(r["labels"]), one.title(r["key"])))
             if there is None:
                 continue
-            inside = 100 * r["difference_low"] <= there <= 100 * r["difference_high"]
+            median = float(np.median(there))
+            inside = 100 * r["difference_low"] <= median <= 100 * r["difference_high"]
+            place = "inside" if inside else "outside"
             rows.append(
                 (
                     *(one.link, one.place(r["dataset"], r["labels"]), one.title(r["key"])),
-                    f"{there:+.1f}",
+                    f"{median:+.1f}",
+                    " ".join(f"{gain:+.1f}" for gain in there),
                     _points(r["difference"], r["difference_low"], r["difference_high"]),
-                    "inside our interval" if inside else "outside our interval",
+                    f"{place} our interval{', a pilot' * (r['outcome'] == 'pilot')}",
                 )
             )
     if not rows:
         return _NO_FILE
-    header = ("Benchmark", "Data", "Method", "Published gain", "Gain here [95 %]", "Published is")
+    header = (
+        "Benchmark", "Data", "Method", "Published gain", "Of each source", "Gain here [95 %]",
+        "Published is",
+    )  # fmt: skip
     note = (
-        "Published gains are over the supervised row of the same source (median over sources)."
+        "Published gains are over the supervised row of the same source, the median over sources"
+        " ([figures and sources](published_results.csv), where copied tables say so)."
         " They come from larger images and networks, other splits, one test set and mostly one run"
         " with the checkpoint chosen on it ([audit](../methods/README.md)); a difference has these"
         " reasons too."
     )
-    return f"{note}\n\n{pipe_table(header, tuple(rows), words=(0, 1, 2, 5))}"
+    return f"{note}\n\n{pipe_table(header, tuple(rows), words=(0, 1, 2, 6))}"
 
 
-def _published(root: Path) -> dict[tuple[str, str, str], float]:
-    """Median published gain by data set, labelled count and method."""
+def _published(root: Path) -> dict[tuple[str, str, str], list[float]]:
+    """Published gains by data set, labelled count and method, one for each source."""
     given = read_published(root)
     alone = {
         (r["dataset"], r["labelled"], r["source"]): float(r["dice"])
@@ -232,16 +251,32 @@ def _published(root: Path) -> dict[tuple[str, str, str], float]:
         if base is not None and r["method"] not in _ALONE:
             cell = (r["dataset"], r["labelled"], r["method"])
             gains.setdefault(cell, []).append(float(r["dice"]) - base)
-    return {cell: float(np.median(values)) for cell, values in gains.items()}
+    return gains
 
 
 def _missing(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
-    """Benchmarks without a report, each with its question."""
+    """Benchmarks without a report, each with its question and cost."""
     sweeps = {f"{config.name}_{sweep}" for config in known.values() for sweep in config.sweeps}
-    lines = [
-        f"- `{name}`: {config.question} (`python -m benchmarks plan --params {name}` says what it"
-        " costs)"
+    left = {
+        name: config
         for name, config in known.items()
         if name not in sweeps and not (report_folder(root, name) / "table.csv").is_file()
-    ]
-    return "\n".join(lines) or "Every benchmark of this checkout has a report."
+    }
+    if not left:
+        return "Every benchmark of this checkout has a report."
+    rows = [(f"`{name}`", config.question, *_cost(config, known)) for name, config in left.items()]
+    note = (
+        f"Cost: counted operations in multiples of all runs of `{_UNIT}`, with networks taken as"
+        f" equal; above {_GPU} times it needs a GPU. `python -m benchmarks plan --params NAME`"
+        " times it in core hours."
+    )
+    header = ("Benchmark", "Question", "Cost", "Needs")
+    return f"{pipe_table(header, tuple(rows), words=(0, 1, 3))}\n\n{note}"
+
+
+def _cost(config: BenchmarkConfig, known: Mapping[str, BenchmarkConfig]) -> tuple[str, str]:
+    """What a benchmark costs, and whether CPU cores are enough; unknown without the unit."""
+    if _UNIT not in known:
+        return "", ""
+    cost = grid_cost(config) / grid_cost(known[_UNIT])
+    return f"{cost:,.0f}" if cost >= 1 else f"{cost:.2f}", "a GPU" if cost > _GPU else "CPU cores"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.results import Results, titled
-from benchmarks.report.sections import IDLE, MARK, cell_title, select
+from benchmarks.report.sections import IDLE, MARK, cell_title, in_folds, select
 from benchmarks.statistics.mechanisms import FAINT
 from benchmarks.statistics.rule import ALPHA, INERT, MARGIN, MIN_RUNS, NOTHING
 
@@ -87,7 +87,8 @@ def notes(config: BenchmarkConfig, facts: Facts, results: Results) -> list[str]:
         "Last checkpoint of every run, never the one that scored best; `table.csv` has both.",
         "A run is one training: a labelled subset (fold) with a seed. Frames and classes are"
         " averaged within a patient first. Intervals are 95 % and count both runs and patients as"
-        " drawn at random; with a single run they cover patients only.",
+        f" drawn at random; with a single run they cover patients only.{_folds(config)}",
+        *_convergence(results),
         *(_comparison_notes(config, facts) if compared else []),
         *_mechanism_notes(results),
         *(_control_note(config, facts) if facts.baseline else []),
@@ -110,12 +111,29 @@ def _comparison_notes(config: BenchmarkConfig, facts: Facts) -> list[str]:
         family += ", and over the declared contrasts"
     return [
         "Differences are paired by run and patient. p (Holm): of Student's test over runs and"
-        f" patients, corrected over {family}. p (false claim): probability that the true difference"
-        " has the other sign. Methods with all labels are references and not tested.",
+        f" patients, corrected over {family}; intervals are not corrected. p (false claim):"
+        " probability that the method is not the better one, whichever is ahead. Methods with all"
+        " labels are references and not tested.",
         *(["External rows: a family of their own, without ranks."] if facts.external else []),
         f"Outcome. better, worse: corrected p < {ALPHA}. equivalent: within {100 * MARGIN:g} Dice"
         " point, corrected too. undecided: neither; in brackets the difference that is found with"
-        f" 80 % power. pilot: fewer than {MIN_RUNS} runs, or too few patients, allow no verdict.",
+        f" 80 % power by one comparison alone. pilot: fewer than {MIN_RUNS} runs, or too few"
+        " patients, allow no verdict.",
+    ]
+
+
+def _folds(config: BenchmarkConfig) -> str:
+    """How the means of a cross-validation are taken."""
+    told = " In a cross-validation every fold tests patients of its own, and all folds weigh alike."
+    return told if in_folds(config) else ""
+
+
+def _convergence(results: Results) -> list[str]:
+    if results.studied:
+        return []
+    return [
+        "Whether training has converged is not shown: no study of longer training is here, and"
+        " outcomes take every row as it is at this length."
     ]
 
 

@@ -57,6 +57,7 @@ class Results:
             complete one.
         unfit: scores that were left out of such a table, and why.
         pilot: whether there are too few patients for a verdict, whatever the runs.
+        studied: whether it was studied which rows are converged.
     """
 
     cases: pd.DataFrame
@@ -71,6 +72,7 @@ class Results:
     interim: str = ""
     unfit: tuple[str, ...] = ()
     pilot: bool = False
+    studied: bool = True
 
 
 def collect_results(
@@ -80,6 +82,8 @@ def collect_results(
     mechanisms: pd.DataFrame | None = None,
     unfit: Sequence[str] = (),
     late: Mapping[tuple[str, int], Collection[str]] = _NONE_LATE,
+    *,
+    studied: bool = True,
 ) -> Results:
     """Means, differences, ranks; references with all labels are not compared.
 
@@ -91,6 +95,7 @@ def collect_results(
             tested.
         unfit: scores that a partial report leaves out, and why.
         late: rows that more training would still improve, by data set and labelled count.
+        studied: whether it was studied which rows these are.
     """
     cases = with_cell_labels(merged, facts)
     whole = cases[~all_labels_rows(cases, facts)]
@@ -121,6 +126,7 @@ def collect_results(
         interim=_interim(config, facts, done),
         unfit=tuple(f"Left out: {words}." for words in unfit),
         pilot=config.grid.pilot,
+        studied=studied,
     )
 
 

@@ -170,6 +170,11 @@ def _quartiles(record: Mapping[Hashable, Any]) -> str:
     return NONE if math.isnan(median) else f"{median:.1f} [{low:.1f}, {high:.1f}]"
 
 
+def in_folds(config: BenchmarkConfig) -> bool:
+    """Whether all data sets are divided for a cross-validation."""
+    return {config.data[d].split.scheme for d in config.grid.datasets} == {"cv"}
+
+
 def _sample(config: BenchmarkConfig, facts: Facts, last: pd.DataFrame) -> str:
     """Runs and patients of a section in words."""
     scored = [m for m in facts.methods if m.key in last.index]
@@ -185,5 +190,6 @@ def _sample(config: BenchmarkConfig, facts: Facts, last: pd.DataFrame) -> str:
     how = "" if len(grid.pairs) == 1 or min(len(grid.folds), len(grid.seeds)) == 1 else f", {pairs}"
     return (
         f"{' or '.join(map(str, patients))} test patients; {' or '.join(map(str, runs))}"
-        f" run{'s' * (runs != [1])} per method (folds {folds}; seeds {seeds}{how})."
+        f" run{'s' * (runs != [1])} per method (fold{'s' * (len(grid.folds) > 1)} {folds};"
+        f" seed{'s' * (len(grid.seeds) > 1)} {seeds}{how})."
     )

@@ -11,12 +11,11 @@ from types import MappingProxyType
 import pandas as pd
 
 from benchmarks.common.errors import ConfigError, DataError, nearest
-from benchmarks.config import ContrastConfig
 from benchmarks.statistics.difference import Difference, less_is_better, phrase, unit
 from benchmarks.statistics.inference import MIN_RUNS
 from benchmarks.statistics.pairs import CELL, method_keys
 from benchmarks.statistics.power import Power, power
-from benchmarks.statistics.rule import compare
+from benchmarks.statistics.rule import against
 
 Row = dict[str, str]
 # What a table of somebody else may lack, and what is taken in its place.
@@ -40,7 +39,7 @@ class FileComparison:
         news: what limits the outcomes, the worst first: no verdict and why, runs and patients that
             were left out, cells that were not compared, columns that the table lacks.
         claims: how probable a false claim is with runs and patients drawn at random, and with
-            patients alone, one line per row.
+            patients alone, and over how many comparisons p is corrected, one line per row.
         notes: descriptions, one line each.
     """
 
@@ -110,7 +109,9 @@ def read_cases(path: Path, *, metric: str = "dice") -> pd.DataFrame:
 def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") -> FileComparison:
     """Two methods of a case table.
 
-    The run variance common to all methods of a cell counts, as in the tables of a report.
+    All methods of a cell count, as in a report whose baseline is the second one: for the run
+    variance that they have in common, and as the family over which p is corrected. A pair picked
+    from many gets no other outcome here than there.
 
     Args:
         path: the case table.
@@ -130,8 +131,8 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
             raise ConfigError(f"'{path}' holds no method '{name}': {nearest(name, known)}")
     if better == than:
         raise ConfigError(f"'{better}' is given twice; give two of {', '.join(known)}")
-    contrast = ContrastConfig(name=f"{better} - {than}", better=better, than=than)
-    found = [d for d in compare(cases, [contrast], metric=metric) if d.design != "none"]
+    family = against(cases, than, metric=metric)
+    found = [d for d in family if d.better == better and d.design != "none"]
     where = cases.assign(key=keys)[[*CELL, "key"]].drop_duplicates()
     if not found:
         places = "; ".join(
@@ -145,8 +146,9 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
     news = [*_limits(found), *(f"left out: {_place(d)}: {d.left_out}" for d in found if d.left_out)]
     news += [f"not compared: {place}, where only one method has runs" for place in _places(alone)]
     news += _lacking(path)
-    lists = ([tell(d) for d in found] for tell in (_claim, _note))
-    return FileComparison([_row(d) for d in found], news, *lists)
+    sizes = [sum(not isnan(d.p) and _place(d) == _place(one) for d in family) for one in found]
+    claims = [_claim(d, size) for d, size in zip(found, sizes, strict=True)]
+    return FileComparison([_row(d) for d in found], news, claims, [_note(d) for d in found])
 
 
 def _lacking(path: Path) -> Iterable[str]:
@@ -158,12 +160,13 @@ def _lacking(path: Path) -> Iterable[str]:
         yield "no column 'seed' or 'fold': all rows count as one run of every method"
 
 
-def _claim(d: Difference) -> str:
+def _claim(d: Difference, family: int) -> str:
     """As two readers of a table tell it, who count on other runs and who do not."""
     both = "unknown from a single run" if isnan(d.p_false) or d.runs < 2 else _p(d.p_false)
     return (
         f"probability of a false claim in {_place(d)}: {both} with runs and patients drawn at"
-        f" random; {_p(d.p_false_patients)} with patients alone"
+        f" random; {_p(d.p_false_patients)} with patients alone; p is corrected over"
+        f" {family} comparison{'s' * (family != 1)} with {d.than} (Holm)"
     )
 
 

@@ -196,7 +196,12 @@ def interval(e: Estimate, *, level: float = 1 - ALPHA) -> tuple[Values, Values]:
 
 
 def decide(
-    e: Estimate, *, runs: int | NDArray[np.int_], margin: float = MARGIN, less: bool = False
+    e: Estimate,
+    *,
+    runs: int | NDArray[np.int_],
+    margin: float = MARGIN,
+    less: bool = False,
+    awaited: int = 0,
 ) -> Decision:
     """Tests, intervals and words for families of differences.
 
@@ -206,11 +211,12 @@ def decide(
         runs: behind each of them.
         margin: of equivalence, in the unit of the estimates; NaN asks nothing about it.
         less: whether less is better, as for distances.
+        awaited: further tests of the family, which have no data yet.
     """
     low, high = interval(e)
     p = 2 * _below(-np.abs(e.mean), e.error, e.freedom)
-    p_holm = holm(p)
-    p_equivalent = holm(_below(np.abs(e.mean) - margin, e.error, e.freedom))
+    p_holm = holm(p, awaited)
+    p_equivalent = holm(_below(np.abs(e.mean) - margin, e.error, e.freedom), awaited)
     good = -e.mean if less else e.mean
     quantiles = stdtrit(e.freedom, 1 - ALPHA / 2) + stdtrit(e.freedom, POWER)
     outcome = np.select(
@@ -237,17 +243,18 @@ def decide(
     )
 
 
-def holm(p: Values) -> Values:
+def holm(p: Values, awaited: int = 0) -> Values:
     """Holm's step-down correction (1979): running maximum of (m - i) p_(i), at most 1.
 
     Args:
         p: (..., m) p-values; NaN is no test and does not count.
+        awaited: tests of the family that are still to come, each as if its p were the largest.
 
     Returns:
         (..., m) adjusted p-values in the order given, NaN where given.
     """
     order = np.argsort(p, axis=-1, kind="stable")  # NaN last
-    tested = (~np.isnan(p)).sum(-1, keepdims=True)
+    tested = (~np.isnan(p)).sum(-1, keepdims=True) + awaited
     steps = np.take_along_axis(p, order, -1) * (tested - np.arange(p.shape[-1]))
     adjusted = np.empty_like(p)
     highest = np.minimum(np.maximum.accumulate(steps, axis=-1), 1.0)

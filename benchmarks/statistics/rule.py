@@ -72,7 +72,7 @@ def compare(
     Returns:
         In order of data set, labelled count, checkpoint and contrast. Cells with a single method
         are left out: there is nothing to compare. A contrast of which one method is absent is
-        listed as not tested.
+        listed as not tested, and counts in the family: p does not depend on what was trained first.
 
     Raises:
         ConfigError: no such column.
@@ -142,7 +142,8 @@ def judge(
     family = _stack(estimates, tested=[not reason for reason in reasons])
     runs = np.array([len(s.groups) for s in selections])
     less = less_is_better(metric)
-    decision = decide(family, runs=runs, margin=NAN if less else MARGIN, less=less)
+    awaited = sum(not {c.better, c.than} <= set(cell.methods) for c in contrasts)
+    decision = decide(family, runs=runs, margin=NAN if less else MARGIN, less=less, awaited=awaited)
     found = []
     for i, (c, s, reason) in enumerate(zip(contrasts, selections, reasons, strict=True)):
         d = Difference(c.name, *cell.key, c.better, c.than, s.design, metric=metric)

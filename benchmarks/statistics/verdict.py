@@ -69,7 +69,8 @@ def _reason(results: Sequence[Difference]) -> str:
     if not silent:
         return ""
     each = "; ".join(f"{r.name}: {phrase(r)}" for r in silent)
-    return f"{len(silent)} of {len(results)} deciding contrasts allow no verdict ({each})"
+    allow = "allows" if len(silent) == 1 else "allow"
+    return f"{len(silent)} of {len(results)} deciding contrasts {allow} no verdict ({each})"
 
 
 def _words(r: Difference) -> str:
@@ -80,5 +81,6 @@ def _words(r: Difference) -> str:
         f"{r.name} ({r.better} - {r.than}): {factor * r.mean:+.1f} {name}, 95 % interval"
         f" [{factor * r.low:+.1f}, {factor * r.high:+.1f}]; p = {r.p:.3g}, corrected"
         f" {r.p_holm:.3g}; probability of a false claim {r.p_false:.3g} ({r.p_false_patients:.3g}"
-        f" from patients alone); {r.runs} runs, {r.patients} patients: {phrase(r)}"
+        f" from patients alone); {r.runs}"
+        f" run{'s' * (r.runs != 1)}, {r.patients} patients: {phrase(r)}"
     )

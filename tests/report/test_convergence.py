@@ -53,6 +53,8 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     build_report(CONFIG, root=tmp_path)
     table = pd.read_csv(tmp_path / "reports/tiny/table.csv")
     assert "unconverged" not in set(table["outcome"])
+    unknown = "Whether training has converged is not shown"
+    assert unknown in (tmp_path / "reports/tiny/README.md").read_text()
     folder = write_study(tmp_path)
     page = (folder / "README.md").read_text()
     rows = {line.split(" | ")[0]: line for line in page.splitlines() if "[" in line and "|" in line}
@@ -70,6 +72,7 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     assert last["mean_teacher", 4] == "unconverged"
     assert last["mean_teacher", 2] != "unconverged", "the study has 4 labelled patients alone"
     text = (tmp_path / "reports/tiny/README.md").read_text()
+    assert unknown not in text and unknown not in (folder / "README.md").read_text()
     assert "unconverged: no verdict" in text and "Mean Teacher not converged" in text.replace(
         "\n", " "
     )

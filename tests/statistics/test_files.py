@@ -23,6 +23,7 @@ from benchmarks.statistics.files import (
     read_cases,
     table_rows,
 )
+from benchmarks.statistics.rule import against
 from tests.statistics.tables import table
 from tests.statistics.test_rule import noisy
 
@@ -100,7 +101,8 @@ def test_a_table_of_somebody_else_is_checked_with_and_without_the_chance_of_runs
     assert found.rows[0]["cell"] == "data 0 last" and found.rows[0]["outcome"] == "pilot"
     assert found.claims == [
         "probability of a false claim in data 0 last: unknown from a single run with runs and"
-        " patients drawn at random; <.001 with patients alone"
+        " patients drawn at random; <.001 with patients alone; p is corrected over 1 comparison"
+        " with baseline (Holm)"
     ]
     assert [words[:20] for words in found.news] == [
         "pilot, 1 run: data 0", "no column 'patient':", "no column 'seed' or "
@@ -120,6 +122,22 @@ def test_a_table_of_somebody_else_is_checked_with_and_without_the_chance_of_runs
     doubled.to_csv(path, index=False)
     with pytest.raises(DataError, match=r"there twice.*tell runs apart by a column 'seed'"):
         compare_file(path, "theirs", "baseline")
+
+
+def test_a_pair_picked_from_many_gets_the_outcome_of_their_table(tmp_path: Path) -> None:
+    """p of all four against the same one, by Bonferroni's first step: the smallest times four."""
+    path, g = tmp_path / "cases.csv", np.random.default_rng(5)
+    scores = noisy({"a": 0.03, "b": 0.0, "c": 0.001, "d": 0.002, "base": 0.0})
+    cases = table({k: v + 0.015 * g.standard_normal((5, 1)) for k, v in scores.items()})
+    cases.to_csv(path, index=False)
+    cases[cases["method"].isin(["a", "base"])].to_csv(tmp_path / "two.csv", index=False)
+    alone = compare_file(tmp_path / "two.csv", "a", "base")
+    found = compare_file(path, "a", "base")
+    rule = {d.better: d for d in against(cases, "base")}
+    assert found.rows[0]["p"] == f"{rule['a'].p_holm:.3f}"
+    assert rule["a"].p_holm == pytest.approx(min(1, 4 * rule["a"].p))
+    assert (found.rows[0]["outcome"], alone.rows[0]["outcome"]) == ("undecided", "better")
+    assert "p is corrected over 4 comparisons with base (Holm)" in found.claims[0]
 
 
 def test_distances_are_in_millimetres(path: Path) -> None:

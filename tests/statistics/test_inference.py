@@ -48,6 +48,8 @@ def test_pooled_square_of_two_methods_is_that_of_the_pair() -> None:
 def test_holm_by_hand() -> None:
     given_p = np.array([0.04, 0.01, math.nan, 0.03, 0.9])
     assert holm(given_p) == pytest.approx([0.09, 0.04, math.nan, 0.09, 0.9], nan_ok=True)
+    # With one test to come, as if it had the largest p of five.
+    assert holm(given_p, 1) == pytest.approx([0.12, 0.05, math.nan, 0.12, 1.0], nan_ok=True)
     both = np.array([[0.6, 0.7], [math.nan, 0.02]])
     assert holm(both).ravel() == pytest.approx([1.0, 1.0, math.nan, 0.02], nan_ok=True)
 

@@ -134,6 +134,18 @@ def test_missing_runs_and_patients_are_listed_and_left_out() -> None:
     )  # fmt: skip
 
 
+def test_a_contrast_that_waits_for_its_runs_counts_in_the_family() -> None:
+    """Else p would grow, and a verdict be taken back, when the last row is trained."""
+    g = np.random.default_rng(3)
+    cases = table({k: 0.5 + 0.03 * g.standard_normal((5, 20)) for k in "abc"})
+    declared = [contrast("a", "b"), contrast("c", "b"), contrast("nobody", "b")]
+    found = compare(cases, declared)
+    p = sorted(d.p for d in found[:2])
+    assert sorted(d.p_holm for d in found[:2]) == pytest.approx(
+        [min(1, 3 * p[0]), min(1, max(3 * p[0], 2 * p[1]))]
+    )
+
+
 def test_cells_with_one_method_are_left_out() -> None:
     assert compare(table({"a": np.full((5, 3), 0.5)}), AB) == []
 
