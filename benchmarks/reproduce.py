@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,11 @@ def reproduce(config: BenchmarkConfig, place: Place, cell: str = "") -> Reproduc
     sandbox = _sandbox(config, run.key.dataset, root)
     inside = Place(sandbox, place.device, place.threads, place.checkpoint_seconds)
     alone = _alone(config, run)
-    runs = all_runs(alone, sandbox)
+    (run,) = runs = all_runs(alone, sandbox)
+    shutil.rmtree(run.key.folder(sandbox), ignore_errors=True)  # of an earlier call
     train_runs(runs, inside, jobs=1)
     scores = evaluate(alone, run.key.dataset, run.key.method, inside)
-    found = _compare(runs[0], folder, scores, weights_digests(runs, sandbox))
+    found = _compare(run, folder, scores, weights_digests(runs, sandbox))
     was = devices.get(found.run, device)
     if found.verdict != SAME and _kind(was) != _kind(device):
         told = f"committed from {was}, here trained on {device}, which draws other random numbers"
@@ -145,7 +147,7 @@ def _alone(config: BenchmarkConfig, run: Run) -> BenchmarkConfig:
     key = run.key
     part: dict[str, Any] = {"datasets": (key.dataset,), "methods": (key.method,), "baseline": None}
     part |= {"folds": (key.fold,), "seeds": (key.seed,)}
-    block = config.data[key.dataset].model_copy(update={"labels": (key.labels,)})
+    block = config.data[key.dataset].model_copy(update={"labels": (key.labels,), "shares": ()})
     return config.model_copy(
         update={"grid": config.grid.model_copy(update=part), "data": {key.dataset: block}}
     )

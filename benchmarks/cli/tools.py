@@ -194,6 +194,7 @@ def tune(
     methods: Annotated[list[str], typer.Argument(help="Methods; each gets the same budget.")],
     labels: Annotated[int, typer.Option(min=1, help="Labelled patients.")],
     params: Params = PARAMS,
+    fold: OneFold = None,
     trials: Annotated[int, typer.Option(min=1, help="Trials per method.")] = 30,
     seeds: Annotated[str, typer.Option(help="Runs of every trial.")] = "0,1",
     iterations: Annotated[int | None, typer.Option(min=1, help="Of every run.")] = None,
@@ -225,6 +226,7 @@ def tune(
         storage=storage,
         apply=apply,
         device=device,
+        fold=fold,
     )
     for path in search(read_config(params, dataset), dataset, tuple(methods), options, ROOT):
         say(path)

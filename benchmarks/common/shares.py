@@ -60,6 +60,9 @@ class LabelCounts(Strict):
     def _not_empty(self) -> LabelCounts:
         if not self.labels and not self.shares:
             raise ValueError('labels is empty; give numbers of patients such as [3, 7] or ["5%"]')
+        for values in (self.labels, [share.percent for share in self.shares]):
+            if len(set(values)) != len(values):
+                raise ValueError(f"labels names a value twice: {list(values)}")
         return self
 
     @model_serializer(mode="wrap")

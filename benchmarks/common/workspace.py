@@ -14,8 +14,8 @@ PRESETS = Path("benchmarks/presets")
 # Folders of `reports` and `data` that belong to no benchmark, so none may have such a name.
 RESERVED = frozenset(
     {
-        "convergence", "datasets", "local", "page", "partial", "profile", "reliability", "scaling",
-        "speed", "statistics", "tuning",
+        "convergence", "datasets", "local", "mended", "page", "partial", "profile", "reliability",
+        "scaling", "speed", "statistics", "tuning",
     }
 )  # fmt: skip
 

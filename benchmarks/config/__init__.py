@@ -118,6 +118,12 @@ class ContrastConfig(Strict):
     better: str = Field(description="method whose score counts positive")
     than: str = Field(description="method that is subtracted")
 
+    @model_validator(mode="after")
+    def _of_two(self) -> ContrastConfig:
+        if self.better == self.than:
+            raise ValueError(f"contrast '{self.name}' compares '{self.better}' with itself")
+        return self
+
 
 class ClaimConfig(Strict):
     """A claim, and the contrasts that must all be superior for it to be supported."""
@@ -143,11 +149,20 @@ class SweepConfig(Strict):
     )
     equal: Literal["steps", "operations"] = Field("steps", description="as in the grid")
 
+    @model_validator(mode="after")
+    def _once(self) -> SweepConfig:
+        lists = {n: getattr(self, n) for n in ("methods", "steps", "seeds", "labels")}
+        for name, values in {**lists, **self.values}.items():
+            known = [str(value) for value in values or ()]
+            if len(set(known)) != len(known):
+                raise ValueError(f"{name} of a sweep names a value twice: {known}")
+        return self
+
 
 class RuntimeConfig(Strict):
     """What changes how fast a run goes, not what it computes; no part of a run's identity."""
 
-    jobs: int | Literal["auto"] = Field(
+    jobs: _Count | Literal["auto"] = Field(
         "auto", description="runs at once; auto: one per core, or as many as fit on all cards"
     )
     checkpoint_seconds: float = Field(60.0, ge=0, description="between resumable states")
@@ -236,6 +251,8 @@ class BenchmarkConfig(Strict):
                     hint = nearest(method, self.methods)
                     raise ValueError(f"contrast '{contrast.name}' names '{method}': {hint}")
         names = [contrast.name for contrast in self.contrasts]
+        if len(set(names)) != len(names):
+            raise ValueError(f"contrasts gives two comparisons one name: {names}")
         for name in self.claim.contrasts if self.claim else ():
             if name not in names:
                 raise ValueError(f"claim.contrasts names '{name}': {nearest(name, names)}")

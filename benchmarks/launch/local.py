@@ -38,7 +38,7 @@ class Local:
         room = find_room(runs, place, jobs)
         work = partial(attempt, place=room.place(place))
         outcomes = run_tasks(
-            work, runs, room.count, report=report, fork=not room.cards, variables=room.variables
+            work, runs, room.count, report=report, fork=room.forks(place), variables=room.variables
         )
         with closing(outcomes):
             for outcome in outcomes:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.common.errors import RunError
+from benchmarks.common.errors import Interrupted, RunError
 from benchmarks.common.signals import catching_stops, refuse_stopped, stop_asked
 from benchmarks.common.workers import Report, quiet
 from benchmarks.launch.backend import Slots, missing
@@ -88,7 +88,10 @@ def _outcomes(
 def _outcome(ray: Any, handle: Any, run: Run) -> Outcome:
     try:
         found: Outcome = ray.get(handle)
-    except ray.exceptions.RayTaskError as error:  # of the machine: it cannot import the task
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, Interrupted):  # a worker that was asked to stop: others go on
+            return Outcome(run, "lost", str(error.cause))
+        # Of the machine: it cannot import the task.
         return Outcome(run, "failed", str(error.cause or error))
     except ray.exceptions.RayError as error:
         return Outcome(run, "lost", f"{type(error).__name__}: {str(error).splitlines()[0]}")

@@ -52,6 +52,7 @@ def excerpt(
         ("data", fields["grid"]["datasets"]),
         ("methods", used),
         ("titles", used),
+        ("steps", used),
     ):
         if block in fields:
             fields[block] = {key: v for key, v in fields[block].items() if key in wanted}
@@ -59,6 +60,7 @@ def excerpt(
     fields["question"] = f"A part of {config.name}. {config.question}".strip()
     if iterations is not None:
         fields["train"]["iterations"] = iterations
+        fields.pop("steps", None)
         for block in fields["data"].values():
             block.get("train", {}).pop("iterations", None)
     return check(BenchmarkConfig, fields)

@@ -76,7 +76,8 @@ def stage_digests(root: Path) -> dict[str, Any]:
         variant, equal to `code_digest`, `report` by benchmark, and `index`. Beside them stand
         parameters that stages cannot name, since a file need not hold them: in
         `cells.<benchmark>.<dataset>` which runs there are, in `implied.<benchmark>.<method>` what a
-        method takes from elsewhere.
+        method takes from elsewhere, in `settings.<benchmark>.<dataset>.<method>` a digest of all
+        values of training and method, defaults among them.
 
     Raises:
         ConfigError: a parameter file is wrong, or names a method or data set without a file.
@@ -107,6 +108,7 @@ def stage_digests(root: Path) -> dict[str, Any]:
         ),
         "cells": {config.name: _cells(config) for config in configs},
         "implied": {config.name: _implied(config) for config in configs},
+        "settings": {config.name: _settings(config) for config in configs},
     }
 
 
@@ -211,6 +213,16 @@ def _implied(config: BenchmarkConfig) -> dict[str, Any]:
     for method in found.keys() & config.steps.keys():
         found[method]["steps"] = config.steps[method]
     return found
+
+
+def _settings(config: BenchmarkConfig) -> dict[str, dict[str, str]]:
+    from benchmarks.plan.resolve import dimension, method_params, settings_digest, train_config
+
+    def settled(dataset: str, method: str) -> str:
+        params = method_params(config, method, dimension(config, dataset))
+        return settings_digest(train_config(config, dataset, method), params)
+
+    return {d: {m: settled(d, m) for m in config.grid.methods} for d in config.grid.datasets}
 
 
 def _names(blocks: Iterable[Iterable[str]]) -> list[str]:

@@ -118,6 +118,11 @@ def _imports(node: ast.AST) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names if _ours(alias.name))
+        elif isinstance(child, ast.ImportFrom) and child.level:
+            raise ConfigError(
+                f"`{ast.unparse(child)}` would be no part of a run's identity: write the whole name"
+                " of the module, such as `from methods.base import Method`"
+            )
         elif isinstance(child, ast.ImportFrom) and child.module:
             names = (child.module, *(f"{child.module}.{alias.name}" for alias in child.names))
             yield from (name for name in names if _ours(name))

@@ -80,22 +80,20 @@ def build_report(
     )
     from benchmarks.report.answer import answer
     from benchmarks.report.contrasts import forest_figure
-    from benchmarks.report.convergence import is_studied, unconverged, write_convergence
+    from benchmarks.report.convergence import write_convergence
     from benchmarks.report.cost import cost_figure, cost_section, read_cost, write_cost
-    from benchmarks.report.external import load_rows
-    from benchmarks.report.facts import collect_facts
     from benchmarks.report.figures import dice_figure
     from benchmarks.report.groups import DECIMALS as LOGGED
     from benchmarks.report.groups import GROUPS, groups_figure, groups_section, read_groups
     from benchmarks.report.heatmap import heatmap_figure
+    from benchmarks.report.judged import judge_benchmark
     from benchmarks.report.load import Source
     from benchmarks.report.mechanism_map import mechanism_figure
-    from benchmarks.report.mechanisms import mechanisms_section, read_mechanisms
+    from benchmarks.report.mechanisms import mechanisms_section
     from benchmarks.report.overlays import overlay_figures
     from benchmarks.report.page import More, page
     from benchmarks.report.provenance import code_words, read_provenance
     from benchmarks.report.ranks import rank_figure
-    from benchmarks.report.results import collect_results
     from benchmarks.report.tables import csv
     from benchmarks.report.traces import DECIMALS as LOSSES
     from benchmarks.report.traces import read_traces
@@ -105,14 +103,11 @@ def build_report(
     from benchmarks.report.web.pictures import read_pictures
 
     source = Source(root, params, kept=kept, partial=partial)
-    loaded = load_rows(config, collect_facts(config), source)
-    facts, source, folder = loaded.facts, loaded.source, _ready_folder(config.name, source)
+    judged = judge_benchmark(config, source)
+    loaded, found, results = judged.loaded, judged.ledger, judged.results
+    facts, source, folder = judged.facts, loaded.source, _ready_folder(config.name, source)
     steps = read_groups(config, facts, source)
     runs = read_provenance(config, facts, source)
-    found = read_mechanisms(config, facts, source)
-    terms = found.terms if found else None
-    late, known = unconverged(config, root), is_studied(config, root)
-    results = collect_results(config, facts, loaded.cases, terms, loaded.unfit, late, studied=known)
     written = _write_origin(loaded.origin, folder)
     written += _write_tables(config, facts, results, folder)
     if not kept:

@@ -16,8 +16,9 @@ from benchmarks.common.errors import RunError
 from benchmarks.common.files import write_text
 from benchmarks.common.workspace import CONVERGENCE, STEPS, report_folder
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.resolve import train_config
 from benchmarks.plan.sweeps import study_files
-from benchmarks.report.cost import operations
+from benchmarks.report.cost import step_operations
 from benchmarks.report.facts import Facts, MethodFacts, method_facts
 from benchmarks.report.load import Source, read_columns
 from benchmarks.report.sections import MISSING, cell_title
@@ -84,7 +85,7 @@ def _lengths(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFr
         steps = config.steps.get(key, config.train_for(dataset).iterations)
         frame = last[_RUN].assign(dataset=dataset, method=_row_key(method), steps=steps)
         frame["labels"], frame["dice"] = counts, last[VALIDATION]
-        frame["operations"] = steps * operations(config, facts, key)
+        frame["operations"] = steps * step_operations(config, facts, key)
         frames.append(frame)
     # Rounded before use, so that the kept file gives the same table and figure.
     return pd.concat(frames, ignore_index=True)[COLUMNS].round(DECIMALS)
@@ -136,11 +137,13 @@ def is_studied(config: BenchmarkConfig, root: Path) -> bool:
 
 
 def _own_gains(config: BenchmarkConfig, root: Path) -> Iterator[Gain]:
-    """Gains of twice as many steps, at the length and on the data sets of a benchmark."""
+    """Gains of twice as many steps, of the rows of a benchmark at the length that they have."""
+    grid = config.grid
     for path in study_files(config, root):
         for gain in gains(_read(path)):
-            here = gain.dataset in config.grid.datasets
-            if here and config.train_for(gain.dataset).iterations == gain.steps:
+            if gain.dataset not in grid.datasets or gain.method not in grid.methods:
+                continue
+            if train_config(config, gain.dataset, gain.method).iterations == gain.steps:
                 yield gain
 
 

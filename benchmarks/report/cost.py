@@ -44,6 +44,13 @@ def operations(config: BenchmarkConfig, facts: Facts, key: str) -> float:
     """Counted operations of a run relative to supervision on as many images, 3 decimals."""
     if config.grid.equal == "operations":
         return 1.0
+    usual = config.train_for(facts.datasets[0].id).iterations
+    longer = config.steps.get(key, usual) / usual
+    return round(longer * step_operations(config, facts, key), 3)
+
+
+def step_operations(config: BenchmarkConfig, facts: Facts, key: str) -> float:
+    """Counted operations of a step relative to one of supervision, 3 decimals."""
     params = method_params(config, key, facts.datasets[0].ndim)
     return round(step_cost(load_method(base_of(key)), params), 3)
 

@@ -41,26 +41,13 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
         link: to the folder of the report.
     """
     from benchmarks.report.contrasts import rulings, verdict_text
-    from benchmarks.report.convergence import is_studied, unconverged
-    from benchmarks.report.facts import collect_facts
-    from benchmarks.report.load import Source, load_cases
-    from benchmarks.report.mechanisms import read_mechanisms
+    from benchmarks.report.judged import judge_benchmark
+    from benchmarks.report.load import Source
     from benchmarks.report.page import section_table
-    from benchmarks.report.results import collect_results
     from benchmarks.report.sections import sections
 
-    facts = collect_facts(config)
-    source = Source(root, kept=True)
-    cases = load_cases(config, facts, source)
-    ledger = read_mechanisms(config, facts, source)
-    results = collect_results(
-        config,
-        facts,
-        cases,
-        ledger.terms if ledger else None,
-        late=unconverged(config, root),
-        studied=is_studied(config, root),
-    )
+    judged = judge_benchmark(config, Source(root, kept=True))
+    facts, results = judged.facts, judged.results
     found = rulings(config, facts, results)
     parts = [verdict_text(found)] if found else []
     for section in sections(config, facts, results) if not found else ():

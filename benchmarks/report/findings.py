@@ -17,6 +17,7 @@ from benchmarks.report.facts import Facts, collect_facts
 from benchmarks.report.paper.literature import read_published
 from benchmarks.report.tables import pipe_table, plural
 from benchmarks.statistics.pairs import method_keys
+from benchmarks.statistics.verdict import NO_VERDICT
 
 FINDINGS = "FINDINGS.md"
 _NO_FILE = "No benchmark on patients answers this yet."
@@ -134,7 +135,8 @@ def _contrast(d: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
     """Difference, corrected p, and what could be found and is excluded; empty without runs."""
     if d["outcome"] == "not tested":
         return "", "", "", ""
-    excluded = f"above {100 * d['high']:.1f}" if d["outcome"] != "pilot" else "none, pilot"
+    silent = d["outcome"] in NO_VERDICT
+    excluded = f"none, {d['outcome']}" if silent else f"above {100 * d['high']:.1f}"
     difference = _points(d["mean"], d["low"], d["high"])
     return difference, f"{d['p_holm']:.3f}", f"{100 * d['detectable']:.1f}", excluded
 

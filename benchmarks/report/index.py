@@ -35,6 +35,7 @@ _OTHERS = {
     "scaling": "what many runs cost with many workers; killed workers, and what was lost",
     "reliability": "what users see of injected faults and killed runs",
     "convergence": "gains from longer training",
+    "mended": "methods that an audit found at fault: their terms and Dice before and after",
 }
 
 

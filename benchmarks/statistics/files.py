@@ -8,6 +8,7 @@ from math import isnan
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.common.errors import ConfigError, DataError, nearest
@@ -60,8 +61,8 @@ def read_cases(path: Path, *, metric: str = "dice") -> pd.DataFrame:
         metric: column of scores that it must have.
 
     Raises:
-        DataError: no readable table, a column is missing, a value is no number, or a row is there
-            twice.
+        DataError: no readable table, a column is missing, a value is no number or no score, or a
+            row is there twice.
         ConfigError: the metric is not in the table.
     """
     try:
@@ -90,9 +91,11 @@ def read_cases(path: Path, *, metric: str = "dice") -> pd.DataFrame:
     for column in (*_WHOLE, metric):
         if not pd.api.types.is_numeric_dtype(cases[column]):
             numbers = pd.to_numeric(cases[column], errors="coerce")
-            at = int(numbers.isna().to_numpy().argmax())
+            words = (numbers.isna() & cases[column].notna()).to_numpy()
+            at = int(words.argmax() if words.any() else numbers.isna().to_numpy().argmax())
             value = cases[column].iloc[at]
             raise DataError(f"'{path}' line {at + 2}: {column} is '{value}'; it must be a number")
+    _refuse_impossible(cases[metric], path)
     unit_of = [c for c in (*_ASSUMED, *_NEEDED, "case", "class") if c in cases.columns]
     twice = cases.duplicated(unit_of)
     # Without classes a case may rightly have several rows, unless runs are not told apart.
@@ -104,6 +107,20 @@ def read_cases(path: Path, *, metric: str = "dice") -> pd.DataFrame:
             + (", and tell runs apart by a column 'seed'" if "seed" in assumed else "")
         )
     return cases
+
+
+def _refuse_impossible(scores: pd.Series[float], path: Path) -> None:
+    """Raise a DataError for a score that no masks can have; a missing one may be."""
+    most = np.finfo(float).max if less_is_better(str(scores.name)) else 1.0
+    wrong = ~scores.between(0, most) & scores.notna()
+    if not wrong.any():
+        return
+    at = int(wrong.to_numpy().argmax())
+    what = "millimetres from 0, and finite" if most > 1 else "a fraction from 0 to 1"
+    hint = "; divide percent by 100" if most == 1 and scores.between(0, 100).all() else ""
+    raise DataError(
+        f"'{path}' line {at + 2}: {scores.name} is {scores.iloc[at]:g}; it must be {what}{hint}"
+    )
 
 
 def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") -> FileComparison:

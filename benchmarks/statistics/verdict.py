@@ -11,7 +11,7 @@ from benchmarks.statistics.difference import Difference, phrase, unit
 
 Ruling = Literal["supported", "not supported", "undecided"]
 # Outcomes that are no verdict on a contrast, whatever its numbers.
-_NO_VERDICT = ("pilot", "unconverged", "not tested")
+NO_VERDICT = ("pilot", "unconverged", "not tested")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def verdicts(results: Sequence[Difference], claim: ClaimConfig) -> list[Verdict]
 
 
 def _reason(results: Sequence[Difference]) -> str:
-    silent = [r for r in results if r.outcome in _NO_VERDICT]
+    silent = [r for r in results if r.outcome in NO_VERDICT]
     if not silent:
         return ""
     each = "; ".join(f"{r.name}: {phrase(r)}" for r in silent)

@@ -77,8 +77,12 @@ def _train_at_once(
 ) -> list[BaseException]:
     """Train in worker processes; returns what went wrong."""
     work = partial(train_run, place=room.place(place))
-    fork = not room.cards
     outcomes = run_tasks(
-        work, todo, room.count, report=board.update, fork=fork, variables=room.variables
+        work,
+        todo,
+        room.count,
+        report=board.update,
+        fork=room.forks(place),
+        variables=room.variables,
     )
     return [outcome.error for outcome in outcomes if outcome.error is not None]

@@ -21,7 +21,7 @@ from methods.base import Batch, Method, Progress
 _CPU_FULL = "can't allocate memory"  # how PyTorch's CPU allocator says it
 _FLOAT = 4  # bytes
 # Copies of every trained weight: itself, its gradient, and the optimiser's momenta.
-_COPIES = {"sgd": 3, "adamw": 4}
+_COPIES = {"sgd": 3, "adam": 4, "adamw": 4}
 # The step that is measured: at most so many voxels per axis, and so many images.
 _SIZE = {2: 96, 3: 32}
 _IMAGES = 4

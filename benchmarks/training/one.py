@@ -58,6 +58,11 @@ class Place:
     checkpoint_seconds: float = 60.0
 
 
+def partial_run(target: Path) -> Path:
+    """Where a run is until its folder is complete."""
+    return target.with_name(f".{target.name}.partial")
+
+
 def lease_file(run: Run, root: Path) -> Path:
     """The file that says who trains a run."""
     target = run.key.folder(root)
@@ -145,7 +150,7 @@ def _partial_folder(run: Run, root: Path) -> Iterator[tuple[Path, Callable[[], b
             if finished(run, root):
                 yield None
                 return
-            partial = target.with_name(f".{target.name}.partial")
+            partial = partial_run(target)
             partial.mkdir(parents=True, exist_ok=True)
             yield partial, held
     except BlockingIOError as error:

@@ -60,6 +60,13 @@ class Room:
         """Environment of a worker, which sees one card; workers are spread evenly."""
         return {"CUDA_VISIBLE_DEVICES": self.cards[number % len(self.cards)]} if self.cards else {}
 
+    def forks(self, place: Place) -> bool:
+        """Whether workers may be forked: not with CUDA, nor with threads that this process has had.
+
+        OpenMP's threads are not in a forked process, which would wait for them for ever.
+        """
+        return not self.cards and self.place(place).threads == 1
+
     def place(self, place: Place) -> Place:
         """Where a worker makes its runs: on the one card that it sees, or with its cores."""
         threads = place.threads or cores_per_run(self.count)

@@ -18,7 +18,7 @@ from benchmarks.common.lease import leased
 from benchmarks.common.workspace import RECORD
 from benchmarks.plan.record import finished, mismatch
 from benchmarks.plan.resolve import Run
-from benchmarks.training.one import lease_file
+from benchmarks.training.one import lease_file, partial_run
 
 
 def take_over(wanted: Sequence[Run], root: Path, say: Callable[[str], None]) -> int:
@@ -46,6 +46,7 @@ def take_over(wanted: Sequence[Run], root: Path, say: Callable[[str], None]) -> 
             continue
         with suppress(BlockingIOError), leased(lease_file(run, root)):
             fill_folder(target, partial(_link, source))
+            shutil.rmtree(partial_run(target), ignore_errors=True)  # of a run that was stopped
             say(f"{run.key.title}: the same as {source.relative_to(root)}, taken over")
             count += 1
     return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 import warnings
@@ -91,6 +92,11 @@ class Database:
         except (Interrupted, KeyboardInterrupt):  # others need not wait until it is stale
             study.tell(found, state=TrialState.FAIL, skip_if_finished=True)
             raise
+
+    def away(self, name: str) -> str:
+        """See `Sharing.away`; its trials are lost, and a password is left out."""
+        url = self._storage.engine.url.render_as_string(hide_password=True)
+        return f"optuna delete-study --study-name {shlex.quote(name)} --storage {shlex.quote(url)}"
 
     def _ask(self, study: optuna.Study, most: int) -> optuna.Trial | None:
         """A trial to be done again, or a new one.

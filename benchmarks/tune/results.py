@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from ruamel.yaml import YAML
 
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.files import write_text
+from benchmarks.common.schema import merge
+from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.report.style import figure_style, save
 from benchmarks.tune.sharing import ERROR
+from benchmarks.tune.space import put
 from benchmarks.tune.study import Plan, done
 
 # What Optuna calls "Objective Value" unless told.
@@ -43,6 +46,7 @@ def write_results(study: optuna.Study, plan: Plan, folder: Path) -> list[Path]:
         return files
     best = {
         "method": plan.method, "dataset": plan.dataset, "labels": plan.labels,
+        "fold": plan.fold,
         "validation_dice": round(study.best_value, 6), "values": study.best_params,
     }  # fmt: skip
     stream = io.StringIO()
@@ -152,16 +156,26 @@ def apply_best(study: optuna.Study, plan: Plan, params: Path) -> None:
         tree: Any = yaml.load(params.read_text())
     except OSError as error:
         raise ConfigError(f"cannot read '{params}': {error}") from None
+    config = load_config(params)
     for name, value in study.best_params.items():
-        *path, last = (
-            name.split(".") if name.startswith("train.") else ("methods", plan.method, name)
-        )
-        block = tree
-        for part in path:
-            if block.get(part) is None:
-                block[part] = {}
-            block = block[part]
-        block[last] = round(value, 6) if isinstance(value, float) else value
+        given = float(f"{value:.6g}") if isinstance(value, float) else value
+        put(tree, _way(name, plan, config), given)
     stream = io.StringIO()
     yaml.dump(tree, stream)
     write_text(params, stream.getvalue())
+
+
+def _way(name: str, plan: Plan, config: BenchmarkConfig) -> tuple[str, ...]:
+    """Where in a params file a value is the one that counts for the data set."""
+    way = tuple(name.split("."))
+    if way[0] != "train":
+        return ("methods", plan.method, name)
+    if plan.dataset not in config.data:
+        return way
+    mark = object()
+    train = {"train": config.train.model_dump(mode="json")}
+    put(train, way, mark)
+    kept: Any = merge(train, {"train": config.data[plan.dataset].train})
+    for part in way:
+        kept = kept.get(part) if isinstance(kept, Mapping) else None
+    return way if kept is mark else ("data", plan.dataset, *way)

@@ -10,13 +10,16 @@ from benchmarks.common.errors import ConfigError
 from benchmarks.common.lease import waiting_for
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import report_folder, tuning_folder
-from benchmarks.config import BenchmarkConfig
+from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.plan.grid import base_of, check_names
 from benchmarks.training.one import Place
+from benchmarks.tune.opening import basis_of, open_study
 from benchmarks.tune.results import apply_best, write_budget, write_results
 from benchmarks.tune.sandbox import make_sandbox
 from benchmarks.tune.space import space_of
 from benchmarks.tune.study import Plan, equal_budget, run_study
+
+_CV = "cv"  # every patient is tested in one fold
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class TuneOptions:
         storage: URL of a database, or None for a journal file.
         apply: params file that takes the best values, or None.
         device: of the runs.
+        fold: to search in; None takes the grid's first.
     """
 
     labels: int
@@ -46,6 +50,7 @@ class TuneOptions:
     storage: str | None
     apply: Path | None
     device: str
+    fold: int | None = None
 
 
 def _shortened(config: BenchmarkConfig, dataset: str, iterations: int | None) -> BenchmarkConfig:
@@ -54,6 +59,40 @@ def _shortened(config: BenchmarkConfig, dataset: str, iterations: int | None) ->
     fields = config.model_dump(mode="json")
     fields["data"][dataset]["train"]["iterations"] = iterations
     return check(BenchmarkConfig, fields, where="--iterations")
+
+
+def _fold(config: BenchmarkConfig, options: TuneOptions) -> int:
+    allowed = config.grid.folds
+    fold = allowed[0] if options.fold is None else options.fold
+    if fold not in allowed:
+        raise ConfigError(
+            f"--fold {fold} is not in the grid of '{config.name}': allowed are"
+            f" {', '.join(map(str, allowed))}"
+        )
+    return fold
+
+
+def _study_name(config: BenchmarkConfig, dataset: str, labels: int, fold: int) -> str:
+    """Names the fold, unless it is the first and tests whom all folds test."""
+    named = fold or config.data[dataset].split.scheme == _CV
+    return f"{config.name}-{dataset}-l{labels}" + f"-f{fold}" * bool(named)
+
+
+def _refuse_tested(config: BenchmarkConfig, dataset: str, fold: int) -> None:
+    """Refuse values for a benchmark that tests patients by whom they were chosen.
+
+    Raises:
+        ConfigError: what is searched, what the benchmark tests, and what can be done.
+    """
+    block = config.data.get(dataset)
+    if block is None or block.split.scheme != _CV or config.grid.folds == (fold,):
+        return
+    raise ConfigError(
+        f"--apply: values are searched in fold {fold}, and '{config.name}' is a cross-validation"
+        f" with folds {', '.join(map(str, config.grid.folds))}, which test the validation patients"
+        f" that choose these values. Leave --apply out; or use a benchmark with `grid: {{folds:"
+        f" [{fold}]}}`, or one with `scheme: seeded`, where no fold tests them"
+    )
 
 
 def tune(
@@ -76,42 +115,47 @@ def tune(
         The files written.
 
     Raises:
-        BenchError: wrong names or ranges, data not prepared, or runs that failed.
+        BenchError: wrong names or ranges, data not prepared, a study that was begun with something
+            else, or runs that failed.
     """
     config = _shortened(config, dataset, options.iterations)
     for method in methods:
         check_names(config, dataset, method)
         if "-" in method:
             raise ConfigError(f"'{method}' is a variant; tune the method '{base_of(method)}'")
-    study_name = f"{config.name}-{dataset}-l{options.labels}"
+    fold = _fold(config, options)
+    if options.apply is not None:
+        _refuse_tested(config, dataset, fold)
+        _refuse_tested(load_config(options.apply), dataset, fold)
+    study_name = _study_name(config, dataset, options.labels, fold)
     sandbox = tuning_folder(root, study_name)
     with waiting_for(sandbox.with_name(f"{study_name}.lock")):
-        make_sandbox(config, dataset, root, sandbox)
+        make_sandbox(config, dataset, root, sandbox, fold)
+    train = config.train_for(dataset)
     plans = [
         Plan(
-            config, dataset, method, options.labels, options.seeds,
-            tuple(space_of(method, options.parameters)), options.trials, options.timeout,
+            config, dataset, method, options.labels, fold, options.seeds,
+            tuple(space_of(method, options.parameters, train)), options.trials, options.timeout,
             options.jobs,
         )
         for method in methods
     ]  # fmt: skip
     equal_budget(plans)
+    studies = [  # all of them before one is searched, since each may be refused
+        open_study(
+            basis_of(plan, sandbox), name=f"{study_name}-{plan.method}",
+            folder=sandbox / "studies" / plan.method, url=options.storage,
+        )
+        for plan in plans
+    ]  # fmt: skip
     seconds = config.runtime.checkpoint_seconds
     place = Place(sandbox, options.device, checkpoint_seconds=seconds)
     target, files, found = report_folder(root, "tuning") / study_name, [], []
     with Board() as board:
-        for plan in plans:
-            folder = sandbox / "studies" / plan.method
-            study = run_study(
-                plan,
-                place,
-                name=f"{study_name}-{plan.method}",
-                folder=folder,
-                url=options.storage,
-                say=board.say,
-            )
-            files += write_results(study, plan, target / plan.method)
-            found.append((plan, study))
+        for plan, opened in zip(plans, studies, strict=True):
+            run_study(plan, place, opened.study, opened.sharing, board.say)
+            files += write_results(opened.study, plan, target / plan.method)
+            found.append((plan, opened.study))
     files.append(write_budget(found, target / "budget.csv"))
     if options.apply is not None:
         for plan, study in found:

@@ -8,6 +8,7 @@ the same values, while the old one counts as failed.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -46,6 +47,9 @@ class Sharing(Protocol):
             most: trials that are planned.
         """
 
+    def away(self, name: str) -> str:
+        """A shell command that puts a study out of the way of a new one of its name."""
+
 
 class Journal:
     """A file that processes share which see one disk; every trial is held by a lease.
@@ -70,6 +74,12 @@ class Journal:
                     found = study.ask()
                     held.enter_context(leased(self._lease(found.number)))
             yield found
+
+    def away(self, name: str) -> str:
+        """See `Sharing.away`; the folder holds the one study."""
+        del name
+        folder = shlex.quote(str(self._folder))
+        return f"mv {folder} {folder}-$(date +%s)"
 
     def _left(self, study: optuna.Study, held: ExitStack) -> optuna.Trial | None:
         """The first running trial that nobody holds."""

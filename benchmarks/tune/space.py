@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from benchmarks.common.errors import ConfigError, nearest
+from benchmarks.config import TrainConfig
 from methods import load_method
 
 if TYPE_CHECKING:
@@ -35,6 +39,26 @@ class Range:
     log: bool = False
     integer: bool = False
 
+    @property
+    def possible(self) -> bool:
+        """Whether there is something to draw, and ends are whole where values are."""
+        ends = (self.low, self.high)
+        if not all(math.isfinite(end) for end in ends) or self.low >= self.high:
+            return False
+        whole = not self.integer or all(end.is_integer() for end in ends)
+        return whole and (self.low > 0 or not self.log)
+
+    @property
+    def lowest(self) -> float | int:
+        """The low end as a value that may be drawn."""
+        return int(self.low) if self.integer else self.low
+
+    @property
+    def text(self) -> str:
+        """As it is given on the command line."""
+        high = int(self.high) if self.integer else self.high
+        return f"{self.lowest}:{high}{':log' * self.log}"
+
     def draw(self, trial: Trial) -> float | int:
         """A value for a trial."""
         if self.integer:
@@ -50,53 +74,86 @@ def declared_ranges(model: type[BaseModel]) -> list[Range]:
         given = extra.get("tune") if isinstance(extra, dict) else None
         if isinstance(given, list):
             low, high, *scale = given
-            integer = field.annotation is int
+            integer = _is_whole(name, field)
             found.append(Range(name, float(str(low)), float(str(high)), "log" in scale, integer))
     return found
 
 
-def parse_range(text: str, method: str) -> Range:
+def parse_range(text: str, method: str, train: TrainConfig) -> Range:
     """A range as `NAME=LOW:HIGH` or `NAME=LOW:HIGH:log`.
 
     Args:
         text: as given on the command line.
         method: id whose parameters may be named.
+        train: how the data set's runs are trained, whose fields may be named too.
 
     Raises:
-        ConfigError: no such form, no such parameter, or an empty range.
+        ConfigError: no such form, no such parameter, no number, or an empty range.
     """
     name, _, ends = text.partition("=")
-    fields = load_method(method).Params.model_fields
-    if not name.startswith(_TRAIN) and name not in fields:
-        hint = nearest(name, fields)
-        raise ConfigError(f"{method} has no parameter '{name}': {hint}; or `train.<name>`")
+    if name == f"{_TRAIN}iterations":
+        raise ConfigError(
+            f"'{text}': methods would be trained for different numbers of steps, so their budgets"
+            " would not be equal; give all of them the same with --iterations"
+        )
+    inside = name.startswith(_TRAIN)
+    field = _field_of_train(name, train) if inside else _field_of_method(name, method)
+    integer = _is_whole(name, field)
     try:
         low, high, *scale = ends.split(":")
-        made = Range(
-            name,
-            float(low),
-            float(high),
-            scale == ["log"],
-            name in fields and fields[name].annotation is int,
-        )
+        made = Range(name, float(low), float(high), scale == ["log"], integer)
     except ValueError:
-        made = Range(name, 1, 0)
-        scale = []
-    if made.low >= made.high or scale not in ([], ["log"]) or (made.log and made.low <= 0):
+        made, scale = Range(name, 1, 0), []
+    if not made.possible or scale not in ([], ["log"]):
         raise ConfigError(
             f"'{text}' is no range; give NAME=LOW:HIGH with LOW < HIGH, or NAME=LOW:HIGH:log with"
-            " LOW > 0, such as tau_c=0.05:0.5:log"
+            f" LOW > 0, such as tau_c=0.05:0.5:log{'; both are whole numbers here' * integer}"
         )
     return made
 
 
-def space_of(method: str, given: Sequence[str]) -> list[Range]:
+def _field_of_method(name: str, method: str) -> FieldInfo:
+    fields = load_method(method).Params.model_fields
+    if name not in fields:
+        hint = nearest(name, fields)
+        raise ConfigError(f"{method} has no parameter '{name}': {hint}; or `train.<name>`")
+    return fields[name]
+
+
+def _field_of_train(name: str, train: TrainConfig) -> FieldInfo:
+    """The field of a dotted name, in the blocks as they are: of the network that is trained."""
+    block: object = train
+    way, *parts = name.split(".")
+    for part in parts:
+        fields = type(block).model_fields if isinstance(block, BaseModel) else {}
+        if part not in fields:
+            hint = nearest(f"{way}.{part}", (f"{way}.{field}" for field in fields))
+            raise ConfigError(f"no setting '{name}': {hint}")
+        block, way, field = getattr(block, part), f"{way}.{part}", fields[part]
+    return field
+
+
+def _is_whole(name: str, field: FieldInfo) -> bool:
+    """Whether a field takes whole numbers alone; ConfigError if it takes no numbers."""
+    kind = field.annotation
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    if not {int, float} & set(kinds):
+        raise ConfigError(f"'{name}' is no number, so it has no range; name another one")
+    return float not in kinds
+
+
+def space_of(method: str, given: Sequence[str], train: TrainConfig) -> list[Range]:
     """The ranges to search for a method: those given, else those its parameters declare.
+
+    Args:
+        method: id.
+        given: on the command line.
+        train: as in `parse_range`.
 
     Raises:
         ConfigError: the method declares none and none is given.
     """
-    space = [parse_range(text, method) for text in given] or declared_ranges(
+    space = [parse_range(text, method, train) for text in given] or declared_ranges(
         load_method(method).Params
     )
     if not space:
@@ -104,3 +161,13 @@ def space_of(method: str, given: Sequence[str]) -> list[Range]:
             f"no parameter of {method} declares a range; give one with --parameter NAME=LOW:HIGH"
         )
     return space
+
+
+def put(tree: MutableMapping[str, Any], way: Sequence[str], value: object) -> None:
+    """Set a value inside nested blocks; those that are missing or empty are made."""
+    *path, last = way
+    for part in path:
+        if tree.get(part) is None:
+            tree[part] = {}
+        tree = tree[part]
+    tree[last] = value

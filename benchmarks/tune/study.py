@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -22,12 +21,12 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import resolve
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
-from benchmarks.tune.database import Database, first_number
-from benchmarks.tune.sharing import ERROR, Journal, Sharing
-from benchmarks.tune.space import Range
+from benchmarks.tune.database import first_number
+from benchmarks.tune.sharing import ERROR, Sharing
+from benchmarks.tune.space import Range, put
 
 # Trials before TPE takes over from random draws and before the median is trusted.
-_STARTUP = 8
+STARTUP = 8
 # As often as this a trial loses its worker processes to chance; then it has itself to blame.
 _LOSSES, _LOST = 5, "lost"
 _LOOK = 1.0  # seconds between two looks for a trial, where other processes have all that are left
@@ -42,6 +41,7 @@ class Plan:
         dataset: id.
         method: id.
         labels: labelled patients.
+        fold: that the search is done in.
         seeds: of the runs of every trial, at least two.
         space: ranges.
         trials: number of trials to reach, finished or pruned.
@@ -53,6 +53,7 @@ class Plan:
     dataset: str
     method: str
     labels: int
+    fold: int
     seeds: tuple[int, ...]
     space: tuple[Range, ...]
     trials: int
@@ -73,16 +74,15 @@ def trial_config(plan: Plan, values: dict[str, Any], variant: str) -> BenchmarkC
     fields = plan.config.model_dump(mode="json")
     own = {name: value for name, value in values.items() if not name.startswith("train.")}
     for name in values.keys() - own.keys():
-        *path, last = name.split(".")
-        block = fields
-        for part in path:
-            block = block.setdefault(part, {})
-        block[last] = values[name]
+        put(fields["data"][plan.dataset], name.split("."), values[name])  # wins over `train`
     base = plan.config.methods.get(plan.method, {})
     fields["methods"] = {plan.method: base, variant: own}
     fields["data"][plan.dataset]["labels"] = [plan.labels]
-    fields["grid"] = {"datasets": [plan.dataset], "methods": [variant], "seeds": list(plan.seeds)}
-    fields |= {"sweeps": {}, "contrasts": [], "claim": None}
+    fields["grid"] = {
+        "datasets": [plan.dataset], "methods": [variant], "seeds": list(plan.seeds),
+        "folds": [plan.fold],
+    }  # fmt: skip
+    fields |= {"titles": {}, "steps": {}, "sweeps": {}, "contrasts": [], "claim": None}
     return check(BenchmarkConfig, fields, where=f"trial {variant}")
 
 
@@ -138,7 +138,7 @@ class Sampler(optuna.samplers.BaseSampler):
     ) -> Any:
         """A value."""
         seed = int(digest([study.study_name, trial.number, param_name])[:8], 16)
-        tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+        tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
         return tpe.sample_independent(study, trial, param_name, param_distribution)
 
 
@@ -148,14 +148,8 @@ def done(study: optuna.Study) -> int:
 
 
 def run_study(
-    plan: Plan,
-    place: Place,
-    *,
-    name: str,
-    folder: Path,
-    url: str | None,
-    say: Callable[[str], None],
-) -> optuna.Study:
+    plan: Plan, place: Place, study: optuna.Study, sharing: Sharing, say: Callable[[str], None]
+) -> None:
     """Search until the plan's number of trials is reached; call again to go on.
 
     Any number of processes may do so at once; each does trials until all are done.
@@ -163,31 +157,18 @@ def run_study(
     Args:
         plan: what is searched.
         place: the sandbox.
-        name: of the study.
-        folder: of its journal.
-        url: of a database in place of the journal.
+        study: opened with this plan.
+        sharing: where it is kept.
         say: prints a line of progress.
 
     Raises:
-        ConfigError: no such database.
         Interrupted: stopped by a signal; finished trials are kept, the one that ran is gone on with
             by the next call, or by another process.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sharing: Sharing = Journal(folder) if url is None else Database(url)
-    study = optuna.create_study(
-        study_name=name,
-        storage=sharing.storage,
-        direction="maximize",
-        load_if_exists=True,
-        sampler=Sampler(),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP),
-    )
     try:
         _search(plan, place, study, sharing, say)
     except KeyboardInterrupt:
         raise Interrupted(STOPPED) from None
-    return study
 
 
 def _search(

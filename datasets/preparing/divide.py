@@ -19,6 +19,9 @@ from benchmarks.common.files import read_json
 from datasets.preparing.split import Fold, Patient, Split, SplitConfig, check_disjoint, sealed
 from datasets.preparing.store import Prepared
 
+# Schemes whose sizes the configuration decides.
+OWN = ("seeded", "cv", "official")
+
 
 @dataclass(frozen=True)
 class PublicList:
@@ -82,7 +85,7 @@ def make_split(
     elif config.scheme in public:
         folds = _published(known, config, public[config.scheme])
     else:
-        hint = nearest(config.scheme, ["seeded", "cv", "official", *public])
+        hint = nearest(config.scheme, [*OWN, *public])
         raise ConfigError(f"unknown split scheme '{config.scheme}' for {dataset}: {hint}")
     bare = [patient for patient in everyone if not patient.labeled]
     folds = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from benchmarks.common.errors import DataError
+from datasets.preparing.divide import OWN
 from datasets.preparing.split import Split, SplitConfig
 from datasets.preparing.store import Prepared
 
@@ -50,7 +51,8 @@ def refuse_other_split(split: Split, config: SplitConfig) -> None:
     """
     given: dict[str, object] = {"scheme": config.scheme, "seed": config.seed}
     made: dict[str, object] = {"scheme": split.scheme, "seed": split.seed}
-    if config.val or config.test:  # lists that were published fix their sizes
+    # Lists that were published fix their sizes.
+    if config.scheme in OWN or config.val or config.test:
         given |= {"val": config.val, "folds": config.folds}
         made |= {"val": max(len(fold.val) for fold in split.folds), "folds": len(split.folds)}
     tested = max(len(fold.test) for fold in split.folds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,13 +108,20 @@ def prepare(
         write_json(folder / FINGERPRINT, fingerprint.to_json())
         shutil.rmtree(folder / _DONE)
 
-    code = [file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    code = [file_digest(path) for path in _code(adapter)]
     key = digest([adapter.id, params.model_dump(mode="json"), str(raw.resolve()), code])
     with _alone(out):
         fill_folder(out, fill, key=key)
         data = open_prepared(out)
         write_note(data, raw, ((done.record.case, done.files) for done in made))
     return data
+
+
+def _code(adapter: Adapter[P]) -> list[Path]:
+    """Files that decide what a case becomes."""
+    here = Path(__file__).parent
+    shared = [path for place in (here, here.parent / "reading") for path in place.glob("*.py")]
+    return [Path(inspect.getfile(type(adapter))), *sorted(shared)]
 
 
 @contextmanager

@@ -115,7 +115,7 @@ DIR/imagesUn/<case>_0000.nii.gz         optional, without masks
 
     def _images(self, raw: Path, folder: str) -> dict[str, tuple[Path, ...]]:
         found: dict[str, dict[int, Path]] = defaultdict(dict)
-        for path in sorted((raw / folder).glob(f"*{self.ending}")):
+        for path in sorted((raw / folder).glob(f"[!.]*{self.ending}")):
             match = _CHANNEL.match(path.name.removesuffix(self.ending))
             if match:
                 found[match[1]][int(match[2])] = path
@@ -134,10 +134,10 @@ DIR/imagesUn/<case>_0000.nii.gz         optional, without masks
             return case
         with time_limit(_SEARCH_SECONDS, f"the patient pattern '{self.patient}' on '{case}'"):
             match = re.search(self.patient, case)
-        if match is None:
+        if match is None or not match[1]:
             raise DataError(
                 f"case '{case}' of {self.id} does not match the patient pattern '{self.patient}' in"
-                f" datasets/{self.id}.py"
+                f" datasets/{self.id}.py, or the pattern finds no name in it"
             )
         return match[1]
 

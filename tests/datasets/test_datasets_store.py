@@ -161,6 +161,14 @@ def test_a_stopped_call_is_gone_on_with(
     smaller = adapter.Params.model_validate({"size": [32, 32]})
     prepare(adapter, raw, tmp_path / "other", smaller)
     assert read == cases[1:], "other parameters start anew"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(adapter, raw, tmp_path / "edited", adapter.Params(), progress=Stopping(2))
+    edited = tmp_path / "edited.py"
+    edited.write_text("an adapter that reads otherwise")
+    monkeypatch.setattr("inspect.getfile", lambda _kind: str(edited))
+    read.clear()
+    prepare(adapter, raw, tmp_path / "edited", adapter.Params())
+    assert read == cases[1:], "an edited adapter starts anew"
 
 
 def test_arrays_match_what_is_declared(raw: Path, tmp_path: Path) -> None:

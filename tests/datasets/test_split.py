@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.common.errors import ConfigError, DataError
 from datasets import load_dataset
 from datasets.preparing.divide import make_split
+from datasets.preparing.parts import refuse_other_split
 from datasets.preparing.split import (
     Fold,
     Patient,
@@ -128,6 +129,14 @@ def test_refusals() -> None:
         make_split(cohort(5), "d", SplitConfig(scheme="seded"), {})
     with pytest.raises(DataError, match="listed twice: p001"):
         make_split([*cohort(5), Patient("p001", True)], "d", SplitConfig(test=1), {})
+
+
+def test_a_split_of_other_folds_is_refused() -> None:
+    """Without validation too: half of the patients would never be tested."""
+    made = make_split(cohort(12), "d", SplitConfig(scheme="cv", folds=6), {})
+    refuse_other_split(made, SplitConfig(scheme="cv", folds=6))
+    with pytest.raises(DataError, match="made with folds 6, not 3"):
+        refuse_other_split(made, SplitConfig(scheme="cv", folds=3))
 
 
 def test_file_round_trip_and_tampering(tmp_path: Path) -> None:

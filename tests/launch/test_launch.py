@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from torch import Tensor
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.errors import ConfigError, Interrupted, RunError
 from benchmarks.common.files import storing
 from benchmarks.common.lease import is_held, leased
 from benchmarks.common.workers import quiet
@@ -27,6 +29,7 @@ from benchmarks.launch import campaign
 from benchmarks.launch.backend import Slots
 from benchmarks.launch.campaign import Summary, launch, shard_of
 from benchmarks.launch.local import Local
+from benchmarks.launch.ray import _outcome
 from benchmarks.launch.work import walk
 from benchmarks.plan.estimate import by_cost
 from benchmarks.plan.record import finished
@@ -209,3 +212,18 @@ def test_shards_are_all_runs_once_and_the_longest_come_first(empty: Path) -> Non
     for wrong in ("0/4", "5/4", "1", "a/b"):
         with pytest.raises(ConfigError, match="--shard"):
             shard_of(ordered, wrong)
+
+
+def test_a_worker_of_ray_that_was_asked_to_stop_is_no_failure() -> None:
+    """Its run is open again, as with other backends."""
+
+    class RayError(Exception):
+        cause: BaseException = Interrupted("stopped")
+
+    def get(_handle: object) -> None:
+        raise RayError
+
+    ray = SimpleNamespace(get=get, exceptions=SimpleNamespace(RayError=RayError))
+    ray.exceptions.RayTaskError = RayError
+    found = _outcome(ray, 1, cast("Run", None))
+    assert (found.state, found.reason) == ("lost", "stopped")

@@ -20,6 +20,7 @@ from benchmarks.report.index import _OTHERS
 from methods.base import MethodParams
 
 ROOT = Path(__file__).parents[2]
+PAIR = {"name": "gain", "better": "egcl_net", "than": "supervised"}
 VALUE: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
@@ -73,6 +74,13 @@ def put(path: str, value: object) -> dict[str, Any]:
         ("data.phantom_acdc.labels", [0], r"labels\.0': .*greater than or equal to 1"),
         ("grid.folds", [-1], r"'grid\.folds\.0'"),
         ("steps", {"supervise": 5}, r"steps names 'supervise': did you mean 'supervised'"),
+        ("data.phantom_acdc.labels", [3, 3], r"labels names a value twice: \[3, 3\]"),
+        ("data.phantom_acdc.labels", ["5%", "5 %"], r"labels names a value twice: \[5\.0, 5\.0\]"),
+        ("runtime", {"jobs": 0}, r"'runtime\.jobs.*greater than or equal to 1, given 0"),
+        ("contrasts", [{**PAIR, "than": "egcl_net"}], r"'gain' compares 'egcl_net' with itself"),
+        ("contrasts", [PAIR, PAIR], r"gives two comparisons one name"),
+        ("sweeps", {"s": {"methods": ["a"], "steps": [5, 5]}}, r"steps of a sweep names a value"),
+        ("sweeps", {"s": {"methods": ["ua_mt"], "values": {"t": [1, 1]}}}, r"t of a sweep names"),
     ],
 )
 def test_wrong_values_are_named(path: str, value: object, message: str) -> None:

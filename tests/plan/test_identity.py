@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from benchmarks.common.errors import ConfigError
-from benchmarks.config import load_config
+from benchmarks.config import TrainConfig, load_config
+from benchmarks.plan import resolve
 from benchmarks.plan.grid import RunKey, base_of
 from benchmarks.plan.identity import code_digest, run_digest, stage_digests, write_digests
 from benchmarks.plan.syntax import PACKAGES, parse
@@ -209,6 +210,26 @@ def test_parameters_that_stages_cannot_name_are_beside_the_digests(before: dict[
     assert before["implied"]["quick"]["mean_teacher"] == {"base": {}, "equal": "steps"}
     given = before["implied"]["quick_ablation"]["egcl_net-a5"]["base"]
     assert (given["tau"], given["lam_con"], given["anchors"]) == (0.5, 0.1, 32)
+
+
+def test_values_that_no_file_names_are_in_the_digests(
+    before: dict[str, Any], checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new default trains anew under DVC as it does without."""
+    usual = resolve.train_config
+
+    def another(*cell: Any) -> TrainConfig:
+        return usual(*cell).model_copy(update={"augment": "none"})
+
+    monkeypatch.setattr(resolve, "train_config", another)
+    after = stage_digests(checkout)["settings"]["quick"]
+    was = before["settings"]["quick"]
+    assert all(after[d][m] != digest for d, own in was.items() for m, digest in own.items())
+
+
+def test_relative_imports_are_refused_since_digests_do_not_follow_them() -> None:
+    with pytest.raises(ConfigError, match=r"from \.helper import K` would be no part of a run's"):
+        parse("from .helper import K\n")
 
 
 def test_digests_are_written_once(checkout: Path, before: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from benchmarks.plan.excerpt import excerpt, write_excerpt
 from benchmarks.plan.identity import stage_digests
 from benchmarks.plan.restrict import Part, restricted
 from benchmarks.plan.shares import counted
+from benchmarks.plan.sweeps import swept
 from benchmarks.report.facts import dataset_facts
 from benchmarks.report.sections import cell_title
 from datasets.preparing.split import Fold, SplitConfig, save_split, sealed
@@ -126,6 +127,11 @@ def test_a_part_is_a_benchmark_of_its_own(tmp_path: Path) -> None:
     quick = load_config(ROOT / "params.yaml")
     short = excerpt(quick, Part(), name="short", iterations=5)
     assert {short.train_for(d).iterations for d in short.grid.datasets} == {5}
+    # Rows with a length of their own keep it in a part, unless one is given for every run.
+    study = swept(load_config(ROOT / "benchmarks/presets/acdc_cpu/params.yaml"), "convergence")
+    one = Part(methods=("supervised-steps=500",))
+    assert excerpt(study, one, name="one").steps == {"supervised-steps=500": 500}
+    assert excerpt(study, one, name="one", iterations=7).steps == {}
 
     write_excerpt(made, tmp_path, ROOT)  # again
     for other, words in (

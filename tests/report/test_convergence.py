@@ -11,6 +11,7 @@ import pytest
 from benchmarks.common.workspace import STEPS
 from benchmarks.plan.sweeps import swept
 from benchmarks.report import build_report
+from benchmarks.report.convergence import unconverged
 from benchmarks.scoring.cases import seal
 from tests.report.made import (
     leave_figures_undrawn,
@@ -71,6 +72,9 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     last = table[table["checkpoint"] == "last"]["outcome"]
     assert last["mean_teacher", 4] == "unconverged"
     assert last["mean_teacher", 2] != "unconverged", "the study has 4 labelled patients alone"
+    longer = CONFIG.model_copy(update={"steps": {"mean_teacher": 2}})
+    assert unconverged(CONFIG, tmp_path) == {("heart", 4): frozenset({"mean_teacher"})}
+    assert unconverged(longer, tmp_path) == {}, "a row is judged at the length that it has"
     text = (tmp_path / "reports/tiny/README.md").read_text()
     assert unknown not in text and unknown not in (folder / "README.md").read_text()
     assert "unconverged: no verdict" in text and "Mean Teacher not converged" in text.replace(

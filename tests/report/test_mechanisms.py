@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from benchmarks.common.errors import RunError
+from benchmarks.common.files import write_json
+from benchmarks.common.workspace import ROOT, split_file
 from benchmarks.report import build_report
+from benchmarks.report.load import Source
 from benchmarks.report.mechanisms import share
+from benchmarks.report.paper import Manuscript, write_manuscript
+from benchmarks.report.release import datasheet as sheet
+from benchmarks.report.release import write_release
+from datasets import load_dataset
 from tests.report.made import make_config, put, use_made_datasets, write_ledger, write_scores
 
 RUNS = ["labels", "fold", "seed"]
@@ -18,6 +26,7 @@ RUNS = ["labels", "fold", "seed"]
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     use_made_datasets(monkeypatch)
+    monkeypatch.setattr(sheet, "load_dataset", lambda _: load_dataset("phantom_acdc"))
 
 
 def report(root: Path, **term: float) -> tuple[str, pd.DataFrame]:
@@ -58,6 +67,20 @@ def test_what_has_an_inert_term_is_not_tested_and_marked(tmp_path: Path) -> None
     assert 'Heart (synthetic phantom), 2 labelled: "teachers help" is undecided' in rest
     assert "| Mean Teacher | `pull` | 20 | 45 of 45 | 64 | 0 | -0.50 |  | inert |" in rest
     assert "| Mean Teacher | `pull` | 10 | 0 of 50 | 64 | 0.25 | -0.50 |  | at work |" in rest
+
+
+def test_paper_tables_and_releases_know_the_ledger(tmp_path: Path) -> None:
+    report(tmp_path, gradient=0.0, relative=0.0)
+    config = make_config(seeds=[0, 1, 2, 3, 4])
+    wanted = Manuscript(methods=("mean_teacher",), columns=("dice", "outcome"))
+    write_manuscript(config, wanted, tmp_path / "out", Source(tmp_path))
+    assert "not tested" in (tmp_path / "out/table.tex").read_text()
+    write_json(split_file(tmp_path, "tiny", "heart"), {"folds": []})
+    shutil.copyfile(ROOT / "CITATION.cff", tmp_path / "CITATION.cff")
+    write_release(config, tmp_path / "public", Source(tmp_path))
+    table = pd.read_csv(tmp_path / "public/table.csv")
+    rows = table[(table["method"] == "mean_teacher") & (table["checkpoint"] == "last")]
+    assert dict(zip(rows["labels"], rows["outcome"], strict=True))[2] == "not tested"
 
 
 def test_a_faint_term_is_marked_and_tested(tmp_path: Path) -> None:

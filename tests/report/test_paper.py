@@ -94,6 +94,8 @@ def test_only_chosen_methods_need_scores(tmp_path: Path) -> None:
     scores = write_scores(tmp_path, config)
     shutil.rmtree(scores / "heart/egcl_net-a5")
     assert "over 1 comparison." in printed(tmp_path, config, methods=("supervised", "mean_teacher"))
+    # Rows that are not shown count as well.
+    assert "over 1 comparison." in printed(tmp_path, config, methods=("supervised",))
     for methods in (("egcl_net-a5",), ()):
         with pytest.raises(RunError, match="heart x egcl_net-a5: no file"):
             printed(tmp_path, config, methods=methods)

@@ -84,6 +84,13 @@ def test_what_cannot_be_released_is_refused(root: Path) -> None:
     with pytest.raises(ConfigError, match="name a folder that is new"):
         write_release(config, root / "notes", Source(root))
     assert (root / "notes/mine.txt").read_text() == "kept"
+    out = root / "public"
+    write_release(config, out, Source(root))
+    (out / ".git").mkdir()
+    (out / ".git/HEAD").write_text("kept")
+    with pytest.raises(ConfigError, match=r"no part of a release \(\.git, \.git/HEAD\)"):
+        write_release(config, out, Source(root))
+    assert (out / ".git/HEAD").read_text() == "kept"
     split_file(root, "tiny", "heart").unlink()
     with pytest.raises(RunError, match="benchmarks split heart"):
         write_release(config, root / "out", Source(root))

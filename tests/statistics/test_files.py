@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -138,6 +139,31 @@ def test_a_pair_picked_from_many_gets_the_outcome_of_their_table(tmp_path: Path)
     assert rule["a"].p_holm == pytest.approx(min(1, 4 * rule["a"].p))
     assert (found.rows[0]["outcome"], alone.rows[0]["outcome"]) == ("undecided", "better")
     assert "p is corrected over 4 comparisons with base (Holm)" in found.claims[0]
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda c: c.assign(dice=100 * c["dice"]), "line 2: dice is .*fraction.*divide percent by"),
+        (lambda c: c.assign(dice=np.inf), "line 2: dice is inf; it must be a fraction from 0"),
+        (lambda c: c.assign(hd95_mm=-1.0), "line 2: hd95_mm is -1; it must be millimetres"),
+    ],
+)
+def test_scores_that_no_masks_have_are_refused(
+    path: Path, edit: Callable[[pd.DataFrame], pd.DataFrame], words: str
+) -> None:
+    cases = edit(pd.read_csv(path))
+    cases.to_csv(path, index=False)
+    with pytest.raises(DataError, match=words):
+        read_cases(path, metric="hd95_mm" if "hd95_mm" in cases else "dice")
+
+
+def test_the_line_of_a_word_is_told_not_that_of_a_blank(path: Path) -> None:
+    cases = pd.read_csv(path).astype({"dice": object})
+    cases.loc[0, "dice"], cases.loc[2, "dice"] = "", "oops"
+    cases.to_csv(path, index=False)
+    with pytest.raises(DataError, match="line 4: dice is 'oops'"):
+        read_cases(path)
 
 
 def test_distances_are_in_millimetres(path: Path) -> None:

@@ -52,6 +52,19 @@ def test_signed_rank_equals_scipy_without_ties(values: list[int]) -> None:
     assert signed_rank_p(d) == pytest.approx(float(wilcoxon(d, method="exact").pvalue))
 
 
+def test_many_patients_are_judged_by_the_normal_approximation() -> None:
+    """Beyond `_EXACT`; SciPy's approximation, with ties, and the exact interval of just as many."""
+    g = np.random.default_rng(0)
+    d = g.normal(0.06, 1, 400).round(1)
+    assert signed_rank_p(d) == pytest.approx(wilcoxon(d, method="approx").pvalue, rel=1e-9)
+    smooth = g.normal(0.06, 1, 400)
+    tail = np.cumsum(null_distribution(2 * np.arange(1, 401))[::2])
+    k = int(np.searchsorted(tail, 0.025, side="right"))
+    walsh = np.sort([(a + b) / 2 for i, a in enumerate(smooth) for b in smooth[i:]])
+    shift = hodges_lehmann(smooth)
+    assert (shift.low, shift.high) == pytest.approx((walsh[k - 1], walsh[-k]), abs=1e-3)
+
+
 def test_hodges_lehmann_by_hand() -> None:
     """Walsh averages of 1, 2, 6: 1, 1.5, 2, 3.5, 4, 6; median 2.75. With 3 there is no interval."""
     shift = hodges_lehmann(np.array([1.0, 2.0, 6.0]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from benchmarks.common.errors import ConfigError, DataError, RunError
 from benchmarks.common.files import read_json
 from benchmarks.common.workspace import MACHINE, RECORD, split_file
+from benchmarks.config import OptimizerConfig
 from benchmarks.engine.job import build_method
 from benchmarks.plan.identity import code_digest
 from benchmarks.plan.record import finished
@@ -26,6 +28,10 @@ from tests.engine.small import build, job_of, make_config
 from tests.noting import noted
 
 CPU = torch.device("cpu")
+
+
+def test_every_optimiser_has_an_estimate_of_its_memory() -> None:
+    assert memory._COPIES.keys() == set(get_args(OptimizerConfig.model_fields["kind"].annotation))
 
 
 def test_what_differs_between_machines_stands_apart_from_the_record(flat: Path) -> None:

@@ -54,6 +54,13 @@ def test_as_many_as_memory_and_cores_allow(
     assert per_card(Measured(need, free), cards, cores) == expected
 
 
+def test_threads_are_not_forked() -> None:
+    """A forked process waits for ever for OpenMP's threads that its parent had."""
+    one, two = (Place(Path(), "cpu", threads=n) for n in (1, 2))
+    assert Room(2).forks(one) and not Room(2).forks(two)
+    assert not Room(2, ("0",)).forks(one)
+
+
 def test_one_where_nothing_is_known() -> None:
     assert per_card(None, 1, 16) == per_card(Measured(0, 80_000), 1, 16) == 1
 

@@ -78,6 +78,9 @@ def test_a_run_is_compared_with_the_committed_tables(
         shutil.copytree(tmp_path / "kept", folder)
     assert (found.run, found.verdict) == ("phantom_acdc/supervised/l2-f0-s0", verdict)
     assert found.facts[2] == "largest difference of a case and class: 0.000000"
+    made = committed / "data/reproduce" / CONFIG.name / "runs"
+    (record,) = made.rglob("run.json")
+    record.write_text("of a call before, with other packages")
     assert {p: p.stat().st_mtime_ns for p in (committed / "runs").rglob("*")} == before
 
 

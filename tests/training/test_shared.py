@@ -12,7 +12,7 @@ from benchmarks.plan.identity import link_code
 from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import Run, resolve
 from benchmarks.training.many import train_runs
-from benchmarks.training.one import Place, lease_file
+from benchmarks.training.one import Place, lease_file, partial_run
 from benchmarks.training.shared import take_over
 from tests.engine.small import make_config
 
@@ -50,6 +50,8 @@ def test_equal_runs_are_taken_over_under_any_name(flat: Path, tmp_path: Path) ->
     train_runs([trained], Place(tmp_path, "cpu"), jobs=1)
     said: list[str] = []
     wanted = rows(other, tmp_path)
+    stopped = partial_run(wanted["supervised-again 0"].key.folder(tmp_path))
+    stopped.mkdir(parents=True)
     assert take_over(list(wanted.values()), tmp_path, said.append) == 1
     same = wanted["supervised-again 0"]
     assert [name for name, run in wanted.items() if finished(run, tmp_path)] == [
@@ -59,6 +61,7 @@ def test_equal_runs_are_taken_over_under_any_name(flat: Path, tmp_path: Path) ->
         f"{same.key.title}: the same as runs/small/{DATASET}/supervised/l2-f0-s0, taken over"
     ]
     assert take_over(list(wanted.values()), tmp_path, said.append) == 0, "it is finished"
+    assert not stopped.exists()
     # One of them trained anew, or damaged, leaves the other as it is.
     shutil.rmtree(trained.key.folder(tmp_path))
     assert finished(same, tmp_path)

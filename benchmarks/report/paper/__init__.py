@@ -11,17 +11,16 @@ from benchmarks.common.files import write_text
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.restrict import Part, restricted
 from benchmarks.report.contrasts import forest_figure
-from benchmarks.report.convergence import unconverged
-from benchmarks.report.external import load_rows
 from benchmarks.report.facts import Facts, MethodFacts, collect_facts
 from benchmarks.report.figures import dice_figure
-from benchmarks.report.load import Source
+from benchmarks.report.judged import judge_benchmark
+from benchmarks.report.load import Source, narrowed
 from benchmarks.report.paper.columns import COLUMNS, Column, Spread, check_columns
 from benchmarks.report.paper.documents import example
 from benchmarks.report.paper.layout import Style
 from benchmarks.report.paper.literature import literature_table
 from benchmarks.report.paper.tables import Printed, numbers_frame, tables_text
-from benchmarks.report.results import Results, collect_results
+from benchmarks.report.results import Results
 from benchmarks.report.tables import csv
 from benchmarks.scoring.cases import EXTERNAL
 
@@ -100,18 +99,24 @@ def write_manuscript(
 def _collected(
     config: BenchmarkConfig, methods: Sequence[str], source: Source
 ) -> tuple[Facts, Results]:
-    """Facts and results of the whole benchmark, or of the chosen methods if others are missing."""
+    """Facts and results of the whole benchmark, or of all methods with scores if others have none.
+
+    Chosen or not, they count in the correction for many comparisons.
+    """
     try:
-        found = load_rows(config, collect_facts(config), source)
+        judged = judge_benchmark(config, source)
     except RunError:
-        chosen = [m for m in config.grid.methods if m in methods]
-        if not chosen or len(chosen) == len(config.grid.methods):
+        if source.kept:
             raise
-        config = restricted(config, Part(methods=tuple(chosen)))
-        found = load_rows(config, collect_facts(config), source)
-    return found.facts, collect_results(
-        config, found.facts, found.cases, late=unconverged(config, source.root)
-    )
+        present = narrowed(config, collect_facts(config), source)[0].present or ()
+        lacking = {
+            m for m in config.grid.methods for d in config.grid.datasets if (d, m) not in present
+        }
+        if not lacking or not methods or lacking & set(methods):
+            raise
+        scored = tuple(m for m in config.grid.methods if m not in lacking)
+        judged = judge_benchmark(restricted(config, Part(methods=scored)), source)
+    return judged.facts, judged.results
 
 
 def _chosen(facts: Facts, methods: Sequence[str]) -> list[MethodFacts]:

@@ -12,14 +12,12 @@ from benchmarks.common.files import fill_folder, write_json, write_text
 from benchmarks.common.workspace import CASES, RUNS, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.excerpt import as_yaml
-from benchmarks.report.convergence import unconverged
-from benchmarks.report.external import load_rows
-from benchmarks.report.facts import collect_facts
+from benchmarks.report.judged import judge_benchmark
 from benchmarks.report.load import Source
 from benchmarks.report.provenance import read_provenance
 from benchmarks.report.release.croissant import description
 from benchmarks.report.release.datasheet import Contents, citation, datasheet_text
-from benchmarks.report.results import collect_results, table_frame
+from benchmarks.report.results import table_frame
 from benchmarks.report.tables import csv
 from benchmarks.report.web.made import code_digests, packages
 from benchmarks.scoring.cases import ORIGIN
@@ -39,7 +37,7 @@ def write_release(config: BenchmarkConfig, out: Path, source: Source) -> list[Pa
 
     Args:
         config: the benchmark.
-        out: folder to make; an older release there is replaced.
+        out: folder to make; an older release there is replaced, if nothing else is in the folder.
         source: of the scores.
 
     Returns:
@@ -49,16 +47,33 @@ def write_release(config: BenchmarkConfig, out: Path, source: Source) -> list[Pa
         ConfigError: the folder holds something else.
         RunError: the grid is not complete, or a split is missing.
     """
-    if out.exists() and any(out.iterdir()) and not (out / SUMS).is_file():
-        raise ConfigError(f"'{out}' holds files that are no release; name a folder that is new")
+    others = _others(out)
+    if others:
+        raise ConfigError(
+            f"'{out}' holds what is no part of a release ({', '.join(others[:3])}"
+            f"{', ...' * (len(others) > 3)}), which would be lost; name a folder that is new, and"
+            " copy the files from there"
+        )
     fill_folder(out, lambda folder: _fill(config, folder, source))
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 
+def _others(out: Path) -> list[str]:
+    """Names in a folder that its list of files does not hold."""
+    if not out.exists():
+        return []
+    sums = out / SUMS
+    lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
+    listed = {SUMS, *(line.partition("  ")[2] for line in lines)}
+    listed |= {parent.as_posix() for name in listed for parent in Path(name).parents}
+    found = (path.relative_to(out).as_posix() for path in out.rglob("*"))
+    return sorted(name for name in found if name not in listed)
+
+
 def _fill(config: BenchmarkConfig, folder: Path, source: Source) -> None:
-    loaded = load_rows(config, collect_facts(config), source)
-    facts, runs = loaded.facts, read_provenance(config, loaded.facts, source)
-    results = collect_results(config, facts, loaded.cases, late=unconverged(config, source.root))
+    judged = judge_benchmark(config, source)
+    loaded, facts, results = judged.loaded, judged.facts, judged.results
+    runs = read_provenance(config, facts, source)
     write_text(folder / CASES, csv(loaded.cases))
     write_text(folder / "table.csv", csv(table_frame(results), decimals=_DECIMALS))
     for name, frame in ((RUNS, runs), (ORIGIN, loaded.origin)):

@@ -1,0 +1,57 @@
+"""What every output of a benchmark is made of: rows, ledger and outcomes, read and judged once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.config import BenchmarkConfig
+from benchmarks.report.convergence import is_studied, unconverged
+from benchmarks.report.external import Loaded, load_rows
+from benchmarks.report.facts import Facts, collect_facts
+from benchmarks.report.load import Source
+from benchmarks.report.mechanisms import Mechanisms, read_mechanisms
+from benchmarks.report.results import Results, collect_results
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A benchmark with its outcomes.
+
+    Attributes:
+        loaded: all rows.
+        ledger: of the runs, where there is one.
+        results: by the one rule; inert and unconverged rows are not tested.
+    """
+
+    loaded: Loaded
+    ledger: Mechanisms | None
+    results: Results
+
+    @property
+    def facts(self) -> Facts:
+        """Of the grid, with the external rows after it."""
+        return self.loaded.facts
+
+
+def judge_benchmark(config: BenchmarkConfig, source: Source) -> Judged:
+    """Read what was scored and judge it; report, paper tables, release and landing page share it.
+
+    Args:
+        config: the benchmark.
+        source: of the scores, or of the kept tables.
+
+    Raises:
+        RunError: scores are missing, damaged or not of this grid.
+    """
+    loaded = load_rows(config, collect_facts(config), source)
+    found = read_mechanisms(config, loaded.facts, loaded.source)
+    results = collect_results(
+        config,
+        loaded.facts,
+        loaded.cases,
+        found.terms if found else None,
+        loaded.unfit,
+        unconverged(config, source.root),
+        studied=is_studied(config, source.root),
+    )
+    return Judged(loaded, found, results)
