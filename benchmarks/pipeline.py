@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.common.console import Board
 from benchmarks.common.errors import DataError, Interrupted
+from benchmarks.common.files import read_json
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
@@ -31,6 +32,7 @@ from datasets.preparing.prepare import prepare
 from datasets.preparing.raw import refuse_changed
 from datasets.preparing.split import save_split
 from datasets.preparing.store import Prepared, open_prepared
+from datasets.reading.generated import GENERATED
 
 
 def fetch_stage(
@@ -41,7 +43,7 @@ def fetch_stage(
     raw: Path | None = None,
     mirror: str | None = None,
 ) -> Path:
-    """Download open data or generate a phantom; what is already there is kept.
+    """Download open data, of which what is there is kept, or generate a phantom anew.
 
     Args:
         config: of the benchmark.
@@ -88,9 +90,11 @@ def prepare_stage(
 
     Raises:
         ConfigError: wrong parameters of the data set.
-        DataError: raw data missing or not usable.
+        DataError: raw data missing or not usable, or a phantom of other parameters.
     """
     options = prepare_params(config, dataset)
+    if raw is None:
+        _refuse_other_raw(config, dataset, root)
     if trust_header:
         options = options.model_copy(update={"trust_header": True})
     with Board() as board, _stoppable("the cases that are done stay"):
@@ -180,9 +184,36 @@ def make_ready(config: BenchmarkConfig, root: Path) -> None:
     for dataset in config.grid.datasets:
         if load_dataset(dataset).synthetic and not raw_folder(root, dataset).exists():
             fetch_stage(config, dataset, root)
+        _refuse_other_raw(config, dataset, root)
         if not _is_prepared(config, dataset, root):
             prepare_stage(config, dataset, root)
         split_stage(config, dataset, root)
+
+
+def _refuse_other_raw(config: BenchmarkConfig, dataset: str, root: Path) -> None:
+    """Refuse raw data that are not there, or a phantom that another benchmark generated.
+
+    Raises:
+        ConfigError: wrong parameters of the data set.
+        DataError: names both values and the command.
+    """
+    adapter, raw = load_dataset(dataset), raw_folder(root, dataset)
+    if adapter.access == "open" and not raw.exists():
+        error = adapter.missing(raw, "no such folder")
+        raise DataError(f"{error}\n  or download it: `python -m benchmarks fetch {dataset}`")
+    note = raw / GENERATED
+    if not note.is_file():
+        return
+    block = config.data[dataset].fetch
+    wanted = check(adapter.FetchParams, block, where=f"data.{dataset}.fetch")
+    there, asked = read_json(note), wanted.model_dump(mode="json")
+    other = [f"{k} {there.get(k)}, not {v}" for k, v in asked.items() if there.get(k) != v]
+    if other:
+        raise DataError(
+            f"'{raw}' was generated with {', '.join(other)}, as another benchmark may need it; give"
+            f" data.{dataset}.fetch these values, or generate it anew for all benchmarks with"
+            f" `python -m benchmarks fetch {dataset}`"
+        )
 
 
 def _is_prepared(config: BenchmarkConfig, dataset: str, root: Path) -> bool:

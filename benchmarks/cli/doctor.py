@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from benchmarks.cli.options import Device, example, place, read_config, say
+from benchmarks.cli.remedies import pasteable
 from benchmarks.common.errors import RunError
 from benchmarks.common.workspace import ROOT
 
@@ -54,14 +57,17 @@ def doctor(
         config = read_config(params)
         with Board() as board:
             progress = partial(board.update, f"plan {config.name}")
-            found += of_benchmark(config, ROOT, device, progress)
+            needs = list(of_benchmark(config, ROOT, device, progress))
+        found = [f for f in found if f.what not in {need.what for need in needs}] + needs
+    command = click.get_current_context().find_root().command
     for finding in found:
         remedy = f" -> {finding.remedy}" if finding.remedy else ""
-        say(f"{finding.verdict:8}{finding.what}: {finding.found}{remedy}")
+        text = f"{finding.verdict:8}{finding.what}: {finding.found}{remedy}"
+        say(pasteable(text, command, sys.argv[1:]))
     if left := find_repairs(ROOT):
         say(f"note    left by kills: {len(left)} -> `python -m benchmarks doctor --repair`")
     if problems := sum(finding.verdict == "problem" for finding in found):
-        raise RunError(f"{problems} problems, with what mends them, stand above")
+        raise RunError(f"problems, with what mends them, stand above: {problems}")
 
 
 def _repair(*, yes: bool) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.config import UNetConfig
+from benchmarks.engine.first import check_terms
 from benchmarks.engine.nets import Builder
 from methods import load_method
 from methods.base import Batch, Method, MethodParams, Progress
@@ -127,7 +128,9 @@ def _loss(method: Method[Any], ndim: int) -> Tensor:
     labeled, unlabeled = method.batch_sizes(method.params, _IMAGES // 2, _IMAGES // 2)
     image, label = _images(labeled + unlabeled, ndim)
     batch = Batch(image[:labeled], label[:labeled], image[labeled:])
-    return torch.stack(list(method.losses(batch, _LATE).values())).sum()
+    terms = method.losses(batch, _LATE)
+    check_terms(method, terms)
+    return torch.stack(list(terms.values())).sum()
 
 
 def _plain_loss(net: SegNet) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common.errors import ConfigError
+from benchmarks.common.errors import ConfigError, nearest
 from benchmarks.common.schema import check
 from benchmarks.config import BenchmarkConfig, TrainConfig
 from benchmarks.engine.nets import Builder, stride
@@ -20,6 +20,7 @@ from benchmarks.plan.grid import base_of
 from benchmarks.plan.resolve import Run, dimension, method_params, train_config
 from datasets import load_dataset
 from datasets.base import DatasetInfo
+from datasets.preparing.divide import OWN
 from methods import load_method
 from methods.base import Method
 from methods.blocks.losses import supervised_loss
@@ -63,10 +64,12 @@ def estimate(
         progress: called with the finished and all cells.
 
     Raises:
-        ConfigError: a data set's images have no fixed size, or wrong parameters.
+        ConfigError: a data set's images have no fixed size or one that the network cannot halve, an
+            unknown way to split it, or wrong parameters.
     """
     cells, found = len(config.grid.datasets) * len(config.grid.methods), []
     for dataset in config.grid.datasets:
+        _refuse_unfit(config, dataset)
         ndim, seconds = dimension(config, dataset), _plain_step(config, dataset)
         for method in config.grid.methods:
             kind, train = load_method(base_of(method)), train_config(config, dataset, method)
@@ -77,6 +80,21 @@ def estimate(
             found.append(Estimate(dataset, method, runs, train.iterations, hours, disk))
             progress(len(found), cells)
     return found
+
+
+def _refuse_unfit(config: BenchmarkConfig, dataset: str) -> None:
+    """Refuse a size or a split that would be refused when the data are there."""
+    block, multiple = config.data[dataset], stride(config.train_for(dataset).network)
+    size = image_size(config, dataset)
+    if any(n % multiple for n in size):
+        raise ConfigError(
+            f"training images of {dataset} are {size} voxels, but the network needs multiples of"
+            f" {multiple}: set train.patch or data.{dataset}.prepare.size"
+        )
+    known = [*OWN, *load_dataset(dataset).public_splits()]
+    if block.split.scheme not in known:
+        hint = nearest(block.split.scheme, known)
+        raise ConfigError(f"data.{dataset}.split.scheme is '{block.split.scheme}': {hint}")
 
 
 def _runs(config: BenchmarkConfig, dataset: str, method: str) -> int:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.common.errors import ConfigError, DataError
+from benchmarks.common.errors import ConfigError, DataError, nearest
 from benchmarks.common.files import digest
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import prepared_folder, split_file
@@ -155,6 +155,11 @@ def _refuse_long_stages(method: str, params: MethodParams, total: int) -> None:
         ConfigError: names method, term, parameter and both lengths.
     """
     for term, name in load_method(base_of(method)).stages.items():
+        if name not in type(params).model_fields:
+            raise ConfigError(
+                f"methods/{base_of(method)}.py: `stages` gives term '{term}' the parameter"
+                f" '{name}': {nearest(name, type(params).model_fields)}"
+            )
         length = getattr(params, name)
         steps = length if isinstance(length, int) else math.ceil(length * total)
         if steps >= total:
@@ -235,10 +240,14 @@ def chosen_runs(
         )
     ]
     if not kept:
-        key, (labels, fold, seed) = runs[0].key, wanted
+        key, grid = runs[0].key, config.grid
+        given = zip(("labels", "fold", "seed"), wanted, strict=True)
+        asked = ", ".join(f"{name} {value}" for name, value in given if value is not None)
+        pairs = ", ".join(f"{fold} with {seed}" for fold, seed in grid.pairs)
+        each = f"folds {list(grid.folds)}, seeds {list(grid.seeds)}"
         raise ConfigError(
-            f"no run of {key.dataset} {key.method} has labels={labels}, fold={fold}, seed={seed};"
-            f" the grid has labels {list(config.data[key.dataset].labels)},"
-            f" folds {list(config.grid.folds)}, seeds {list(config.grid.seeds)}"
+            f"no run of {key.dataset} {key.method} has {asked}; the grid has labels"
+            f" {sorted({run.key.labels for run in runs})}, "
+            + (f"folds with the seeds bound to them: {pairs}" if grid.bound else each)
         )
     return kept

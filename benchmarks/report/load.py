@@ -42,6 +42,7 @@ from benchmarks.scoring.cases import (
     broken_seal,
     value_problems,
 )
+from benchmarks.statistics.pairs import method_keys
 
 # Columns that tables of older runs lack.
 _YOUNG = ("assd_mm", "nsd")
@@ -81,21 +82,26 @@ class Source:
                     yield dataset, method.key, folder
 
     def remedies(self, config: BenchmarkConfig, dataset: str, method: str) -> list[str]:
-        """The commands that make the scores of a method anew, to paste.
-
-        A sweep has no commands for its single stages: one makes the whole of it.
-        """
-        try:
-            own = load_config(self.params).name
-        except ConfigError:
-            own = config.name
-        if own != config.name:
-            sweep = config.name.removeprefix(f"{own}_")
-            return [f"python -m benchmarks repro --params {self.params} --sweep {sweep}"]
+        """The commands that make the scores of a method anew; of a sweep the one that makes all."""
+        if self._sweep(config):
+            return [self.whole(config)]
         return [
             f"python -m benchmarks {name} --params {self.params} {dataset} {method}"
             for name in ("run", "evaluate")
         ]
+
+    def whole(self, config: BenchmarkConfig) -> str:
+        """The command that makes all scores."""
+        sweep, command = self._sweep(config), "python -m benchmarks repro"
+        return f"{command} --params {self.params} --sweep {sweep}" if sweep else command
+
+    def _sweep(self, config: BenchmarkConfig) -> str:
+        """Name of the sweep that a benchmark is, or "" of one with a parameter file."""
+        try:
+            start = f"{load_config(self.params).name}_"
+        except ConfigError:
+            return ""
+        return config.name.removeprefix(start) if config.name.startswith(start) else ""
 
 
 def narrowed(config: BenchmarkConfig, facts: Facts, source: Source) -> tuple[Source, list[str]]:
@@ -160,11 +166,18 @@ def load_cases(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Data
         frames[dataset].append(frame)
     for read in filter(None, frames.values()):
         problems += unit_problems(pd.concat(read, ignore_index=True))
+    none = not any(folder.exists() for _, _, folder in source.scored(config, facts))
+    if problems and none and not source.kept:
+        table = (source.target(config.name) / CASES).is_file()
+        raise RunError(
+            f"no run of '{config.name}' is scored here: `{source.whole(config)}` trains and scores"
+            f" all{'; `python -m benchmarks report --kept` takes the committed tables' * table}"
+        )
     if problems:
-        lines = problem_words(problems, partial(source.remedies, config))
         hint = "" if source.partial else " (--partial: a report of what is)"
-        lines.insert(0, f"benchmark '{config.name}' is not complete{hint}:")
-        raise RunError("\n".join(lines))
+        head = f"benchmark '{config.name}' is not complete{hint}:"
+        words = problem_words(problems, partial(source.remedies, config))
+        raise RunError("\n".join([head, *words]))
     return pd.concat([f for read in frames.values() for f in read], ignore_index=True)
 
 
@@ -194,6 +207,16 @@ def all_labels_rows(frame: pd.DataFrame, facts: Facts) -> NDArray[np.bool_]:
     """Which rows of a frame belong to a method with all labels: (rows,) bool."""
     whole = {(m.id, m.variant) for m in facts.rows if m.all_labels}
     return np.array([k in whole for k in zip(frame["method"], frame["variant"], strict=True)], bool)
+
+
+def all_labels_counts(cases: pd.DataFrame, facts: Facts) -> dict[tuple[str, str], str]:
+    """By data set and key, the labelled counts of a method with all labels, such as "63 to 64"."""
+    own = cases[all_labels_rows(cases, facts)].assign(key=method_keys)
+    ends = own.groupby(["dataset", "key"])["labels"]
+    return {
+        (str(d), str(k)): f"{low} to {high}" if low < high else f"{high}"
+        for (d, k), low, high in ends.agg(["min", "max"]).itertuples(name=None)
+    }
 
 
 def read_columns(

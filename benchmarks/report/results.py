@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ import pandas as pd
 
 from benchmarks.config import BenchmarkConfig, ContrastConfig
 from benchmarks.report.facts import Facts
-from benchmarks.report.load import all_labels_rows, with_cell_labels
+from benchmarks.report.load import all_labels_counts, all_labels_rows, with_cell_labels
 from benchmarks.report.tables import plural
 from benchmarks.scoring.cases import EXTERNAL
 from benchmarks.statistics.components import variance_components
@@ -58,6 +58,7 @@ class Results:
         unfit: scores that were left out of such a table, and why.
         pilot: whether there are too few patients for a verdict, whatever the runs.
         studied: whether it was studied which rows are converged.
+        whole: by data set and key, the labelled counts of a method with all labels, in words.
     """
 
     cases: pd.DataFrame
@@ -73,6 +74,7 @@ class Results:
     unfit: tuple[str, ...] = ()
     pilot: bool = False
     studied: bool = True
+    whole: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def collect_results(
@@ -127,6 +129,7 @@ def collect_results(
         unfit=tuple(f"Left out: {words}." for words in unfit),
         pilot=config.grid.pilot,
         studied=studied,
+        whole=all_labels_counts(merged, facts),
     )
 
 

@@ -112,7 +112,8 @@ def _section(
         done = results.done[dataset.id, int(record["labels"]), method.key]
         rows.append(
             {
-                "Method": _name(method, record, rank)
+                "Method": titled_row(method, results, dataset.id)
+                + _mark(rank)
                 + _idle(results, dataset.id, record, method.key),
                 RUNS: f"{done}" if method.external else f"{done} of {planned}",
                 _DICE: points(record["dice"], record["dice_low"], record["dice_high"]),
@@ -140,9 +141,14 @@ def _header(unit: str, *, compared: bool, counted: bool) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _name(method: MethodFacts, record: Mapping[Hashable, Any], rank: RankInterval | None) -> str:
-    title = f"{method.title} ({record['labels']} labelled)" if method.all_labels else method.title
-    return f"{title} {MARK}" if rank is not None and not rank.separable else title
+def titled_row(method: MethodFacts, results: Results, dataset: str) -> str:
+    """Name of a row; with the labelled patients of one that has all of them."""
+    count = results.whole.get((dataset, method.key))
+    return f"{method.title} ({count} labelled)" if method.all_labels and count else method.title
+
+
+def _mark(rank: RankInterval | None) -> str:
+    return f" {MARK}" if rank is not None and not rank.separable else ""
 
 
 def _idle(results: Results, dataset: str, record: Mapping[Hashable, Any], key: str) -> str:

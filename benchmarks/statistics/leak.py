@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.common.errors import DataError
-from benchmarks.statistics.files import read_cases
+from benchmarks.statistics.case_table import read_cases
 from benchmarks.statistics.pairs import method_keys
 
 

@@ -104,17 +104,22 @@ def add_nnunet(
         cases = adapter.scan(folder, adapter.Params())
         labeled = {case.patient for case in cases if case.label is not None}
         block = _block(name, dimensions, len(labeled), _median_shape(cases))
+        _link(raw, folder, force=force)
     except BaseException:
         file.unlink()
         if older is not None:
             file.write_text(older, encoding="utf-8")
         raise
-    raw.parent.mkdir(parents=True, exist_ok=True)
-    if force and raw.is_symlink():
-        raw.unlink()
-    raw.symlink_to(folder.resolve(), target_is_directory=True)
     patients = {case.patient for case in cases}
     return Added(file, raw, len(cases), len(patients), len(labeled), block, dimensions)
+
+
+def _link(raw: Path, folder: Path, *, force: bool) -> None:
+    with storing(raw):
+        raw.parent.mkdir(parents=True, exist_ok=True)
+        if force and raw.is_symlink():
+            raw.unlink()
+        raw.symlink_to(folder.resolve(), target_is_directory=True)
 
 
 def remove_added(name: str, root: Path) -> list[Path]:
@@ -236,7 +241,7 @@ def _block(name: str, ndim: int, count: int, shape: tuple[int, int, int]) -> str
 
     Slices are brought to, and patches cut at, the median size in steps that the U-Net can halve.
     """
-    test, val = count // 5, count // 10
+    test, val = max(count // 5, 1), max(count // 10, int(count > 3))
     if count < 3:
         raise DataError(f"{count} labelled patients; at least 3 are needed to train and test")
     labels = max((count - test - val) // 10, 1)
@@ -245,5 +250,5 @@ def _block(name: str, ndim: int, count: int, shape: tuple[int, int, int]) -> str
     size = f"prepare: {{size: {sides}}}" if ndim == 2 else f"train: {{patch: {sides}}}"
     return (
         f"data:\n  {name}:\n    labels: [{labels}]\n    {size}\n"
-        f"    split: {{scheme: seeded, seed: 0, val: {val}, test: {max(test, 1)}}}\n"
+        f"    split: {{scheme: seeded, seed: 0, val: {val}, test: {test}}}\n"
     )

@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from benchmarks.common.errors import ConfigError
-from benchmarks.plan.cost import markdown, method_cost
+from benchmarks.plan.cost import markdown, method_cost, step_cost
 from methods import method_ids
+from methods.base import Batch, Progress
+from methods.supervised import Supervised
 
 README = Path(__file__).parents[2] / "methods" / "README.md"
 
@@ -35,6 +38,20 @@ def test_projection_head_and_second_decoder_are_counted() -> None:
     found = method_cost("egcl_net")
     assert (found.networks, found.decoders, found.dimensions) == (1, 2, "2D, 3D")
     assert 1.2 < found.parameters < 1.6 and 1.4 < found.cost < 2.5
+
+
+def test_terms_that_are_none_are_told_with_their_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a first step says of a user's method, before anything is counted."""
+
+    usual = Supervised.losses
+
+    def losses(self: Supervised, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        return {name: term.expand(2) for name, term in usual(self, batch, t).items()}
+
+    monkeypatch.setattr(Supervised, "losses", losses)
+    step_cost.cache_clear()
+    with pytest.raises(ConfigError, match=r"test_cost\.py:\d+: loss term 'supervised' has shape"):
+        step_cost(Supervised, Supervised.Params())
 
 
 def test_table_has_a_row_per_method() -> None:

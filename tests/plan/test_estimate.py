@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.config import load_config
+from benchmarks.common.errors import ConfigError
+from benchmarks.common.schema import check
+from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.plan import estimate as module
 from benchmarks.plan.estimate import Estimate, estimate, presets_table
 
@@ -28,6 +30,21 @@ def test_runs_and_steps_are_those_of_the_grid() -> None:
     assert {e.steps for e in found} == {config.train.iterations} and seen == [1, 2, 3]
     # A supervised pass over L images is 3 L F, Mean Teacher's over L + U 3 (L + U) F + U F.
     assert found[2].hours / found[0].hours == pytest.approx(7 / 3, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("prepare.size", [33, 32], r"acdc are \(33, 32\) voxels, but .* multiples of 8"),
+        ("split.scheme", "seded", "split.scheme is 'seded': did you mean 'seeded'"),
+    ],
+)
+def test_what_training_would_refuse_is_refused_here(path: str, value: object, words: str) -> None:
+    fields = load_config(ROOT / "benchmarks/presets/acdc_cpu/params.yaml").model_dump(mode="json")
+    block, last = path.split(".")
+    fields["data"]["acdc"][block][last] = value
+    with pytest.raises(ConfigError, match=words):
+        estimate(check(BenchmarkConfig, fields))
 
 
 def test_table_adds_up() -> None:

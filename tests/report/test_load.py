@@ -35,6 +35,14 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     leave_figures_undrawn(monkeypatch)
 
 
+def test_of_what_nobody_ran_one_line_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError) as error:
+        build_report(make_config(), root=tmp_path)
+    assert str(error.value) == (
+        "no run of 'tiny' is scored here: `python -m benchmarks repro` trains and scores all"
+    )
+
+
 @pytest.mark.parametrize("name", ["cases.csv", "steps.csv"])
 def test_missing_file_and_run_name_the_cells_and_the_commands(tmp_path: Path, name: str) -> None:
     config = make_config()

@@ -16,12 +16,12 @@ from rich.table import Table
 from scipy import stats
 
 from benchmarks.common.errors import BenchError, ConfigError, DataError
+from benchmarks.statistics.case_table import read_cases
 from benchmarks.statistics.files import (
     compare_file,
     power_file,
     power_notes,
     power_rows,
-    read_cases,
     table_rows,
 )
 from benchmarks.statistics.rule import against
@@ -163,6 +163,15 @@ def test_the_line_of_a_word_is_told_not_that_of_a_blank(path: Path) -> None:
     cases.loc[0, "dice"], cases.loc[2, "dice"] = "", "oops"
     cases.to_csv(path, index=False)
     with pytest.raises(DataError, match="line 4: dice is 'oops'"):
+        read_cases(path)
+
+
+def test_a_table_that_is_empty_or_not_there_is_told(path: Path) -> None:
+    pd.read_csv(path).head(0).to_csv(path, index=False)
+    with pytest.raises(DataError, match="has no rows"):
+        read_cases(path)
+    path.unlink()
+    with pytest.raises(DataError, match="it is not there; a report writes it"):
         read_cases(path)
 
 

@@ -20,7 +20,7 @@ from benchmarks.report.paper.columns import (
 )
 from benchmarks.report.paper.layout import SPACE, Cell, Form, Style, form_of
 from benchmarks.report.results import Results, fewest_runs
-from benchmarks.report.sections import MARK, select
+from benchmarks.report.sections import MARK, select, titled_row
 from benchmarks.report.tables import plural
 from benchmarks.scoring.cases import EXTERNAL
 from benchmarks.statistics.rule import MIN_RUNS
@@ -88,8 +88,7 @@ def _group(printed: Printed, dataset: DatasetFacts, labels: int) -> Group:
         rank, difference = ranks.get(method.key), differences.get(method.key)
         mark = f" {MARK}" if rank is not None and not rank.separable else ""
         cells = (cell_of(own, c, printed.spread, difference, rank) for c in printed.columns)
-        count = f" ({here[method.key]} labelled)" if method.all_labels else ""
-        made.append([(f"{method.title}{count}{mark}", ""), *cells])
+        made.append([(titled_row(method, results, dataset.id) + mark, ""), *cells])
     own = last[(last["variant"] != EXTERNAL) & (last["labels"] == labels)]
     patients, runs = ("/".join(map(str, sorted(set(own[n])))) for n in ("patients", "runs"))
     return f"{plural(labels, 'labelled patient')} ({patients} test patients, runs: {runs})", made

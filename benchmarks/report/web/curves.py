@@ -40,9 +40,12 @@ def read_curves(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.Dat
     if source.kept:
         path = report_folder(source.root, config.name) / CURVES
         return _read(path) if path.is_file() else None
-    frames = []
+    frames, whole = [], {m.key for m in facts.methods if m.all_labels}
     for dataset, method, folder in source.scored(config, facts):
-        curves = _curves(pd.read_csv(folder / STEPS))
+        steps = pd.read_csv(folder / STEPS)
+        if method in whole:  # folds whose training parts differ by a patient are one row
+            steps["labels"] = steps["labels"].max()
+        curves = _curves(steps)
         frames.append(curves.assign(dataset=dataset, method=method))
     # Rounded before use, so that the kept file gives the same page.
     return pd.concat(frames, ignore_index=True)[COLUMNS].round(DECIMALS)

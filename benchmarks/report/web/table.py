@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ _KEYS = {
     "Rank": "rank", "NSD": "nsd", "HD95": "hd95_mm", "ASSD": "assd_mm", "Failures": "failed",
 }  # fmt: skip
 _OUTCOME = "Outcome"
+_COUNT = re.compile(r"^ \([\d to]+ labelled\)")  # behind the name of a row with all labels
 _COMPARED = 10  # columns of a section with a baseline
 
 T = TypeVar("T")
@@ -106,7 +108,7 @@ def rows(facts: Facts, made: Json, sections: list[Section], planned: int) -> lis
                 for name, word in zip(section.header[1:], text[1:], strict=True)
             ]
             cells = _arranged(cells, Cell(_runs(numbers["runs"], wanted), numbers["runs"]))
-            marks = text[0].removeprefix(method.title).removeprefix(f" ({numbers['n']} labelled)")
+            marks = _COUNT.sub("", text[0].removeprefix(method.title))
             found.append(
                 Row(c, m, marks.strip(), str(numbers["n"]), tuple(cells), numbers.get("word", ""))
             )
