@@ -188,7 +188,7 @@ def export(
         say(f"{out}: {facts['dimension']}D, {classes}; predicts as the run does")
 
 
-@app.command(epilog=example("tune acdc egcl_net mean_teacher --trials 30 --params acdc_cpu"))
+@app.command(epilog=example("tune acdc egcl_net mean_teacher --labels 3 --params acdc_cpu"))
 def tune(
     dataset: Dataset,
     methods: Annotated[list[str], typer.Argument(help="Methods; each gets the same budget.")],

@@ -37,33 +37,31 @@ class Opened:
 def basis_of(plan: Plan, root: Path) -> dict[str, Any]:
     """All that the scores of a plan's trials depend on beside the values that are searched.
 
-    Values of a params file that the trials replace are left out, so a study goes on after `--apply`
-    wrote there.
+    Where a params file has values that the trials replace, their ranges stand, so a study goes on
+    after `--apply` wrote there.
 
     Args:
         plan: of the study.
         root: the sandbox.
 
     Returns:
-        JSON-ready, by name: ranges, seeds, fold, settings and digests.
+        JSON-ready, by name: fold, seeds, settings or their ranges, and digests.
 
     Raises:
         ConfigError: parameters of the method, or the low end of a range, are refused.
         DataError: data not prepared or not split.
     """
-    lowest = {r.name: r.lowest for r in plan.space}
-    config = trial_config(plan, lowest, f"{plan.method}-lowest")
+    config = trial_config(plan, {r.name: r.lowest for r in plan.space}, f"{plan.method}-lowest")
     run = resolve(config, plan.dataset, config.grid.methods[0], root)[0]
     settings = {
         **dict(_leaves("train", run.train.model_dump(mode="json"))),
         **dict(_leaves(f"methods.{plan.method}", run.params.model_dump(mode="json"))),
     }
-    for name in lowest:
-        settings.pop(name if name in settings else f"methods.{plan.method}.{name}")
+    for r in plan.space:
+        settings[r.name if r.name in settings else f"methods.{plan.method}.{r.name}"] = r.text
     basis = {
         "fold": plan.fold,
         "seeds": plan.seeds,
-        **{f"range of {r.name}": r.text for r in plan.space},
         **settings,
         "digest of the prepared data": run.data,
         "digest of the split": run.split,
@@ -118,13 +116,16 @@ def _hold(study: optuna.Study, basis: Mapping[str, Any], away: str) -> None:
     if not counted:  # or only mistakes, such as of a method that was mended since
         study.set_user_attr(_BASIS, dict(basis))
         return
-    what = "by a version that did not note with what"
-    if begun is not None:
-        names = [name for name in {**begun, **basis} if begun.get(name) != basis.get(name)]
-        lines = (f"  {n}: was {begun.get(n, _NOTHING)}, is {basis.get(n, _NOTHING)}" for n in names)
-        what = "\n".join(["with something else:", *lines])
+    compared = "so its trials cannot be compared with new ones"
+    remedy = f"put it away and search anew: `{away}`"
+    if begun is None:
+        raise ConfigError(
+            f"study '{study.study_name}' was begun by a version that did not note with what,"
+            f" {compared}; {remedy}"
+        )
+    names = [name for name in {**begun, **basis} if begun.get(name) != basis.get(name)]
+    lines = (f"  {n}: was {begun.get(n, _NOTHING)}, is {basis.get(n, _NOTHING)}" for n in names)
     raise ConfigError(
-        f"study '{study.study_name}' was begun {what}\nNew trials could not be compared with its"
-        f" {len(counted)}. Give again what it was begun with, or put it away and search anew:"
-        f" `{away}`"
+        "\n".join([f"study '{study.study_name}' was begun with something else:", *lines])
+        + f"\n{compared}; give again what it was begun with, or {remedy}"
     )

@@ -167,9 +167,9 @@ def apply_best(study: optuna.Study, plan: Plan, params: Path) -> None:
 
 def _way(name: str, plan: Plan, config: BenchmarkConfig) -> tuple[str, ...]:
     """Where in a params file a value is the one that counts for the data set."""
-    way = tuple(name.split("."))
-    if way[0] != "train":
+    if not name.startswith("train."):
         return ("methods", plan.method, name)
+    way = tuple(name.split("."))
     if plan.dataset not in config.data:
         return way
     mark = object()

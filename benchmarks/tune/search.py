@@ -50,7 +50,7 @@ class TuneOptions:
     storage: str | None
     apply: Path | None
     device: str
-    fold: int | None = None
+    fold: int | None
 
 
 def _shortened(config: BenchmarkConfig, dataset: str, iterations: int | None) -> BenchmarkConfig:

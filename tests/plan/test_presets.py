@@ -32,7 +32,7 @@ SPARED = {("quick", "ua_mt")}
 @pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.parent.name)
 def test_every_preset_has_the_controls(path: Path) -> None:
     config = load_config(path)
-    wanted: dict[str, dict[str, Any]] = {}
+    wanted: dict[str, dict[str, Any]] = dict(BESIDE["supervised"])
     for row in config.grid.methods:
         wanted |= BESIDE.get(row, {}) if (config.name, row) not in SPARED else {}
     assert {key: config.methods[key] for key in wanted} == wanted
@@ -113,7 +113,9 @@ def test_rows_of_acdc_cpu_are_the_same_runs_elsewhere(name: str) -> None:
     trained = {method_params(base, row, 2).model_dump_json() for row in base.grid.methods}
     rows = {row: method_params(other, row, 2).model_dump_json() for row in other.grid.methods}
     shared = {row for row, params in rows.items() if params in trained}
-    assert shared == ({"egcl_net-a6"} if name == "ablation_folds" else set(base.grid.methods))
+    controls = {"supervised", *BESIDE["supervised"]}
+    wanted = controls | {"egcl_net-a6"} if name == "ablation_folds" else set(base.grid.methods)
+    assert shared == wanted
 
 
 def test_the_ablation_holds_runs_of_the_whole_plan() -> None:

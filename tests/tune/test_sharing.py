@@ -21,26 +21,21 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.common.errors import ConfigError
-from benchmarks.config import BenchmarkConfig
 from benchmarks.training.one import Place
 from benchmarks.tune import database, study
 from benchmarks.tune.database import Database
+from benchmarks.tune.opening import open_study
 from benchmarks.tune.sharing import ERROR, journal_in_use
-from benchmarks.tune.space import Range
-from benchmarks.tune.study import Plan, run_study
+from benchmarks.tune.study import Plan
 from tests.launch.kills import note
-from tests.tune.test_tune import CONFIG
+from tests.tune.small import BASIS, make_plan, search
 
 WORKERS = 4
 TRIALS = 60
 
 
-def search(
-    folder: Path, url: str | None, config: BenchmarkConfig = CONFIG, trials: int = TRIALS
-) -> optuna.Study:
-    space = (Range("weight", 0.01, 1.0, log=True),)
-    plan = Plan(config, "phantom_acdc", "mean_teacher", 2, (0, 1), space, trials, jobs=1)
-    return run_study(plan, Place(folder), name="s", folder=folder, url=url, say=lambda _line: None)
+def work(folder: Path, url: str | None) -> optuna.Study:
+    return search(make_plan(trials=TRIALS), folder, url, say=lambda _line: None)
 
 
 @pytest.fixture
@@ -64,7 +59,7 @@ def killed_at_random(folder: Path, url: str | None, kills: int) -> optuna.Study:
     context, rng = get_context("fork"), random.Random(kills)
 
     def start() -> ForkProcess:
-        process = context.Process(target=search, args=(folder, url))
+        process = context.Process(target=work, args=(folder, url))
         process.start()
         return process
 
@@ -85,7 +80,7 @@ def killed_at_random(folder: Path, url: str | None, kills: int) -> optuna.Study:
         for process in crew:
             process.kill()
     assert killed == kills
-    return search(folder, url)
+    return work(folder, url)
 
 
 def counted(study: optuna.Study, kind: str, kills: int) -> tuple[int, int, int]:
@@ -165,10 +160,7 @@ def wait_for_server(port: int) -> None:
 @pytest.mark.usefixtures("stub")
 def test_a_database_whose_workers_are_killed(server: str, tmp_path: Path) -> None:
     # A process that was killed between its question for a trial and its first sign of life.
-    first = optuna.create_study(
-        study_name="s", storage=Database(server).storage, direction="maximize",
-        sampler=study.Sampler(),
-    )  # fmt: skip
+    first = open_study(BASIS, name="s", folder=Path(), url=server).study
     with pytest.warns(UserWarning, match="Heartbeat"):
         first.ask().suggest_float("weight", 0.01, 1.0, log=True)
     found = killed_at_random(tmp_path, server, 20)
