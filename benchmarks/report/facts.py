@@ -107,11 +107,18 @@ class Facts:
         return named | {d.id: d.title for d in self.datasets}
 
     @property
+    def compared(self) -> tuple[MethodFacts, ...]:
+        """Rows of the grid that are neither training on labels alone nor with all labels."""
+        return tuple(m for m in self.methods if not (m.labels_alone or m.all_labels))
+
+    @property
     def common(self) -> str:
-        """Title of the method that all rows are variants of, or "" where rows differ in method."""
-        if len(self.methods) < 2 or len({m.id for m in self.methods}) > 1:
+        """A sentence where all compared rows are variants of one method, else ""."""
+        rows = self.compared
+        if len(rows) < 2 or len({m.id for m in rows}) > 1:
             return ""
-        return load_method(self.methods[0].id).title
+        which = "All rows" if len(rows) == len(self.methods) else "All rows but supervision"
+        return f"{which} are variants of {load_method(rows[0].id).title}."
 
 
 def split_variant(variant: str) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -85,7 +85,7 @@ def page(
     """
     parts = [f"# Benchmark `{config.name}`", config.question]
     if facts.common:
-        parts.append(f"All rows are variants of {facts.common}.")
+        parts.append(facts.common)
     parts += [f"**{words}**" for words in warnings(facts, results)]
     parts.append(RESULT + headline(config, facts, results))
     found = rulings(config, facts, results)

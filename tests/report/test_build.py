@@ -183,7 +183,7 @@ def test_a_declared_row_that_is_not_trained_yet_leaves_its_claim_open(tmp_path: 
     write_scores(tmp_path, config, noise=0.02)
     build_report(config, root=tmp_path)
     page = page_of(tmp_path)
-    assert page.count('"teachers help" is undecided.** 1 of 2 deciding contrasts allow no') == 2
+    assert page.count('"teachers help" is undecided.** 1 of 2 deciding contrasts allows no') == 2
     name = "EGCL-Net (reconstructed), a6"
     assert page.count(f"| more ({name} minus Mean Teacher) |") == 2
     assert page.count(f"| not tested: no runs of '{name}' |") == 2

@@ -9,7 +9,7 @@ from benchmarks.statistics.difference import Difference
 from benchmarks.statistics.verdict import verdicts
 
 CLAIM = ClaimConfig(text="it helps", contrasts=("one", "two"))
-SILENT = "of 2 deciding contrasts allow no verdict"
+ONE = "1 of 2 deciding contrasts allows no verdict"
 
 
 def result(
@@ -30,11 +30,12 @@ def result(
         (("better", "undecided"), "undecided", ""),
         (("better", "equivalent"), "not supported", ""),
         (("worse", "undecided"), "not supported", ""),
-        (("worse", "pilot"), "not supported", f"1 {SILENT} (two: pilot, 3 runs)"),
-        (("not tested", "better"), "undecided", f"1 {SILENT} (one: not tested: why)"),
+        (("worse", "pilot"), "not supported", f"{ONE} (two: pilot, 3 runs)"),
+        (("not tested", "better"), "undecided", f"{ONE} (one: not tested: why)"),
         (
             ("unconverged", "pilot"), "undecided",
-            f"2 {SILENT} (one: unconverged: no verdict; two: pilot, 3 runs)",
+            "2 of 2 deciding contrasts allow no verdict (one: unconverged: no verdict; two: pilot,"
+            " 3 runs)",
         ),
     ],
 )  # fmt: skip
