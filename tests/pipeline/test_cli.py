@@ -180,7 +180,7 @@ def test_missing_steps_name_the_command_that_mends_them(checkout: Path) -> None:
     done = call("split", "acdc", cwd=checkout)
     assert "1 labelled: 50.0 % of 2 training patients, 6 slices" in done.stdout, done.stderr
     assert "python -m benchmarks run acdc" in refused(checkout, "evaluate", "acdc", "supervised")
-    assert "evaluate" in refused(checkout, "report")
+    assert "python -m benchmarks repro" in refused(checkout, "report")
     assert "no device 'cuda:9'" in refused(
         checkout, "run", "acdc", "supervised", "--device", "cuda:9"
     )

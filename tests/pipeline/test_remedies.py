@@ -145,7 +145,8 @@ def test_what_errors_say_leads_from_an_empty_checkout_to_a_report(
             (tmp_path / "datasets" / path.name).symlink_to(path)
     for module in ("stages", "options", "tools"):
         monkeypatch.setattr(f"benchmarks.cli.{module}.ROOT", tmp_path)
-    waiting, done = [["report", "--params", str(params)]], list[str]()
+    options, done = ["--params", str(params)], list[str]()
+    waiting = [["report", *options], ["evaluate", "phantom_acdc", *options]]
     while waiting and len(done) < 20:
         try:
             app(waiting[-1], standalone_mode=False)

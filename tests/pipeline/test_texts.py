@@ -167,6 +167,7 @@ def test_code_is_named_by_its_digest_and_by_no_file(stages: dict[str, PipelineSt
     assert "run.mean_teacher" in _named(run)[DIGESTS]
     assert _named(stages[f"{PRESETS}/paper/dvc.yaml:run@acdc-mc_net-plus"])[DIGESTS] == [
         "run.mc_net-plus", "cells.paper.acdc", "implied.paper.mc_net-plus",
+        "settings.paper.acdc.mc_net-plus",
     ]  # fmt: skip
     for stage in stages.values():
         assert not [dep.fs_path for dep in stage.deps if dep.fs_path.endswith(".py")]
