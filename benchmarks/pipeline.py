@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.common.console import Board
 from benchmarks.common.errors import DataError, Interrupted
 from benchmarks.common.files import read_json
-from benchmarks.common.schema import check
+from benchmarks.common.schema import Strict, check
 from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import Run, prepare_params, resolve
@@ -59,14 +59,18 @@ def fetch_stage(
         ConfigError: wrong parameters of the data set.
         DataError: the data stand behind a login; says how to obtain them.
     """
-    adapter, block = load_dataset(dataset), config.data.get(dataset)
-    given = block.fetch if block else {}
-    options = check(adapter.FetchParams, given, where=f"data.{dataset}.fetch")
+    adapter, options = load_dataset(dataset), _fetch_params(config, dataset)
     target = raw or raw_folder(root, dataset)
     kept = "nothing was changed" if adapter.synthetic else "the bytes that have come stay"
     with _stoppable(kept):
         make_available(adapter, target, options, mirror=mirror)
     return target
+
+
+def _fetch_params(config: BenchmarkConfig, dataset: str) -> Strict:
+    block = config.data.get(dataset)
+    given = block.fetch if block else {}
+    return check(load_dataset(dataset).FetchParams, given, where=f"data.{dataset}.fetch")
 
 
 def prepare_stage(
@@ -94,7 +98,8 @@ def prepare_stage(
     """
     options = prepare_params(config, dataset)
     if raw is None:
-        _refuse_other_raw(config, dataset, root)
+        _refuse_missing(dataset, root)
+        _refuse_other_phantom(config, dataset, root)
     if trust_header:
         options = options.model_copy(update={"trust_header": True})
     with Board() as board, _stoppable("the cases that are done stay"):
@@ -184,29 +189,32 @@ def make_ready(config: BenchmarkConfig, root: Path) -> None:
     for dataset in config.grid.datasets:
         if load_dataset(dataset).synthetic and not raw_folder(root, dataset).exists():
             fetch_stage(config, dataset, root)
-        _refuse_other_raw(config, dataset, root)
+        _refuse_other_phantom(config, dataset, root)
         if not _is_prepared(config, dataset, root):
             prepare_stage(config, dataset, root)
         split_stage(config, dataset, root)
 
 
-def _refuse_other_raw(config: BenchmarkConfig, dataset: str, root: Path) -> None:
-    """Refuse raw data that are not there, or a phantom that another benchmark generated.
+def _refuse_missing(dataset: str, root: Path) -> None:
+    """Raise a DataError that names the download if open data are not there."""
+    adapter, raw = load_dataset(dataset), raw_folder(root, dataset)
+    if adapter.access == "open" and not raw.exists():
+        error = adapter.missing(raw, "no such folder")
+        raise DataError(f"{error}\n  or download it: `python -m benchmarks fetch {dataset}`")
+
+
+def _refuse_other_phantom(config: BenchmarkConfig, dataset: str, root: Path) -> None:
+    """Refuse a phantom that another benchmark generated.
 
     Raises:
         ConfigError: wrong parameters of the data set.
         DataError: names both values and the command.
     """
-    adapter, raw = load_dataset(dataset), raw_folder(root, dataset)
-    if adapter.access == "open" and not raw.exists():
-        error = adapter.missing(raw, "no such folder")
-        raise DataError(f"{error}\n  or download it: `python -m benchmarks fetch {dataset}`")
+    raw = raw_folder(root, dataset)
     note = raw / GENERATED
     if not note.is_file():
         return
-    block = config.data[dataset].fetch
-    wanted = check(adapter.FetchParams, block, where=f"data.{dataset}.fetch")
-    there, asked = read_json(note), wanted.model_dump(mode="json")
+    there, asked = read_json(note), _fetch_params(config, dataset).model_dump(mode="json")
     other = [f"{k} {there.get(k)}, not {v}" for k, v in asked.items() if there.get(k) != v]
     if other:
         raise DataError(

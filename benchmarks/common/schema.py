@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,6 +18,18 @@ class Strict(BaseModel):
 
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def refuse_twice(values: Iterable[Any], where: str) -> None:
+    """Raise a ValueError, for a model's validator, if a list holds a value twice.
+
+    Args:
+        values: of any kind, compared as they are printed.
+        where: what lists them.
+    """
+    given = list(values)
+    if len(set(map(str, given))) != len(given):
+        raise ValueError(f"{where} names a value twice: {given}")
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from benchmarks.common.schema import Strict
+from benchmarks.common.schema import Strict, refuse_twice
 
 _SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 
@@ -60,9 +60,8 @@ class LabelCounts(Strict):
     def _not_empty(self) -> LabelCounts:
         if not self.labels and not self.shares:
             raise ValueError('labels is empty; give numbers of patients such as [3, 7] or ["5%"]')
-        for values in (self.labels, [share.percent for share in self.shares]):
-            if len(set(values)) != len(values):
-                raise ValueError(f"labels names a value twice: {list(values)}")
+        for values in (self.labels, (share.percent for share in self.shares)):
+            refuse_twice(values, "labels")
         return self
 
     @model_serializer(mode="wrap")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from benchmarks.common.errors import ConfigError, nearest
-from benchmarks.common.schema import Strict, check, merge
+from benchmarks.common.schema import Strict, check, merge, refuse_twice
 from benchmarks.common.shares import LabelCounts
 from benchmarks.common.strict_yaml import load_yaml
 from benchmarks.common.workspace import RESERVED
@@ -87,9 +87,7 @@ class GridConfig(Strict):
                 f"grid.baseline '{self.baseline}': {nearest(self.baseline, self.methods)}"
             )
         for name in ("datasets", "methods", "seeds", "folds"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ValueError(f"grid.{name} names a value twice: {list(values)}")
+            refuse_twice(getattr(self, name), f"grid.{name}")
         if self.bound and len(self.seeds) != len(self.folds):
             raise ValueError(
                 f"grid.bound needs as many seeds as folds, not {len(self.seeds)} seeds and"
@@ -153,9 +151,7 @@ class SweepConfig(Strict):
     def _once(self) -> SweepConfig:
         lists = {n: getattr(self, n) for n in ("methods", "steps", "seeds", "labels")}
         for name, values in {**lists, **self.values}.items():
-            known = [str(value) for value in values or ()]
-            if len(set(known)) != len(known):
-                raise ValueError(f"{name} of a sweep names a value twice: {known}")
+            refuse_twice(values or (), f"{name} of a sweep")
         return self
 
 

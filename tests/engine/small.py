@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,19 @@ from datasets.preparing.split import save_split
 from methods import method_ids
 
 QUIET = Hooks(report=lambda _done, _note: None, stop=lambda: False)
+
+
+def tiny_data() -> dict[str, Any]:
+    """The block `data` of a phantom that is fetched, prepared and divided in seconds."""
+    return {
+        "phantom_acdc": {
+            "labels": [2],
+            "fetch": {"patients": 8, "matrix": 32},
+            "prepare": {"size": [32, 32]},
+            "split": {"scheme": "seeded", "val": 2, "test": 2},
+            "train": {},
+        }
+    }
 
 
 def make_config(dataset: str = "phantom_acdc", **train: object) -> BenchmarkConfig:

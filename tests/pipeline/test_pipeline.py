@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from benchmarks.repair import find_repairs
+from tests.engine.small import tiny_data
 
 ROOT = Path(__file__).parents[2]
 CODE = "benchmarks/dvc.yaml:code"
@@ -27,15 +28,7 @@ PARAMS = {
         "seeds": [0, 1],
         "folds": [0],
     },
-    "data": {
-        "phantom_acdc": {
-            "labels": [2],
-            "fetch": {"patients": 8, "matrix": 32},
-            "prepare": {"size": [32, 32]},
-            "split": {"scheme": "seeded", "val": 2, "test": 2},
-            "train": {},
-        }
-    },
+    "data": tiny_data(),
     "train": {
         "iterations": 3,
         "labeled_batch": 2,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import pipeline
 from benchmarks.common.errors import ConfigError, DataError
 from benchmarks.common.files import write_json
 from benchmarks.common.schema import check
@@ -27,6 +28,17 @@ def test_a_phantom_of_another_benchmark_is_refused(tmp_path: Path) -> None:
     value["data"][PHANTOM]["fetch"]["patients"] = -12
     with pytest.raises(ConfigError, match=r"fetch\.patients.*given -12"):
         make_ready(check(BenchmarkConfig, value), tmp_path)
+
+
+def test_prepared_data_do_not_need_their_raw_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may have been cleared away, or never been on this machine."""
+    config, split = load_config(ROOT / "benchmarks/presets/ablation/params.yaml"), list[str]()
+    monkeypatch.setattr(pipeline, "_is_prepared", lambda *_: True)
+    monkeypatch.setattr(pipeline, "split_stage", lambda _, dataset, __: split.append(dataset))
+    make_ready(config, tmp_path)
+    assert split == ["acdc"]
 
 
 def test_open_data_that_are_not_there_name_the_download(tmp_path: Path) -> None:

@@ -18,20 +18,13 @@ from benchmarks.tune.search import TuneOptions
 from benchmarks.tune.space import Range
 from benchmarks.tune.study import Plan, run_study
 from datasets import load_dataset
+from tests.engine.small import tiny_data
 
 DATA = "phantom_acdc"
 PARAMS: dict[str, Any] = {
     "name": "tiny",
     "grid": {"datasets": [DATA], "methods": ["mean_teacher", "egcl_net"], "seeds": [0]},
-    "data": {
-        DATA: {
-            "labels": [2],
-            "fetch": {"patients": 8, "matrix": 32},
-            "prepare": {"size": [32, 32]},
-            "split": {"scheme": "seeded", "val": 2, "test": 2},
-            "train": {},
-        }
-    },
+    "data": tiny_data(),
     "train": {
         "iterations": 2, "labeled_batch": 2, "unlabeled_batch": 2, "validations": 1,
         "network": {"kind": "unet", "channels": [4, 4, 8, 8]},
