@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from benchmarks.cli.options import Device, example, place, read_config, say
@@ -19,6 +18,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command(epilog=example("doctor --params paper"))
 def doctor(
+    context: typer.Context,
     params: Annotated[
         Path | None,
         typer.Option("--params", help="Also: what this benchmark needs; its file or preset."),
@@ -59,7 +59,7 @@ def doctor(
             progress = partial(board.update, f"plan {config.name}")
             needs = list(of_benchmark(config, ROOT, device, progress))
         found = [f for f in found if f.what not in {need.what for need in needs}] + needs
-    command = click.get_current_context().find_root().command
+    command = context.find_root().command
     for finding in found:
         remedy = f" -> {finding.remedy}" if finding.remedy else ""
         text = f"{finding.verdict:8}{finding.what}: {finding.found}{remedy}"

@@ -132,6 +132,15 @@ def test_lists_are_machine_readable() -> None:
     assert {"acdc", "covid19", "brats2019", "phantom_acdc"} <= datasets
 
 
+def test_doctor_looks_at_machine_and_benchmark(checkout: Path) -> None:
+    """The whole command, with remedies that name the parameter file they were found with."""
+    params(checkout)
+    done = call("doctor", "--params", "params.yaml", cwd=checkout)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert re.search(r"^ok +versions: Python", done.stdout, re.MULTILINE)
+    assert "`python -m benchmarks fetch acdc --params params.yaml`" in done.stdout
+
+
 def refused(checkout: Path, *args: str, **env: str) -> str:
     """Run a command that must fail with a message, not a traceback; returns the message."""
     done = call(*args, cwd=checkout, **env)
