@@ -188,6 +188,10 @@ def report(
         bool,
         typer.Option("--partial", help="Of the runs scored so far, into reports/partial."),
     ] = False,
+    join: Annotated[
+        bool,
+        typer.Option("--join", help="Rows that are not scored here, from the committed report."),
+    ] = False,
     cost: Annotated[
         bool, typer.Option("--cost", help="Collect time and memory of the runs that are here.")
     ] = False,
@@ -211,12 +215,18 @@ def report(
     """Make tables and figures from the scores of the whole grid, and say what came out."""
     from benchmarks.report import build_report
     from benchmarks.report.documents import embed_report
+    from benchmarks.report.join import join_rows
     from benchmarks.report.load import Source
 
     config = read_config(params, sweep=sweep)
     if partial and (into or out or kept or release):
         raise ConfigError(
             "--partial goes with none of --into, --out, --kept, --release: there no run may lack"
+        )
+    if join and (partial or into or out or kept or release):
+        raise ConfigError(
+            "--join goes with none of --partial, --into, --out, --kept, --release: it renews the"
+            " committed report, of which these are made"
         )
     if into is not None:
         embed_report(config, into, root=ROOT)
@@ -238,6 +248,9 @@ def report(
     if methods or columns:
         raise ConfigError("--methods and --columns choose what is printed: name a folder by --out")
     file = params_file(params)
+    if join:
+        join_rows(config, Source(ROOT, file))
+    kept = kept or join
     made = build_report(config, root=ROOT, params=file, kept=kept, partial=partial, cost=cost)
     show_report(made, verbose=verbose)
 

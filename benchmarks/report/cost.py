@@ -62,7 +62,7 @@ def write_cost(
 
     Args:
         config: the benchmark.
-        runs: identity of every run, of which those count that are in `runs/`.
+        runs: identity of every run; of those that are not in `runs/`, what is known is kept.
         root: the checkout.
         folder: of the report.
 
@@ -73,13 +73,17 @@ def write_cost(
     Raises:
         RunError: none of the runs is here.
     """
-    found = [] if runs is None else [_measured(config.name, row, root) for row in _rows(runs)]
-    rows = [row for row in found if row]
-    if not rows:
+    wanted = [] if runs is None else _rows(runs)
+    found = [_measured(config.name, row, root) for row in wanted]
+    if not any(found):
         raise RunError(
             f"no run of {config.name} is in '{root / 'runs' / config.name}' as it was scored, so"
             " its cost is not known here; leave out --cost, which keeps what is known"
         )
+    before = read_cost(runs, folder)
+    known = {} if before is None else {row["digest"]: row for row in _rows(before)}
+    both = [one or known.get(run["digest"]) for one, run in zip(found, wanted, strict=True)]
+    rows = [row for row in both if row]
     write_text(folder / COST, csv(pd.DataFrame(rows, columns=COLUMNS), decimals=_DECIMALS))
     return folder / COST
 

@@ -21,7 +21,8 @@ from benchmarks.statistics.mechanisms import FAINT, GRACE, INERT, LATE, SUMMARY,
 
 DECIMALS = 6
 _CELL = ["dataset", "method", "labels", "network"]
-_LABELS = [*_CELL, "runs", "patients", "dice", "accuracy"]
+_SHARES = ("dice", "accuracy")
+_LABELS = [*_CELL, "runs", "patients", *_SHARES]
 _RUN = ["labels", "fold", "seed"]
 _HEADER = (
     "Method", "Term", "Starts at, % of the run", "Probes without effect", "Acted on",
@@ -102,7 +103,7 @@ def _means(labels: pd.DataFrame) -> pd.DataFrame:
         runs=("dice", "size"), patients=("patients", "max"), dice=("dice", "mean"),
         accuracy=("accuracy", "mean"),
     )  # fmt: skip
-    return found.reset_index().reindex(columns=_LABELS)
+    return found.reset_index().reindex(columns=_LABELS).astype(dict.fromkeys(_SHARES, float))
 
 
 def mechanisms_section(config: BenchmarkConfig, facts: Facts, found: Mechanisms) -> str:

@@ -24,13 +24,28 @@ def stale_words(root: Path, config: BenchmarkConfig, dataset: str, method: str) 
     runs = pd.read_csv(path, dtype=str)
     if not {*MADE_WITH} <= {*runs.columns}:
         return f"{path.relative_to(root)} does not tell what the runs were made with"
+    other = other_words(root, config, dataset, method, runs)
+    return f"scored runs were made with other {', '.join(other)} than now" if other else ""
+
+
+def other_words(
+    root: Path, config: BenchmarkConfig, dataset: str, method: str, runs: pd.DataFrame
+) -> list[str]:
+    """What runs were made with that is different now.
+
+    Args:
+        root: the checkout; split and prepared data that are not here are not compared.
+        config: the benchmark.
+        dataset: id.
+        method: id, with variant.
+        runs: a line for each, with the columns `MADE_WITH`.
+    """
     now = {
         "settings": _settings(config, dataset, method),
         "split": _digest(split_file(root, config.name, dataset)),
         "data": _digest(prepared_folder(root, config.name, dataset) / PREPARED),
     }
-    other = [_WORDS[name] for name, code in now.items() if code and {code} != {*runs[name]}]
-    return f"scored runs were made with other {', '.join(other)} than now" if other else ""
+    return [word for n, word in _WORDS.items() if now[n] and {*runs[n]} - {now[n]}]
 
 
 def _settings(config: BenchmarkConfig, dataset: str, method: str) -> str:
