@@ -140,6 +140,8 @@ def summary() -> str:
         " with a traceback (`make chaos`).",
         "- `chaos.csv`: whole benchmarks under random signals and kills: hangs, lost runs, changed"
         " bits (`make chaos`).",
+        "- `reproduced.txt`: a committed run trained anew on another processor"
+        " (`python -m benchmarks doctor --reproduce acdc_cpu`).",
         "",
         "## Mutants",
         "",

@@ -18,6 +18,7 @@ from benchmarks.reproduce import reproduce
 from benchmarks.scoring.evaluate import evaluate_dataset
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
+from benchmarks.twins import parting
 from tests.engine.small import make_config
 
 _ALL = make_config(iterations=4)
@@ -82,6 +83,40 @@ def test_a_run_is_compared_with_the_committed_tables(
     (record,) = made.rglob("run.json")
     record.write_text("of a call before, with other packages")
     assert {p: p.stat().st_mtime_ns for p in (committed / "runs").rglob("*")} == before
+
+
+def test_a_late_loss_may_part_by_what_rounding_has_grown_to(
+    committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The committed loss lies within three times the twins' difference, then outside."""
+    folder = report_folder(committed, CONFIG.name)
+    shutil.copytree(folder, tmp_path / "kept")
+    (run,) = (r for r in all_runs(CONFIG, committed) if r.key.seed == 0)
+    grown = parting(run, Place(committed, "cpu"), 1)
+    assert 1e-9 < grown < 1e-5  # one step from weights that differ by 1e-7
+    monkeypatch.setattr("benchmarks.reproduce.ROUNDING", 0.0)
+    monkeypatch.setattr("benchmarks.reproduce.parting", lambda *_: 0.01)
+    verdicts = []
+    for factor in (1.02, 1.05):
+        try:
+            _loss(factor)(folder)
+            found = reproduce(CONFIG, Place(committed, "cpu"))
+        finally:
+            shutil.rmtree(folder)
+            shutil.copytree(tmp_path / "kept", folder)
+        assert "part by up to 1.0e-02 at step 1" in found.facts[3]
+        verdicts.append(found.verdict)
+    assert verdicts == ["same within rounding", "different: losses part from step 1 on"]
+
+
+def test_twins_part_by_their_change_alone(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a change they are the same bits; a large one shows."""
+    (run,) = (r for r in all_runs(CONFIG, committed) if r.key.seed == 1)
+    parted = []
+    for change in (0.0, 1e-7, 1e-2):
+        monkeypatch.setattr("benchmarks.twins.CHANGE", change)
+        parted.append(parting(run, Place(committed, "cpu"), 4))
+    assert parted[0] == 0 < 1000 * parted[1] < parted[2]
 
 
 def test_a_run_of_another_device_is_told_and_one_of_the_same_kind_is_preferred(
