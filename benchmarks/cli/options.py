@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,14 +98,19 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
 
 
 def params_file(given: Path) -> Path:
-    """The parameter file that is meant: a path, or the name of a preset.
+    """The parameter file that is meant: a path, or the name of a preset or of `params.yaml`.
 
     Raises:
         ConfigError: there is neither.
     """
+    from benchmarks.config import load_config
+
     if given.is_file():
         return given
     presets = {path.parent.name: path for path in (ROOT / PRESETS).glob("*/params.yaml")}
+    default = ROOT / "params.yaml"
+    with suppress(ConfigError):
+        presets.setdefault(load_config(default).name, default)
     if str(given) in presets:
         return presets[str(given)]
     raise ConfigError(

@@ -50,10 +50,13 @@ def _loss(factor: float) -> Callable[[Path], None]:
     return edit
 
 
-def _code(folder: Path) -> None:
-    _loss(1.0)(folder)
-    runs = pd.read_csv(folder / RUNS, dtype=str)
-    runs.assign(code="an older version").to_csv(folder / RUNS, index=False)
+def _made_with(column: str, factor: float = 1.0) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        _loss(factor)(folder)
+        runs = pd.read_csv(folder / RUNS, dtype=str)
+        runs.assign(**{column: "another"}).to_csv(folder / RUNS, index=False)
+
+    return edit
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,10 @@ def _code(folder: Path) -> None:
         (lambda _folder: None, "same bits"),
         (_loss(1.0005), "same within rounding"),
         (_loss(1.1), "different: losses part from step 1 on"),
-        (_code, "different: the run was committed with other code, data or split"),
+        (_made_with("code"), "different: the run was committed with other code"),
+        (_made_with("split"), "different: the run was committed with other split"),
+        (_made_with("data"), "same within rounding"),
+        (_made_with("data", 1.1), "different: the run was committed with other data"),
     ],
 )
 def test_a_run_is_compared_with_the_committed_tables(
