@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pandas as pd
 
 from benchmarks.common.files import read_json
@@ -56,4 +58,32 @@ def code_words(facts: Facts, runs: pd.DataFrame | None) -> str:
         mixed = " (of different versions)" if len(digests) > 1 else ""
         if digests:
             words.append(f"{method.title} {', '.join(f'`{d}`' for d in digests)}{mixed}")
-    return f"Code that trained the runs, by digest: {'; '.join(words)}."
+    told = f"Code that trained the runs, by digest: {'; '.join(words)}."
+    return " ".join([told, *(_twin_words(facts, *twins) for twins in equal_rows(runs))])
+
+
+def _twin_words(facts: Facts, dataset: str, first: str, second: str) -> str:
+    titles = facts.titles
+    return (
+        f"{titles[second]} has the same weights as {titles[first]} in all runs on"
+        f" {titles.get(dataset, dataset)}: there both rows are one method."
+    )
+
+
+def equal_rows(runs: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Data set and keys of two rows whose runs all have the same weights, bit for bit.
+
+    Args:
+        runs: from `read_provenance`.
+    """
+    if "weights" not in runs:
+        return []
+    cells = runs.assign(cell=runs[["labels", "fold", "seed"]].astype(str).agg(" ".join, axis=1))
+    found = []
+    for dataset, own in cells.groupby("dataset", sort=False):
+        rows = {
+            m: dict(zip(r["cell"], r["weights"], strict=True)) for m, r in own.groupby("method")
+        }
+        pairs = combinations(dict.fromkeys(own["method"]), 2)
+        found += [(str(dataset), one, two) for one, two in pairs if rows[one] == rows[two]]
+    return found

@@ -117,7 +117,7 @@ def write_scores(root: Path, config: BenchmarkConfig, **options: Any) -> Path:
         made = {"code": "c0de", "digest": "1d", "settings": SETTINGS, "split": "", "data": ""}
         runs.assign(**made).to_csv(folder / RUNS, index=False)
         cells = [f"l{n}-f{fold}-s{seed}" for n, fold, seed in runs.itertuples(index=False)]
-        weights = dict.fromkeys((f"{cell} last" for cell in cells), "3e16")
+        weights = dict.fromkeys((f"{cell} last" for cell in cells), f"3e16 of {key}")
         write_json(folder / SCORED, {"code": "c0de", "weights": weights})
         write_ledger(folder, runs, key)
         split = LOGGED if key.startswith("egcl_net") else {}

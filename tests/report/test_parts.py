@@ -19,7 +19,7 @@ from benchmarks.report.checklist import PITFALLS, open_pitfalls, pitfalls_page
 from benchmarks.report.facts import Facts, collect_facts, method_facts, split_variant
 from benchmarks.report.groups import late_means, read_groups
 from benchmarks.report.load import Source
-from benchmarks.report.provenance import code_words
+from benchmarks.report.provenance import code_words, equal_rows
 from benchmarks.report.style import method_looks
 from methods import method_ids
 from tests.report.made import LOGGED, make_config, use_made_datasets, write_scores
@@ -192,3 +192,16 @@ def test_rows_of_different_code_say_so() -> None:
     assert first.endswith("`01d`, `c0de0` (of different versions)")
     assert second == f"{facts.methods[1].title} `c0de1`"
     assert "not recorded" in code_words(facts, None)
+
+
+def test_rows_that_compute_the_same_say_so() -> None:
+    """Bit for bit, in all runs: one equal run is chance, or a start that both share."""
+    facts = facts_of(make_config())
+    first, second, third = (m.key for m in facts.methods[:3])
+    cells = [(key, seed, "c0de") for key in (first, second, third) for seed in (0, 1)]
+    runs = pd.DataFrame(cells, columns=["method", "seed", "code"])
+    runs = runs.assign(dataset="heart", labels=2, fold=0, weights=["a", "b", "a", "b", "a", "c"])
+    assert equal_rows(runs) == [("heart", first, second)]
+    titles = facts.titles
+    told = f"{titles[second]} has the same weights as {titles[first]} in all runs"
+    assert told in code_words(facts, runs) and titles[third] not in code_words(facts, runs)[-120:]
