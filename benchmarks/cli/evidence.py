@@ -65,21 +65,15 @@ def leak(
     grouped: Annotated[Path, typer.Argument(help="That of folds which keep patients together.")],
 ) -> None:
     """What Dice gains where other cases of tested patients were trained on."""
+    from benchmarks.report.leaks import HEADER, NOTE, leak_cells
     from benchmarks.statistics.leak import leak_effect
 
-    found = leak_effect(partition, grouped)
     rows = [
-        {
-            "method": part.method,
-            "test cases": f"{part.cases} that leak" if part.leaking else f"{part.cases} others",
-            "Dice there, %": f"{100 * part.there:.1f}",
-            "in grouped folds": f"{100 * part.grouped:.1f}",
-            "gain, points": f"{100 * part.gain:+.1f}",
-        }
-        for part in found
+        {"method": part.method, **dict(zip(HEADER, leak_cells(part), strict=True))}
+        for part in leak_effect(partition, grouped)
     ]
     show(rows)
-    say("- the leak is the gain of leaking cases beyond that of the others; few cases, no test")
+    say(f"- {NOTE}")
 
 
 @statistics_app.command(epilog=example("statistics simulate --benchmarks 500"))

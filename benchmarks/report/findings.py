@@ -14,6 +14,7 @@ from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.estimate import grid_cost
 from benchmarks.report.facts import Facts, collect_facts
+from benchmarks.report.leaks import leak_section
 from benchmarks.report.paper.literature import read_published
 from benchmarks.report.tables import pipe_table, plural
 from benchmarks.statistics.pairs import method_keys
@@ -76,6 +77,9 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
         "Which rows gain over labels alone?": _gains(told),
         "What do the controls give that no method is credited for?": _controls(told),
         "How stable are the ranks?": _ranks(told),
+        "What does a partition add that tests patients of training?": leak_section(
+            (one.config for one in told), root
+        ),
         "Where does this differ from the literature?": _literature(told, root),
         "What is not measured, and what of it needs a GPU": _missing(root, known),
     }
@@ -86,7 +90,8 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
         " [`statistics`](../benchmarks/statistics). A pilot has fewer than five runs and is no"
         " verdict."
     )
-    return "\n\n".join([head, *(f"## {title}\n\n{text}" for title, text in pages.items())]) + "\n"
+    parts = [f"## {title}\n\n{text or _NO_FILE}" for title, text in pages.items()]
+    return "\n\n".join([head, *parts]) + "\n"
 
 
 def _told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[_Told]:

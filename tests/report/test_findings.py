@@ -11,6 +11,7 @@ import pandas as pd
 from benchmarks.common.workspace import ROOT
 from benchmarks.config import load_config
 from benchmarks.report.findings import findings_page
+from benchmarks.report.leaks import leak_section
 
 
 def _row(page: str, *words: str) -> str:
@@ -75,3 +76,23 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
     assert _row(page, "`covid19_official`").endswith("| CPU cores |")
     gains = page.split("## Which rows gain over labels alone?")[1].split("##")[0]
     assert "methods_cpu" in gains and "ablation" not in gains
+
+
+def test_the_leak_of_a_partition_is_told_beside_grouped_folds(tmp_path: Path) -> None:
+    """0.9 and 0.6 where a slice of the same patient was trained on, 0.7 and 0.5 elsewhere."""
+    there = [("a", "a", 0.9), ("d", "d", 0.7)]
+    grouped = [("a", "p", 0.6), ("b", "p", 0.6), ("d", "d", 0.5)]
+    names = ("covid19_official", "covid19_cpu")
+    for name, scores in zip(names, (there, grouped), strict=True):
+        rows = [("supervised", who, case, 0, "last", dice) for case, who, dice in scores]
+        columns = ["method", "patient", "case", "seed", "checkpoint", "dice"]
+        (tmp_path / "reports" / name).mkdir(parents=True)
+        path = tmp_path / "reports" / name / "cases.csv"
+        pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+    configs = [load_config(ROOT / f"benchmarks/presets/{name}/params.yaml") for name in names]
+    text = leak_section(reversed(configs), tmp_path)
+    assert "| Supervised | 1 that leak | 90.0 | 60.0 | +30.0 |" in text
+    assert "| Supervised | 1 others | 70.0 | 50.0 | +20.0 |" in text
+    assert leak_section(configs[:1], tmp_path) == ""
+    shutil.copy(tmp_path / "reports/covid19_cpu/cases.csv", tmp_path / "reports/covid19_official")
+    assert leak_section(configs, tmp_path) == ""  # all cases of the patient are tested
