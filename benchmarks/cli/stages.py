@@ -190,7 +190,7 @@ def report(
     ] = False,
     join: Annotated[
         bool,
-        typer.Option("--join", help="Rows that are not scored here, from the committed report."),
+        typer.Option("--join", help="Runs that are not scored here, from the committed report."),
     ] = False,
     cost: Annotated[
         bool, typer.Option("--cost", help="Collect time and memory of the runs that are here.")

@@ -38,7 +38,8 @@ _NOTES = f"""- Probes: a few steps of every run, evenly spread, at which the gra
 - faint: gradient below {100 * FAINT:.0f} % of the supervised one (median), at full weight.
   auxiliary: trains other modules only.
 - Acted on, gradient, cosine: medians over the last {100 * LATE:.0f} % of all runs (of a term that
-  ends before: over the last steps it has). Acted on:
+  ends before: over the last steps it has; where runs were joined in parts: means of the parts'
+  medians). Acted on:
   pixels, anchors or images in a step; empty: all that the step has. Cosine: of the angle between
   the gradients of the term and of supervision.
 - Player right: accuracy of what the term trains or uses, such as a discriminator.

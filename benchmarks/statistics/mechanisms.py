@@ -72,7 +72,7 @@ def judge_terms(entries: pd.DataFrame) -> pd.DataFrame:
             "silent": silent,
             **medians,
         }
-        rows.append({**row, "state": _state(row)})
+        rows.append({**row, "state": state_of(row)})
     return pd.DataFrame(rows, columns=SUMMARY)
 
 
@@ -88,7 +88,8 @@ def _after_start(run: pd.DataFrame) -> tuple[float, pd.DataFrame]:
     return float(start / length), run[run["step"] >= start]
 
 
-def _state(row: Mapping[str, Any]) -> State:
+def state_of(row: Mapping[str, Any]) -> State:
+    """The verdict on a term with the columns `kind`, `probes`, `silent` and `relative`."""
     if row["kind"] != "term":
         return ""
     if row["silent"] > INERT * row["probes"]:
