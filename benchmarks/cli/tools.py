@@ -228,8 +228,10 @@ def tune(
         device=device,
         fold=fold,
     )
-    for path in search(read_config(params, dataset), dataset, tuple(methods), options, ROOT):
+    files = search(read_config(params, dataset), dataset, tuple(methods), options, ROOT)
+    for path in files:
         say(path)
+    say(f"open {files[-1].parent}: budget, and trials, best values and figures of every method")
 
 
 @app.command(epilog=example("methods --json"))

@@ -55,6 +55,15 @@ def write_results(study: optuna.Study, plan: Plan, folder: Path) -> list[Path]:
     return [*files, folder / "best.yaml", *_figures(study, plan, folder)]
 
 
+def best_words(study: optuna.Study, plan: Plan) -> str:
+    """The best trial of a method, for the terminal."""
+    if not study.get_trials(states=(TrialState.COMPLETE,)):
+        return f"{plan.method}: no trial has finished"
+    values = ", ".join(f"{name} = {value:.4g}" for name, value in study.best_params.items())
+    dice = f"{100 * study.best_value:.1f} %"
+    return f"{plan.method}: validation Dice {dice} in trial {study.best_trial.number}: {values}"
+
+
 def _trials(study: optuna.Study, plan: Plan) -> pd.DataFrame:
     """One row per trial: number, state, mean Dice, Dice by seed, values."""
     rows = []

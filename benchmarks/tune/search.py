@@ -14,7 +14,7 @@ from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.plan.grid import base_of, check_names
 from benchmarks.training.one import Place
 from benchmarks.tune.opening import basis_of, open_study
-from benchmarks.tune.results import apply_best, write_budget, write_results
+from benchmarks.tune.results import apply_best, best_words, write_budget, write_results
 from benchmarks.tune.sandbox import make_sandbox
 from benchmarks.tune.space import space_of
 from benchmarks.tune.study import Plan, equal_budget, run_study
@@ -155,6 +155,7 @@ def tune(
         for plan, opened in zip(plans, studies, strict=True):
             run_study(plan, place, opened.study, opened.sharing, board.say)
             files += write_results(opened.study, plan, target / plan.method)
+            board.say(best_words(opened.study, plan))
             found.append((plan, opened.study))
     files.append(write_budget(found, target / "budget.csv"))
     if options.apply is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -68,16 +69,20 @@ def test_no_test_patient_is_in_the_sandbox(root: Path, tmp_path: Path) -> None:
 
 
 def test_search_gives_every_method_the_same_budget_and_goes_on(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = tune(CONFIG, "phantom_acdc", ("mean_teacher", "egcl_net"), OPTIONS, root)
     target = root / "reports/tuning/tiny-phantom_acdc-l2"
     assert all(path.is_file() and path.stat().st_size for path in files)
     names = {path.name for path in (target / "egcl_net").iterdir()}
     assert names >= {"trials.csv", "best.yaml", "history.png", "parallel_coordinate.png"}
+    trials = pd.read_csv(target / "egcl_net/trials.csv")
+    told = " ".join(capsys.readouterr().err.split())
+    best = re.search(r"egcl_net: validation Dice ([0-9.]+) % in trial (\d+): tau = ", told)
+    assert best and best[1] == f"{100 * trials['validation_dice'].max():.1f}"
+    assert trials["validation_dice"][int(best[2])] == trials["validation_dice"].max()
     budgets = pd.read_csv(target / "budget.csv")
     assert budgets["trials"].tolist() == [3, 3] and budgets["seeds"].tolist() == [2, 2]
-    trials = pd.read_csv(target / "egcl_net/trials.csv")
     assert trials["tau"].between(0.1, 0.75).all()
     mean = (trials["dice_seed0"] + trials["dice_seed1"]) / 2
     assert mean.to_numpy() == pytest.approx(trials["validation_dice"].to_numpy(), abs=1e-5)
