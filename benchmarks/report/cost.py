@@ -8,6 +8,7 @@ so it is no part of the scores: `report --cost` collects it from the runs that a
 from __future__ import annotations
 
 import statistics
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,11 @@ def write_cost(
             f"no run of {config.name} is in '{root / 'runs' / config.name}' as it was scored, so"
             " its cost is not known here; leave out --cost, which keeps what is known"
         )
-    before = read_cost(runs, folder)
-    known = {} if before is None else {row["digest"]: row for row in _rows(before)}
-    both = [one or known.get(run["digest"]) for one, run in zip(found, wanted, strict=True)]
+    known = {}
+    with suppress(RunError):  # a damaged table is made anew
+        before = read_cost(runs, folder)
+        known = {} if before is None else {_cell(row): row for row in _rows(before)}
+    both = [one or known.get(_cell(run)) for one, run in zip(found, wanted, strict=True)]
     rows = [row for row in both if row]
     write_text(folder / COST, csv(pd.DataFrame(rows, columns=COLUMNS), decimals=_DECIMALS))
     return folder / COST
@@ -90,6 +93,10 @@ def write_cost(
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _cell(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _RUN)
 
 
 def _measured(benchmark: str, row: dict[str, Any], root: Path) -> dict[str, Any]:

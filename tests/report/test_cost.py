@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,24 @@ def test_costs_are_kept_and_the_report_is_the_same_again(
     build_report(config, root=tmp_path)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == first
     assert {"cost.csv", "cost.png", "cost.pdf"} <= first.keys()
+
+
+def test_cost_of_runs_that_are_gone_is_kept_and_a_damaged_table_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where rows are joined to a report that was made on another machine."""
+    config, table = make_config(), tmp_path / "reports/tiny/cost.csv"
+    write_scores(tmp_path, config)
+    leave_figures_undrawn(monkeypatch)
+    write_runs(tmp_path, config)
+    build_report(config, root=tmp_path, cost=True)
+    before = table.read_bytes()
+    shutil.rmtree(tmp_path / "runs/tiny/heart/mean_teacher")
+    build_report(config, root=tmp_path, cost=True)
+    assert table.read_bytes() == before
+    table.write_text("damaged")
+    build_report(config, root=tmp_path, cost=True)
+    assert "mean_teacher" not in table.read_text() and "supervised" in table.read_text()
 
 
 def test_times_of_two_machines_are_not_mixed(
