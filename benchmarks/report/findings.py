@@ -156,13 +156,17 @@ def _gains(told: list[_Told]) -> str:
             ["dataset", "labels"]
         ):
             counts = cell["outcome"].value_counts()
-            better = cell.loc[cell["outcome"] == "better", "key"]
+            names = (
+                ", ".join(one.title(key) for key in cell.loc[cell["outcome"] == outcome, "key"])
+                for outcome in ("better", "worse")
+            )
             words = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-            names = ", ".join(one.title(key) for key in better) or "none"
-            place = one.place(dataset, labels)
-            rows.append((one.link, place, f"equal {one.config.grid.equal}", words, names))
-    header = ("Benchmark", "Data", "At", "Outcomes of the rows", "Better than the baseline")
-    return pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 4)) if rows else _NO_FILE
+            at = one.link, one.place(dataset, labels), f"equal {one.config.grid.equal}"
+            rows.append((*at, words, *(name or "none" for name in names)))
+    header = (
+        "Benchmark", "Data", "At", "Outcomes of the rows", "Better than the baseline", "Worse",
+    )  # fmt: skip
+    return pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 4, 5)) if rows else _NO_FILE
 
 
 def _controls(told: list[_Told]) -> str:

@@ -48,6 +48,7 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
     bcp = (rows["method"] == "bcp") & rows["variant"].isna()
     rows.loc[bcp, "difference"] = 0.05
     rows.loc[bcp, "outcome"] = "better"
+    rows.loc[rows["method"] == "dan", "outcome"] = "worse"
     rows.to_csv(table, index=False)
 
     page = findings_page(tmp_path, known)
@@ -56,7 +57,7 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
     assert "+1.2 [-0.5, +2.9]" in row and "above 2.9" in row and "undecided, 10 runs" in row
     assert "none, pilot" in _row(page, "| contribution of high entropy |")
     assert "|  |  |  |  | not tested, 0 runs |" in _row(page, "| all of the contrast |")
-    assert _row(page, "methods_cpu", "equal steps").rstrip(" |").endswith("| BCP")
+    assert _row(page, "methods_cpu", "equal steps").endswith("| BCP | DAN |")
     # BCP - U-Net supervised at as many labelled patients, in the sources that give both.
     published = pd.read_csv(ROOT / "reports/published_results.csv", dtype=str)
     labels = str(rows.loc[bcp, "labels"].iloc[0])
