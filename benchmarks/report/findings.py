@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.estimate import grid_cost
-from benchmarks.report.facts import Facts, collect_facts
 from benchmarks.report.leaks import leak_section
 from benchmarks.report.paper.literature import read_published
+from benchmarks.report.short import short_lines
 from benchmarks.report.tables import pipe_table, plural
-from benchmarks.statistics.pairs import method_keys
+from benchmarks.report.told import Told, read_told
 from benchmarks.statistics.verdict import NO_VERDICT
 
 FINDINGS = "FINDINGS.md"
@@ -29,41 +27,6 @@ _UNIT, _GPU = "acdc_cpu", 50
 _CONTROLS = ("supervised-unlabeled_bn", "supervised-strong")
 
 
-@dataclass(frozen=True)
-class _Told:
-    """One benchmark's tables of the last checkpoint.
-
-    Attributes:
-        config: of the benchmark.
-        facts: titles of its rows.
-        table: of `table.csv`, with the method's `key`.
-        differences: of `differences.csv`.
-        ranks: of `ranks.csv`.
-    """
-
-    config: BenchmarkConfig
-    facts: Facts
-    table: pd.DataFrame
-    differences: pd.DataFrame
-    ranks: pd.DataFrame
-
-    @property
-    def link(self) -> str:
-        return f"[`{self.config.name}`]({self.config.name}/README.md)"
-
-    @property
-    def alone(self) -> bool:
-        """Whether rows are compared with training on labels alone."""
-        baseline = self.facts.baseline
-        return baseline is not None and baseline.labels_alone
-
-    def title(self, key: str) -> str:
-        return next((m.title for m in self.facts.methods if m.key == key), key)
-
-    def place(self, dataset: object, labels: object) -> str:
-        return f"{self.facts.titles[str(dataset)]}, {labels} labelled"
-
-
 def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
     """The page as Markdown; every number on it is read from a report's tables.
 
@@ -71,8 +34,9 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
         root: the checkout, with reports.
         known: configuration of every benchmark, by name.
     """
-    told = list(_told(root, known))
+    told = list(read_told(root, known))
     pages = {
+        "In short": short_lines(told),
         "What do high-entropy features contribute?": _contrasts(told),
         "Which rows gain over labels alone?": _gains(told),
         "What do the controls give that no method is credited for?": _controls(told),
@@ -94,34 +58,11 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
     return "\n\n".join([head, *parts]) + "\n"
 
 
-def _told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[_Told]:
-    for name, config in known.items():
-        folder = report_folder(root, name)
-        if not (folder / "table.csv").is_file():
-            continue
-        facts = collect_facts(config)
-        if any(dataset.synthetic for dataset in facts.datasets):
-            continue
-        table = _last(folder / "table.csv")
-        yield _Told(
-            config,
-            facts,
-            table.assign(key=method_keys(table)),
-            _last(folder / "differences.csv"),
-            _last(folder / "ranks.csv"),
-        )
-
-
-def _last(path: Path) -> pd.DataFrame:
-    frame = pd.read_csv(path, dtype={"variant": str})
-    return frame[frame["checkpoint"] == "last"]
-
-
 def _points(mean: float, low: float, high: float) -> str:
     return f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
-def _contrasts(told: list[_Told]) -> str:
+def _contrasts(told: list[Told]) -> str:
     """Declared contrasts, and which size of an effect each excludes."""
     rows = []
     for one in told:
@@ -146,7 +87,7 @@ def _contrast(d: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
     return difference, f"{d['p_holm']:.3f}", f"{100 * d['detectable']:.1f}", excluded
 
 
-def _gains(told: list[_Told]) -> str:
+def _gains(told: list[Told]) -> str:
     """How many rows got which outcome, at equal steps and at equal operations."""
     rows = []
     for one in told:
@@ -169,7 +110,7 @@ def _gains(told: list[_Told]) -> str:
     return pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 4, 5)) if rows else _NO_FILE
 
 
-def _controls(told: list[_Told]) -> str:
+def _controls(told: list[Told]) -> str:
     rows: list[tuple[str, ...]] = []
     for one in told:
         own = one.table[one.table["key"].isin(_CONTROLS)].dropna(subset="difference")
@@ -185,7 +126,7 @@ def _controls(told: list[_Told]) -> str:
     return pipe_table(header, tuple(rows), words=(0, 1, 2, 4)) if rows else _NO_FILE
 
 
-def _ranks(told: list[_Told]) -> str:
+def _ranks(told: list[Told]) -> str:
     """Width of the rank intervals, and how many rows are separable from the best."""
     rows: list[tuple[str, ...]] = []
     for one in told:
@@ -209,7 +150,7 @@ def _ranks(told: list[_Told]) -> str:
     return pipe_table(header, tuple(rows), words=(0, 1)) if rows else _NO_FILE
 
 
-def _literature(told: list[_Told], root: Path) -> str:
+def _literature(told: list[Told], root: Path) -> str:
     """Gains over labels alone, published and here, where both name the method."""
     published = _published(root)
     rows: list[tuple[str, ...]] = []

@@ -53,6 +53,10 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
 
     page = findings_page(tmp_path, known)
 
+    short = page.split("## In short")[1].split("##")[0]
+    assert "ablation" not in short  # a contrast of the claim is a pilot
+    assert "(BCP), 1 worse (DAN), 0 equivalent, 0 undecided." in short
+
     row = _row(page, "| cross term |")
     assert "+1.2 [-0.5, +2.9]" in row and "above 2.9" in row and "undecided, 10 runs" in row
     assert "none, pilot" in _row(page, "| contribution of high entropy |")

@@ -1,0 +1,81 @@
+"""Tables of finished benchmarks, for the page that takes them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.common.workspace import report_folder
+from benchmarks.config import BenchmarkConfig
+from benchmarks.report.facts import Facts, collect_facts
+from benchmarks.statistics.pairs import method_keys
+
+
+@dataclass(frozen=True)
+class Told:
+    """One benchmark's tables of the last checkpoint.
+
+    Attributes:
+        config: of the benchmark.
+        facts: titles of its rows.
+        table: of `table.csv`, with the method's `key`.
+        differences: of `differences.csv`.
+        ranks: of `ranks.csv`.
+    """
+
+    config: BenchmarkConfig
+    facts: Facts
+    table: pd.DataFrame
+    differences: pd.DataFrame
+    ranks: pd.DataFrame
+
+    @property
+    def link(self) -> str:
+        """Link to the page, by the benchmark's name."""
+        return f"[`{self.config.name}`]({self.config.name}/README.md)"
+
+    @property
+    def alone(self) -> bool:
+        """Whether rows are compared with training on labels alone."""
+        baseline = self.facts.baseline
+        return baseline is not None and baseline.labels_alone
+
+    def title(self, key: str) -> str:
+        """Name of a row."""
+        return next((m.title for m in self.facts.methods if m.key == key), key)
+
+    def place(self, dataset: object, labels: object) -> str:
+        """Data set and labelled count in words."""
+        return f"{self.facts.titles[str(dataset)]}, {labels} labelled"
+
+
+def read_told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[Told]:
+    """Benchmarks on patients that have a report.
+
+    Args:
+        root: the checkout, with reports.
+        known: configuration of every benchmark, by name.
+    """
+    for name, config in known.items():
+        folder = report_folder(root, name)
+        if not (folder / "table.csv").is_file():
+            continue
+        facts = collect_facts(config)
+        if any(dataset.synthetic for dataset in facts.datasets):
+            continue
+        table = _last(folder / "table.csv")
+        yield Told(
+            config,
+            facts,
+            table.assign(key=method_keys(table)),
+            _last(folder / "differences.csv"),
+            _last(folder / "ranks.csv"),
+        )
+
+
+def _last(path: Path) -> pd.DataFrame:
+    frame = pd.read_csv(path, dtype={"variant": str})
+    return frame[frame["checkpoint"] == "last"]
