@@ -24,7 +24,7 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.pipeline import all_runs, make_ready
 from benchmarks.plan.grid import cell_name
 from benchmarks.plan.identity import link_code
-from benchmarks.plan.resolve import Run
+from benchmarks.plan.resolve import Run, settings_digest
 from benchmarks.report.cost import COST
 from benchmarks.report.provenance import DIGESTS
 from benchmarks.report.traces import trace_of
@@ -191,23 +191,27 @@ def _compare(
     if was.get("weights") == weights[f"{key.cell} last"]:
         return Reproduced(name, SAME, tuple(facts))
     other = []
-    for column, value in (("code", run.code), ("split", run.split), ("data", run.data)):
+    made = {"code": run.code, "split": run.split, "data": run.data}
+    made["settings"] = settings_digest(run.train, run.params)
+    for column, value in made.items():
         if str(was[column]) != value:
             other.append(column)
             facts.append(f"committed was {column} {was[column]}, here it is {value}")
     # Generated or prepared on another processor, arrays differ in rounding: their losses decide.
-    if set(other) <= {"data"} and apart <= ROUNDING:
-        verdict = _ROUNDED
-    elif other:
-        verdict = f"different: the run was committed with other {', '.join(other)}"
-    else:
+    alike = apart <= ROUNDING
+    if not alike and set(other) <= {"data"}:
         grown = parting(run, place, first)
         facts.append(
             f"rounding: twins whose first weights differ by {CHANGE:g} of their size part by up to"
             f" {grown:.1e} at step {first}"
         )
         alike = apart <= TIMES * grown
-        verdict = _ROUNDED if alike else f"different: losses part from step {first} on"
+    if alike and set(other) <= {"data"}:
+        verdict = _ROUNDED
+    elif other:
+        verdict = f"different: the run was committed with other {', '.join(other)}"
+    else:
+        verdict = f"different: losses part from step {first} on"
     return Reproduced(name, verdict, tuple(facts))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,9 +31,11 @@ def parting(run: Run, place: Place, step: int) -> float:
         step: whose loss is compared, from 1.
 
     Returns:
-        The largest of `TWINS`; 0 where training forgets the change.
+        The largest of `TWINS`; 0 where training forgets the change, infinite where it diverges.
     """
     losses = [_loss(run, place, step, twin) for twin in range(TWINS + 1)]
+    if not all(map(math.isfinite, losses)):
+        return math.inf
     return max(abs(loss - losses[0]) for loss in losses) / abs(losses[0])
 
 
@@ -43,7 +46,8 @@ def _loss(run: Run, place: Place, step: int, twin: int) -> float:
         trainer = Trainer(job, pick_device(place.device), Hooks(lambda *_: None, lambda: False))
         try:
             _change(trainer, twin)
-            return float([trainer.step(k)["loss"] for k in range(step)][-1])
+            # A step that is left out since its loss is not finite has none.
+            return float([trainer.step(k).get("loss", math.nan) for k in range(step)][-1])
         finally:
             trainer.loader.close()
 

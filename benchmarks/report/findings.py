@@ -41,9 +41,7 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
         "Which rows gain over labels alone?": _gains(told),
         "What do the controls give that no method is credited for?": _controls(told),
         "How stable are the ranks?": _ranks(told),
-        "What does a partition add that tests patients of training?": leak_section(
-            (one.config for one in told), root
-        ),
+        "What does a partition add that tests patients of training?": leak_section(told, root),
         "Where does this differ from the literature?": _literature(told, root),
         "What is not measured, and what of it needs a GPU": _missing(root, known),
     }
@@ -98,7 +96,7 @@ def _gains(told: list[Told]) -> str:
         ):
             counts = cell["outcome"].value_counts()
             names = (
-                ", ".join(one.title(key) for key in cell.loc[cell["outcome"] == outcome, "key"])
+                "; ".join(one.title(key) for key in cell.loc[cell["outcome"] == outcome, "key"])
                 for outcome in ("better", "worse")
             )
             words = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
-from benchmarks.common.errors import DataError
 from benchmarks.common.workspace import CASES, report_folder
-from benchmarks.config import BenchmarkConfig
-from benchmarks.report.facts import collect_facts
 from benchmarks.report.tables import pipe_table
-from benchmarks.statistics.leak import Part, leak_effect
+from benchmarks.report.told import Told
+from benchmarks.statistics.leak import NoLeakError, Part, leak_effect
 
 NOTE = "the leak is the gain of leaking cases beyond that of the others; few cases, no test"
 HEADER = ("Test cases", "Dice there, %", "In grouped folds, %", "Gain, points")
@@ -26,38 +25,42 @@ def leak_cells(part: Part) -> tuple[str, ...]:
     )
 
 
-def leak_section(configs: Iterable[BenchmarkConfig], root: Path) -> str:
+def leak_section(told: Sequence[Told], root: Path) -> str:
     """Published partitions beside the folds of the same data that keep patients together.
 
     Args:
-        configs: of benchmarks with a report.
+        told: benchmarks with a report.
         root: the checkout.
 
     Returns:
         A table as Markdown; "" where no two benchmarks show a leak.
+
+    Raises:
+        DataError: a case table is damaged, or two share no method.
     """
-    known = list(configs)
-    rows = []
-    for one, other in ((a, b) for a in known for b in known):
-        for dataset in set(one.grid.datasets) & set(other.grid.datasets):
-            schemes = (one.data[dataset].split.scheme, other.data[dataset].split.scheme)
-            if schemes != ("official", "cv"):
-                continue
-            link = f"[`{one.name}`]({one.name}/README.md), [`{other.name}`]({other.name}/README.md)"
-            rows += [(link, *line) for line in _lines(one, other, root)]
+    rows: list[tuple[str, ...]] = []
+    for one, other in product(told, told):
+        for dataset in one.config.grid.datasets:
+            if _scheme(one, dataset) == "official" and _scheme(other, dataset) == "cv":
+                rows += [
+                    (f"{one.link}, {other.link}", *c) for c in _cells(one, other, dataset, root)
+                ]
     if not rows:
         return ""
-    table = pipe_table(
-        ("Partition, grouped folds", "Method", *HEADER), tuple(rows), words=(0, 1, 2)
-    )
+    header = ("Partition, grouped folds", "Method", *HEADER)
+    table = pipe_table(header, tuple(rows), words=(0, 1, 2))
     return f"{table}\n\nThe same cases in both: {NOTE}."
 
 
-def _lines(one: BenchmarkConfig, other: BenchmarkConfig, root: Path) -> list[tuple[str, ...]]:
-    tables = (report_folder(root, config.name) / CASES for config in (one, other))
+def _scheme(one: Told, dataset: str) -> str:
+    known = dataset in one.config.grid.datasets
+    return one.config.data[dataset].split.scheme if known else ""
+
+
+def _cells(one: Told, other: Told, dataset: str, root: Path) -> list[tuple[str, ...]]:
+    there, grouped = (report_folder(root, told.config.name) / CASES for told in (one, other))
     try:
-        found = leak_effect(*tables)
-    except DataError:  # no case of the partition leaks
+        found = leak_effect(there, grouped, dataset)
+    except NoLeakError:
         return []
-    titles = collect_facts(one).titles
-    return [(titles[part.method], *leak_cells(part)) for part in found]
+    return [(one.title(part.method), *leak_cells(part)) for part in found]

@@ -73,6 +73,8 @@ def _twin_words(facts: Facts, dataset: str, first: str, second: str) -> str:
 def equal_rows(runs: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Data set and keys of two rows whose runs all have the same weights, bit for bit.
 
+    Rows with a run whose weights are not recorded are not compared.
+
     Args:
         runs: from `read_provenance`.
     """
@@ -82,8 +84,12 @@ def equal_rows(runs: pd.DataFrame) -> list[tuple[str, str, str]]:
     found = []
     for dataset, own in cells.groupby("dataset", sort=False):
         rows = {
-            m: dict(zip(r["cell"], r["weights"], strict=True)) for m, r in own.groupby("method")
+            method: dict(zip(row["cell"], row["weights"], strict=True))
+            for method, row in own.groupby("method", sort=False)
+            if row["weights"].notna().all()
         }
-        pairs = combinations(dict.fromkeys(own["method"]), 2)
-        found += [(str(dataset), one, two) for one, two in pairs if rows[one] == rows[two]]
+        pairs = combinations(rows, 2)
+        found += [
+            (str(dataset), str(one), str(two)) for one, two in pairs if rows[one] == rows[two]
+        ]
     return found

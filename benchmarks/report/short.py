@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any
 
 from benchmarks.report.told import Told
-from benchmarks.statistics.verdict import NO_VERDICT
+from benchmarks.statistics.verdict import NO_VERDICT, rule
 
 
 def short_lines(told: Iterable[Told]) -> str:
@@ -31,11 +32,19 @@ def _claim(one: Told) -> Iterator[str]:
         if len(judged) < len(cell) or cell.empty:
             continue
         words = "; ".join(
-            f"{d['name']} {d['outcome']}, a gain above {100 * d['high']:.1f} points excluded"
+            f"{d['name']} {100 * d['mean']:+.1f} points, {d['outcome']}{_excluded(d)}"
             for d in cell.to_dict("records")
         )
+        ruling = rule([str(outcome) for outcome in cell["outcome"]])
         claim = f'"{one.config.claim.text}"'
-        yield f"{one.place(dataset, labels)}, {claim} ({one.link}): {words}."
+        yield f"{one.place(dataset, labels)}, {claim} is {ruling} ({one.link}): {words}."
+
+
+def _excluded(d: Mapping[Hashable, Any]) -> str:
+    """The gain that an undecided or equivalent contrast excludes."""
+    if d["outcome"] not in {"undecided", "equivalent"}:
+        return ""
+    return f", a gain above {100 * d['high']:.1f} excluded"
 
 
 def _gains(one: Told) -> Iterator[str]:

@@ -18,6 +18,10 @@ from benchmarks.statistics.case_table import read_cases
 from benchmarks.statistics.pairs import method_keys
 
 
+class NoLeakError(DataError):
+    """No case of the partition leaks."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Test cases of the partition that leak, or those that do not, by one method.
@@ -42,21 +46,23 @@ class Part:
         return self.there - self.grouped
 
 
-def leak_effect(partition: Path, grouped: Path) -> list[Part]:
+def leak_effect(partition: Path, grouped: Path, dataset: str | None = None) -> list[Part]:
     """Scores of a partition's test cases, beside those of the same cases in grouped folds.
 
     Args:
         partition: case table of a benchmark that counts every case as a patient.
         grouped: case table of a cross-validation in which all cases of a patient are tested
             together; its column `patient` says which cases these are.
+        dataset: id, where the tables hold several.
 
     Returns:
         For every method of both tables the cases that leak, then the others; last checkpoint.
 
     Raises:
-        DataError: a table is damaged, they share no method or case, or no case leaks.
+        NoLeakError: they share no case whose patient leaks.
+        DataError: a table is damaged, or they share no method.
     """
-    tables = [_last(path) for path in (partition, grouped)]
+    tables = [_last(path, dataset) for path in (partition, grouped)]
     patients = tables[1].drop_duplicates("case").set_index("case")["patient"]
     tested = set(tables[0]["case"]) & set(patients.index)
     outside = set(patients[~patients.index.isin(tested)])
@@ -64,15 +70,17 @@ def leak_effect(partition: Path, grouped: Path) -> list[Part]:
     methods = [m for m in dict.fromkeys(tables[0]["key"]) if m in set(tables[1]["key"])]
     if not leaking or not methods:
         lack = "share no method" if tested and not methods else "share no case whose patient leaks"
-        raise DataError(
+        raise (DataError if tested and not methods else NoLeakError)(
             f"'{partition}' and '{grouped}' {lack}: the first needs test cases of patients whose"
             " other cases are outside its tested part, the second all cases, with their patients"
         )
     return [part for m in methods for part in _parts(m, tables, (leaking, tested - leaking))]
 
 
-def _last(path: Path) -> pd.DataFrame:
+def _last(path: Path, dataset: str | None) -> pd.DataFrame:
     cases = read_cases(path)
+    if dataset is not None:
+        cases = cases[cases["dataset"] == dataset]
     if "case" not in cases:
         raise DataError(f"'{path}' has no column 'case'; take the cases.csv of a report")
     return cases[cases["checkpoint"] == "last"].assign(key=method_keys)

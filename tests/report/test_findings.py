@@ -9,14 +9,21 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.common.workspace import ROOT
-from benchmarks.config import load_config
+from benchmarks.config import BenchmarkConfig, load_config
+from benchmarks.report.facts import collect_facts
 from benchmarks.report.findings import findings_page
 from benchmarks.report.leaks import leak_section
+from benchmarks.report.told import Told
 
 
 def _row(page: str, *words: str) -> str:
     (found,) = (s for s in page.splitlines() if s.startswith("|") and all(w in s for w in words))
     return found
+
+
+def load_claim(config: BenchmarkConfig) -> tuple[str, ...]:
+    assert config.claim is not None
+    return tuple(config.claim.contrasts)
 
 
 def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
@@ -57,6 +64,16 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
     assert "ablation" not in short  # a contrast of the claim is a pilot
     assert "(BCP), 1 worse (DAN), 0 equivalent, 0 undecided." in short
 
+    first, second = (declared & (frame["name"] == name) for name in load_claim(known["ablation"]))
+    frame.loc[first, "mean"], frame.loc[first, "outcome"] = 0.021, "better"
+    frame.loc[second, "mean"], frame.loc[second, "high"] = -0.01, 0.017
+    frame.loc[second, "outcome"] = "undecided"
+    frame.to_csv(path, index=False)
+    short = findings_page(tmp_path, known).split("## In short")[1].split("##")[0]
+    assert '"high-entropy features contribute" is undecided' in short
+    assert "contribution of high entropy +2.1 points, better; entropy against" in short
+    assert "split -1.0 points, undecided, a gain above 1.7 excluded." in short
+
     row = _row(page, "| cross term |")
     assert "+1.2 [-0.5, +2.9]" in row and "above 2.9" in row and "undecided, 10 runs" in row
     assert "none, pilot" in _row(page, "| contribution of high entropy |")
@@ -89,15 +106,18 @@ def test_the_leak_of_a_partition_is_told_beside_grouped_folds(tmp_path: Path) ->
     grouped = [("a", "p", 0.6), ("b", "p", 0.6), ("d", "d", 0.5)]
     names = ("covid19_official", "covid19_cpu")
     for name, scores in zip(names, (there, grouped), strict=True):
-        rows = [("supervised", who, case, 0, "last", dice) for case, who, dice in scores]
-        columns = ["method", "patient", "case", "seed", "checkpoint", "dice"]
+        rows = [("covid19", "supervised", who, c, 0, "last", dice) for c, who, dice in scores]
+        rows += [("another", "supervised", who, c, 0, "last", 0.0) for c, who, _ in scores]
+        columns = ["dataset", "method", "patient", "case", "seed", "checkpoint", "dice"]
         (tmp_path / "reports" / name).mkdir(parents=True)
         path = tmp_path / "reports" / name / "cases.csv"
         pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
     configs = [load_config(ROOT / f"benchmarks/presets/{name}/params.yaml") for name in names]
-    text = leak_section(reversed(configs), tmp_path)
+    empty = pd.DataFrame()
+    told = [Told(config, collect_facts(config), empty, empty, empty) for config in configs]
+    text = leak_section(told[::-1], tmp_path)
     assert "| Supervised | 1 that leak | 90.0 | 60.0 | +30.0 |" in text
     assert "| Supervised | 1 others | 70.0 | 50.0 | +20.0 |" in text
-    assert leak_section(configs[:1], tmp_path) == ""
+    assert leak_section(told[:1], tmp_path) == ""
     shutil.copy(tmp_path / "reports/covid19_cpu/cases.csv", tmp_path / "reports/covid19_official")
-    assert leak_section(configs, tmp_path) == ""  # all cases of the patient are tested
+    assert leak_section(told, tmp_path) == ""  # all cases of the patient are tested

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.common.errors import RunError
+from benchmarks.common.files import write_json
+from benchmarks.config import BenchmarkConfig
 from benchmarks.report import build_report
 from benchmarks.report.join import join_rows
 from benchmarks.report.load import Source
@@ -57,6 +59,28 @@ def keep_seeds(scores: Path, *seeds: int) -> None:
         seal(path.parent)
 
 
+def edit_runs(root: Path, method: str, column: str, value: str) -> None:
+    """Change what the report says of the runs of a row."""
+    path = root / "reports/tiny/runs.csv"
+    runs = pd.read_csv(path, dtype=str)
+    runs.loc[runs["method"] == method, column] = value
+    runs.to_csv(path, index=False)
+
+
+def refused(root: Path, config: BenchmarkConfig, *methods: str, seeds: tuple[int, ...] = ()) -> str:
+    """The message of a call with scores of these rows, which must leave the report as it was."""
+    before = tables(root)
+    scores = write_scores(root, config)
+    keep(scores, *methods)
+    if seeds:
+        keep_seeds(scores, *seeds)
+    with pytest.raises(RunError) as told:
+        join_rows(config, Source(root))
+    shutil.rmtree(scores)
+    assert tables(root) == before
+    return str(told.value)
+
+
 def tables(root: Path) -> dict[str, bytes]:
     folder = root / "reports/tiny"
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix not in PICTURES}
@@ -88,21 +112,45 @@ def test_a_row_that_is_scored_again_replaces_the_kept_one(tmp_path: Path) -> Non
     pd.testing.assert_frame_equal(after[~own], before[before["method"] != "mean_teacher"])
 
 
+def vary(scores: Path) -> None:
+    """Logs, pseudo-labels and numbers of labels that differ by run, as those of training do."""
+    for path in (scores / "heart").glob("*/*.csv"):
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        seed = frame["seed"].astype(int)
+        if path.name == "steps.csv":
+            frame["loss/supervised"] = 1 / (2 + seed)
+            frame["val/dice"] = 0.5 + 0.125 * seed
+        elif path.name == "pseudo_labels.csv":
+            frame["dice"] = 0.25 + 0.125 * seed
+        if path.parent.name == "full_supervised":
+            frame["labels"] = 8 - seed % 2
+        frame.to_csv(path, index=False)
+    for scored in (scores / "heart").glob("full_supervised/scored.json"):
+        cells = {f"l{8 - seed % 2}-f{seed}-s{seed} last": "whole" for seed in range(4)}
+        write_json(scored, {"code": "c0de", "weights": cells})
+    for folder in (scores / "heart").iterdir():
+        seal(folder)
+
+
 def test_runs_stand_beside_those_of_the_report(tmp_path: Path) -> None:
-    """Two seeds of a row committed, two more scored here: all but medians as if made together."""
-    config = make_config(seeds=[0, 1, 2, 3])
+    """Folds 0 and 1 committed, 2 joined, then 3 while 2 is still scored: as if made together."""
+    config = make_config(seeds=[0, 1, 2, 3], folds=[0, 1, 2, 3], bound=True)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    write_scores(whole, config)
+    vary(write_scores(whole, config))
     build_report(config, root=whole)
-    scores = write_scores(parts, config)
-    keep_seeds(scores, 0, 1)
-    build_report(make_config(seeds=[0, 1]), root=parts)
-    shutil.rmtree(scores)
-    keep_seeds(write_scores(parts, config), 2, 3)
-    for _ in range(2):
-        join_rows(config, Source(parts))
-        build_report(config, root=parts, kept=True)
-        assert tables(parts) == tables(whole)
+    steps = [((0, 1), [0, 1]), ((2,), [0, 1, 2]), ((2, 3), [0, 1, 2, 3]), ((2, 3), [0, 1, 2, 3])]
+    for scored, seeds in steps:
+        grid = make_config(seeds=seeds, folds=seeds, bound=True)
+        scores = write_scores(parts, config)
+        vary(scores)
+        keep_seeds(scores, *scored)
+        if len(seeds) > 2:
+            join_rows(grid, Source(parts))
+        build_report(grid, root=parts, kept=len(seeds) > 2)
+        shutil.rmtree(scores)
+    assert tables(parts) == tables(whole)
+    curves = pd.read_csv(parts / "reports/tiny/curves.csv")
+    assert set(curves["runs"]) == {4} and set(curves["series"]) == {"val/dice", "loss/supervised"}
 
 
 def test_a_call_that_was_killed_is_made_again(
@@ -163,30 +211,46 @@ def test_rows_of_another_making_are_not_joined(
 ) -> None:
     """The message names row, reason and commands, and the report stays as it was."""
     committed(tmp_path, *OLD)
-    path = tmp_path / "reports/tiny/runs.csv"
-    runs = pd.read_csv(path, dtype=str)
-    runs.loc[runs["method"] == "full_supervised", column] = value
-    runs.to_csv(path, index=False)
-    before = tables(tmp_path)
-    config = make_config()
-    keep(write_scores(tmp_path, config), *NEW)
-    with pytest.raises(
-        RunError, match=f"heart x full_supervised: made with other {word} than"
-    ) as e:
-        join_rows(config, Source(tmp_path))
-    assert "python -m benchmarks run --params params.yaml heart full_supervised" in str(e.value)
-    assert "heart x supervised" not in str(e.value) and tables(tmp_path) == before
+    edit_runs(tmp_path, "full_supervised", column, value)
+    words = f"heart x full_supervised: made with other {word} than now"
+    message = refused(tmp_path, make_config(), *NEW)
+    assert words in message and "heart x supervised" not in message
+    assert "python -m benchmarks run --params params.yaml heart full_supervised" in message
 
 
-def test_without_a_report_or_scores_or_with_a_row_missing_it_says_so(tmp_path: Path) -> None:
+def test_what_cannot_be_joined_is_named_and_nothing_written(tmp_path: Path) -> None:
     config = make_config()
     with pytest.raises(RunError, match=r"runs\.csv' to join rows to: `python -m benchmarks repro`"):
         join_rows(config, Source(tmp_path))
     committed(tmp_path, *OLD)
     with pytest.raises(RunError, match="no scores of 'tiny' yet"):
         join_rows(config, Source(tmp_path))
-    keep(write_scores(tmp_path, config), "mean_teacher")
-    before = tables(tmp_path)
-    with pytest.raises(RunError, match=r"heart x egcl_net-a5: no such row"):
+    assert "heart x egcl_net-a5: no such row" in refused(tmp_path, config, "mean_teacher")
+    more = make_config(seeds=[0, 1, 2])
+    message = refused(tmp_path, more, *NEW)
+    assert "heart x supervised: no run l2-f0-s2, l4-f0-s2" in message
+    other = make_config(seeds=[1, 2])
+    message = refused(tmp_path, other, *NEW, seeds=(2,))
+    assert "heart x supervised: no run l2-f0-s2, l4-f0-s2" in message
+    assert "runs that are not of the grid: l2-f0-s0, l4-f0-s0" in message
+    scores = write_scores(tmp_path, config)
+    (scores / "heart/mean_teacher/cases.csv").write_text("changed")
+    with pytest.raises(RunError, match=r"(?s)do not count.*heart x mean_teacher: .*was changed"):
         join_rows(config, Source(tmp_path))
-    assert tables(tmp_path) == before
+
+
+def test_a_run_with_other_weights_is_not_joined_alone(tmp_path: Path) -> None:
+    config = make_config()
+    committed(tmp_path, *SKILL)
+    edit_runs(tmp_path, "mean_teacher", "weights", "of another machine")
+    told = "scored here again with other weights, but not all of the row: l2-f0-s1, l4-f0-s1"
+    assert told in refused(tmp_path, config, "mean_teacher", seeds=(1,))
+
+
+def test_a_row_that_the_grid_has_no_more_goes(tmp_path: Path) -> None:
+    committed(tmp_path, "supervised", "mean_teacher")
+    fewer = make_config(methods=["supervised", "egcl_net-a5"])
+    keep(write_scores(tmp_path, fewer), "egcl_net-a5")
+    join_rows(fewer, Source(tmp_path))
+    build_report(fewer, root=tmp_path, kept=True)
+    assert b"mean_teacher" not in tables(tmp_path)["runs.csv"]

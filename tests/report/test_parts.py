@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -202,6 +203,7 @@ def test_rows_that_compute_the_same_say_so() -> None:
     runs = pd.DataFrame(cells, columns=["method", "seed", "code"])
     runs = runs.assign(dataset="heart", labels=2, fold=0, weights=["a", "b", "a", "b", "a", "c"])
     assert equal_rows(runs) == [("heart", first, second)]
+    assert equal_rows(runs.assign(weights=[math.nan] * 6)) == []
     titles = facts.titles
     told = f"{titles[second]} has the same weights as {titles[first]} in all runs"
     assert told in code_words(facts, runs) and titles[third] not in code_words(facts, runs)[-120:]

@@ -67,6 +67,7 @@ def _made_with(column: str, factor: float = 1.0) -> Callable[[Path], None]:
         (_loss(1.1), "different: losses part from step 1 on"),
         (_made_with("code"), "different: the run was committed with other code"),
         (_made_with("split"), "different: the run was committed with other split"),
+        (_made_with("settings"), "different: the run was committed with other settings"),
         (_made_with("data"), "same within rounding"),
         (_made_with("data", 1.1), "different: the run was committed with other data"),
     ],
