@@ -33,6 +33,7 @@ LAYERS = (
     ("benchmarks.tune",),
     ("benchmarks.checkup", "benchmarks.repair"),
     ("benchmarks.pipeline",),
+    ("benchmarks.twins",),
     ("benchmarks.reproduce",),
     ("benchmarks.launch",),
     ("benchmarks.cli",),

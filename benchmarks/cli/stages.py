@@ -188,10 +188,7 @@ def report(
         bool,
         typer.Option("--partial", help="Of the runs scored so far, into reports/partial."),
     ] = False,
-    join: Annotated[
-        bool,
-        typer.Option("--join", help="Runs that are not scored here, from the committed report."),
-    ] = False,
+    join: Annotated[bool, typer.Option("--join", help="Add runs to the committed report.")] = False,
     cost: Annotated[
         bool, typer.Option("--cost", help="Collect time and memory of the runs that are here.")
     ] = False,
@@ -219,14 +216,9 @@ def report(
     from benchmarks.report.load import Source
 
     config = read_config(params, sweep=sweep)
-    if partial and (into or out or kept or release):
+    if (partial or join) and (into or out or kept or release or partial is join):
         raise ConfigError(
-            "--partial goes with none of --into, --out, --kept, --release: there no run may lack"
-        )
-    if join and (partial or into or out or kept or release):
-        raise ConfigError(
-            "--join goes with none of --partial, --into, --out, --kept, --release: it renews the"
-            " committed report, of which these are made"
+            "--partial and --join go neither together nor with --into, --out, --kept, --release"
         )
     if into is not None:
         embed_report(config, into, root=ROOT)
