@@ -9,6 +9,7 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.common.errors import RunError
@@ -151,6 +152,10 @@ def _joining(
     return Joining(row, whole, frozenset(fresh), frozenset(there), tuple(told))
 
 
+def _of(lines: pd.DataFrame, runs: frozenset[Run]) -> pd.DataFrame:
+    return lines[np.array([run in runs for run in _cells(lines)], dtype=bool)]
+
+
 def _weights(lines: pd.DataFrame | None) -> dict[Run, str]:
     """Digests of the last weights by run."""
     if lines is None:
@@ -220,7 +225,7 @@ def _copy(source: Path, target: Path, runs: frozenset[Run]) -> None:
     shutil.copy(source / SCORED, target)
     for path in source.glob("*.csv"):
         lines = _read(path)
-        write_text(target / path.name, csv(lines[[run in runs for run in _cells(lines)]]))
+        write_text(target / path.name, csv(_of(lines, runs)))
     seal(target)
 
 
@@ -261,8 +266,7 @@ def _joined(
         elif name in SUMMARIES:
             parts.append(_pooled(name, kept, own, one))
         else:
-            stays = kept[[run in one.kept for run in _cells(kept)]]
-            both = pd.concat([stays, own], ignore_index=True)
+            both = pd.concat([_of(kept, one.kept), own], ignore_index=True)
             # Case tables are sorted by labels, others as runs are listed.
             columns = _RUN[1:] if one.whole and name != CASES else _RUN
             order = both[columns].astype(int).sort_values(columns, kind="stable").index
