@@ -164,7 +164,9 @@ def test_equal_results_leave_the_tree_clean_and_comments_retrain_nothing(clone: 
 
 @pytest.mark.parametrize("damage", ["", "schema: '2.0'\nstages: {", None])
 def test_a_lock_is_made_anew_of_finished_runs(clone: Path, damage: str | None) -> None:
-    """Run after the test above; empty, damaged and missing locks."""
+    """Empty, damaged and missing locks."""
+    if not (clone / "data/scores").is_dir():  # another worker has run the tests above
+        _repro(clone)
     lock, stages = clone / "dvc.lock", [f"run@phantom_acdc-{name}" for name in METHODS]
     whole = yaml.safe_load(lock.read_text())["stages"]
     if damage is None:
