@@ -96,7 +96,7 @@ def _gains(told: list[Told]) -> str:
         ):
             counts = cell["outcome"].value_counts()
             names = (
-                "; ".join(one.title(key) for key in cell.loc[cell["outcome"] == outcome, "key"])
+                one.names(cell.loc[cell["outcome"] == outcome, "key"])
                 for outcome in ("better", "worse")
             )
             words = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())

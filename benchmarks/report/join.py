@@ -190,8 +190,9 @@ def _refuse(config: BenchmarkConfig, source: Source, rows: Sequence[Joining]) ->
             run, *_ = source.remedies(config, *one.row)
             lines.append(f"    {run}")
     if lines:
-        score = f"python -m benchmarks evaluate DATASET --partial --params {source.params}"
-        raise RunError("\n".join(["neither report nor scores can give:", *lines, f"    {score}"]))
+        datasets = dict.fromkeys(one.row[0] for one in rows if one.problems)
+        lines += [f"    {source.scoring(dataset)}" for dataset in datasets]
+        raise RunError("\n".join(["neither report nor scores can give:", *lines]))
 
 
 def _fresh(

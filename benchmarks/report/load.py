@@ -90,6 +90,10 @@ class Source:
             for name in ("run", "evaluate")
         ]
 
+    def scoring(self, dataset: str) -> str:
+        """The command that scores what is finished."""
+        return f"python -m benchmarks evaluate --params {self.params} {dataset} --partial"
+
     def whole(self, config: BenchmarkConfig) -> str:
         """The command that makes all scores."""
         sweep, command = self._sweep(config), "python -m benchmarks repro"
@@ -118,10 +122,7 @@ def narrowed(config: BenchmarkConfig, facts: Facts, source: Source) -> tuple[Sou
         elif folder.is_dir():
             unfit.append(f"{dataset} x {method}: {words}")
     if not found:
-        commands = [
-            f"  python -m benchmarks evaluate --params {source.params} {dataset} --partial"
-            for dataset in config.grid.datasets
-        ]
+        commands = [f"  {source.scoring(dataset)}" for dataset in config.grid.datasets]
         head = f"no scores of '{config.name}' yet; of runs that are finished:"
         raise RunError("\n".join([head, *commands, *(f"  {words}" for words in unfit)]))
     return replace(source, present=frozenset(found)), unfit

@@ -58,7 +58,7 @@ def _gains(one: Told) -> Iterator[str]:
         counted = []
         for outcome in ("better", "worse", "equivalent", "undecided"):
             keys = judged.loc[judged["outcome"] == outcome, "key"]
-            names = f" ({'; '.join(map(one.title, keys))})" if len(keys) else ""
+            names = f" ({one.names(keys)})" if len(keys) else ""
             counted.append(f"{len(keys)} {outcome}{names if outcome != 'undecided' else ''}")
         words = ", ".join(counted)
         yield f"{one.place(dataset, labels)}, against {baseline.title} ({one.link}): {words}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,10 @@ class Told:
     def title(self, key: str) -> str:
         """Name of a row."""
         return next((m.title for m in self.facts.methods if m.key == key), key)
+
+    def names(self, keys: Iterable[str]) -> str:
+        """Names of rows as a list; they may hold commas."""
+        return "; ".join(map(self.title, keys))
 
     def place(self, dataset: object, labels: object) -> str:
         """Data set and labelled count in words."""

@@ -218,6 +218,7 @@ def test_rows_of_another_making_are_not_joined(
     message = refused(tmp_path, make_config(), *NEW)
     assert words in message and "heart x supervised" not in message
     assert "python -m benchmarks run --params params.yaml heart full_supervised" in message
+    assert message.endswith("python -m benchmarks evaluate --params params.yaml heart --partial")
 
 
 def test_what_cannot_be_joined_is_named_and_nothing_written(tmp_path: Path) -> None:
