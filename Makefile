@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup repro test contract lint types format readme speed kill chaos mutants launch rehearse scale before faults errors gpu container lock
+.PHONY: help setup repro test contract lint types format readme speed kill chaos mutants launch rehearse scale before faults errors gpu container lock samebits
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -73,6 +73,9 @@ mutants: setup ## break every method on purpose and see which test notices; writ
 
 before: setup ## train the methods that were mended as they were before, and write reports/mended
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/before -m before
+
+samebits: setup ## list the methods that train the same bits as at BEFORE=COMMIT, whose runs stay what they are
+	BEFORE=$(or $(BEFORE),$(error BEFORE=COMMIT, the commit of the runs)) $(BIN)/python -m pytest tests/same_bits -m samebits
 
 faults: setup ## inject faults and write what the user sees of each to reports/reliability
 	NOTE_FAULTS=1 $(BIN)/python -m pytest -q tests/engine tests/training tests/pipeline/test_storage.py

@@ -101,6 +101,17 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class OracleBatch(Batch):
+    """The data of a step of a method that declares itself an oracle; no other is given one.
+
+    Attributes:
+        truth: (U, *S) int64 in [0, K), labels of the images that the method calls unlabelled.
+    """
+
+    truth: Tensor
+
+
+@dataclass(frozen=True)
 class Progress:
     """Position in the run.
 
@@ -169,6 +180,8 @@ class Method(nn.Module, ABC, Generic[P]):
         footnote: caveat printed under every table and figure, or "".
         all_labels: the method is given the labels of every training patient.
         uses_unlabeled: whether unlabelled images take part.
+        oracle: the method reads true labels of the images that it calls unlabelled: its batches
+            are `OracleBatch`, and it is shown beside the others, neither ranked nor compared.
         auxiliary: names of loss terms that train other modules than the tested network only, such
             as a discriminator's; every other term has to move the tested network.
         stages: names of loss terms that wait for a first stage of the run to end, with the
@@ -185,6 +198,7 @@ class Method(nn.Module, ABC, Generic[P]):
     footnote: ClassVar[str] = ""
     all_labels: ClassVar[bool] = False
     uses_unlabeled: ClassVar[bool] = True
+    oracle: ClassVar[bool] = False
     auxiliary: ClassVar[frozenset[str]] = frozenset()
     stages: ClassVar[Mapping[str, str]] = {}
     quarter_turns: ClassVar[bool] = True
@@ -204,6 +218,18 @@ class Method(nn.Module, ABC, Generic[P]):
     def batch_sizes(cls, params: P, labeled: int, unlabeled: int) -> tuple[int, int]:  # noqa: ARG003
         """Labelled and unlabelled images per step, from the configured numbers."""
         return labeled, unlabeled if cls.uses_unlabeled else 0
+
+    @classmethod
+    def batch_of(cls, image: Tensor, label: Tensor, labeled: int) -> Batch:
+        """A batch of images (N, C, *S) whose first ones are labelled.
+
+        Args:
+            image: all images.
+            label: (N, *S) int64; those of unlabelled images are left out but for an oracle.
+            labeled: number of labelled images.
+        """
+        parts = image[:labeled], label[:labeled], image[labeled:]
+        return OracleBatch(*parts, label[labeled:]) if cls.oracle else Batch(*parts)
 
     @abstractmethod
     def setup(self, build_net: NetBuilder) -> None:

@@ -14,8 +14,8 @@ class of i, N_i those of other classes. Values and equations are those of the co
 which is 3D with two classes; none are known in 2D.
 
 The published code takes the class of a patch of an UNLABELLED image from its TRUE label (lines
-226-249 there; the authors' answer in issue 1). Here it is the teacher's prediction. The published
-variant cannot be run: a batch has no label of an unlabelled image. Other deviations:
+226-249 there; the authors' answer in issue 1). Here it is the teacher's prediction; `dycon_oracle`
+is the published variant. Other deviations:
 - no maxima of columns are subtracted from the similarities (there, so that S_ij is no ratio of one
   softmax); focal weights of negatives, which there multiply 0, and the paper's top-k negatives and
   entropy weights, which are switched off there, are left out;
@@ -139,7 +139,7 @@ class DyCON(StudentTeacher[DyCONParams]):
             z_t, logits_t = self.seen(self.teacher, self.teacher_head, noisy)
         p, target = softmax32(logits), softmax32(logits_t)
         target_u = batch.split(target)[1]
-        label = nearest_at(target_u.argmax(1), z.shape[2:]).flatten(1)
+        label = nearest_at(self.classes_of(batch, target_u), z.shape[2:]).flatten(1)
         z_u, zt_u = (batch.split(v)[1].flatten(2).mT for v in (z, z_t))
         with torch.autocast(z.device.type, enabled=False):
             focal, used = focal_contrast(z_u, label, temperature=par.temperature, gamma=par.gamma)
@@ -160,6 +160,11 @@ class DyCON(StudentTeacher[DyCONParams]):
             "contrast": par.weight_dycon * focal,
             "cross": par.weight_dycon * cross,
         }
+
+    def classes_of(self, batch: Batch, target: Tensor) -> Tensor:
+        """Classes (U, *S) that the contrasts go by: the teacher's, of probabilities (U, K, *S)."""
+        del batch
+        return target.argmax(1)
 
     @staticmethod
     def seen(net: SegNet, head: ProjectionHead, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,8 @@ from typing import Literal
 
 Kind = Literal["reference", "term", "auxiliary", "observed"]
 NONE = math.nan
+# What lines that tell how right pseudo-labels were are called, with measure and network after it.
+PROBED = "pseudo_label_"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ RECORD = "run.json"
 MACHINE = "machine.json"
 METRICS = "metrics.jsonl"
 MECHANISMS = "mechanisms.csv"
+PSEUDO_MASKS = "pseudo_masks.npz"
 CHECKPOINTS = ("last", "best")
 
 # Files of the scores of one method on one data set.

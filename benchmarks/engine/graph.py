@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol, TypeVar
 
 import torch
@@ -169,7 +169,7 @@ class Graphed:
 
     def _played(self, phase: _Phase, work: Work, batch: Batch, now: Progress) -> Row | None:
         if self._batch is None:
-            self._batch = Batch(*(part.clone() for part in _parts(batch)))
+            self._batch = type(batch)(*(part.clone() for part in _parts(batch)))
         recording = phase.recording or self._recorded(phase, work, self._batch, now)
         if recording is None:
             return None
@@ -201,5 +201,5 @@ class Graphed:
         return recording
 
 
-def _parts(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    return batch.image, batch.label, batch.unlabeled
+def _parts(batch: Batch) -> tuple[Tensor, ...]:
+    return tuple(getattr(batch, field.name) for field in fields(batch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.errors import ConfigError
-from benchmarks.config import TrainConfig
+from benchmarks.config import Network, TrainConfig
 from benchmarks.engine.nets import Builder, stride, widths
 from benchmarks.engine.seeding import derive
 from datasets.preparing.split import Fold
@@ -22,6 +23,10 @@ from methods.networks import SegNet
 # Activations of the finest level for each thread of a step: with half as many (48 x 48 with 16
 # channels, 8 images, two threads) the threads spent a quarter more CPU time than one.
 _PER_THREAD = 1 << 18
+# On CPUs with bf16, oneDNN 3.12 (PyTorch 2.14) leaves the weight gradient of 3 x 3 x 3 convolutions
+# on maps of this depth unwritten: compared with float32, at all widths and heights, at no other
+# depth up to 6, neither in 2D nor with other kernels (channels 4 to 256, batches 1 to 8).
+_BROKEN_DEPTH = 2
 
 
 @dataclass(frozen=True)
@@ -110,25 +115,50 @@ def useful_threads(job: Job) -> int:
     return max(1, finest // _PER_THREAD)
 
 
-def check_grid(job: Job) -> None:
-    """Refuse training images whose size the network cannot halve often enough.
+def check_sizes(job: Job, device: torch.device) -> None:
+    """Refuse training images whose size the network or its arithmetic does not fit.
+
+    Raises:
+        ConfigError: names the size and the keys to change.
+    """
+    whole = sorted({c.grid_shape[-job.data.ndim :] for c in job.data.cases})
+    sizes = [job.train.patch] if job.train.patch else whole
+    for size in sizes:
+        check_size(size, job.train.network, job.data.dataset)
+    if len(sizes) > 1:
+        raise ConfigError(
+            f"cases of {job.data.dataset} differ in size {sizes[:3]}: set train.patch"
+        )
+    if device.type == "cpu" and precision(job.train, device) == torch.bfloat16:
+        _refuse_shallow(job, sizes[0])
+
+
+def check_size(size: Sequence[int], network: Network, dataset: str) -> None:
+    """Refuse images that the network cannot halve often enough.
 
     Raises:
         ConfigError: names the size, the multiple and the keys to change.
     """
-    multiple = stride(job.train.network)
-    sizes = (
-        {job.train.patch}
-        if job.train.patch
-        else {c.grid_shape[-job.data.ndim :] for c in job.data.cases}
-    )
-    for size in sizes:
-        if any(s % multiple for s in size):
-            raise ConfigError(
-                f"training images of {job.data.dataset} are {size} voxels, but the network needs"
-                f" multiples of {multiple}: set train.patch or data.{job.data.dataset}.prepare.size"
-            )
-    if len(sizes) > 1:
+    multiple = stride(network)
+    if any(s % multiple for s in size):
         raise ConfigError(
-            f"cases of {job.data.dataset} differ in size {sorted(sizes)[:3]}: set train.patch"
+            f"training images of {dataset} are {tuple(size)} voxels, but the network needs"
+            f" multiples of {multiple}: set train.patch or data.{dataset}.prepare.size"
+        )
+
+
+def _refuse_shallow(job: Job, size: Sequence[int]) -> None:
+    """Refuse volumes of which the network makes maps that bf16 has no right gradient of.
+
+    Raises:
+        ConfigError: names the depth and the keys to change.
+    """
+    multiple = stride(job.train.network)
+    depths = {size[0] // 2**k for k in range(multiple.bit_length())}
+    if len(size) == 3 and _BROKEN_DEPTH in depths:
+        raise ConfigError(
+            f"training volumes of {job.data.dataset} are {size[0]} voxels deep, which the network"
+            f" divides by {multiple}: convolutions on maps of depth {_BROKEN_DEPTH} have wrong"
+            " gradients in bf16 on a CPU. Set train.amp to off, or a larger first number of"
+            " train.patch"
         )

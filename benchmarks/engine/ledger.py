@@ -28,7 +28,7 @@ from methods.base import SUPERVISED, Method, Progress
 
 # One probe in so many steps, but in no run fewer or more than these: a probe of a method with two
 # terms costs half a step, one of one with five two, and a few probes are needed to judge a term.
-_EVERY, _FEWEST, _MOST = 100, 10, 20
+_EVERY, _FEWEST, _MOST = 80, 5, 20
 
 
 def probe_steps(total: int) -> tuple[int, ...]:
@@ -108,8 +108,9 @@ class Ledger:
             for name in terms
         ]  # fmt: skip
         values = dict(zip(terms, torch.stack(rows).tolist(), strict=True))
-        norms = {name: v[2] for name, v in values.items() if math.isfinite(v[0])}
-        self._refuse_broken(done, norms)
+        # A term that is not finite itself is told of with the batch, where the step is logged.
+        if all(math.isfinite(v[0]) for v in values.values()):
+            self._refuse_broken(done, {name: v[2] for name, v in values.items()})
         least = values[SUPERVISED][2]
         for name, (value, elements, norm, product) in values.items():
             relative = norm / least if least else math.nan

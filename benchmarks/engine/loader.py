@@ -1,6 +1,6 @@
 """Batches of both streams of a run, augmented, on its device.
 
-The unlabelled stream never opens a mask.
+The unlabelled stream opens no mask, but for a method that declares itself an oracle.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from benchmarks.common.errors import ConfigError
 from benchmarks.engine.augment import weak
 from benchmarks.engine.job import Job
 from benchmarks.engine.streams import Samples, Stream, StreamConfig
-from datasets.preparing.store import Prepared
-from methods.base import Batch
+from datasets.preparing.store import Case, Prepared
+from methods.base import Batch, OracleBatch
 
 _IMAGE_BYTES = 4  # float32; masks have one byte
 
@@ -37,7 +38,7 @@ class Loader:
 
     Args:
         labeled: stream with masks.
-        unlabeled: stream without, or None.
+        unlabeled: stream without, or None; with masks for an oracle.
         policy: augmentation policy.
         device: where batches go; memory is pinned for CUDA.
         ahead: whether a thread reads the next batch while this one is trained on; there is nothing
@@ -64,8 +65,12 @@ class Loader:
         image, label = self._augmented(labeled)
         if label is None:
             raise ValueError("the labelled stream was opened without its masks")
-        other = image[:0] if unlabeled is None else self._augmented(unlabeled)[0]
-        return Batch(image=image, label=label.long(), unlabeled=other)
+        if unlabeled is None:
+            return Batch(image=image, label=label.long(), unlabeled=image[:0])
+        other, truth = self._augmented(unlabeled)
+        if truth is None:
+            return Batch(image, label.long(), other)
+        return OracleBatch(image, label.long(), other, truth.long())
 
     def ids(self, step: int) -> list[str]:
         """Cases of both streams that a step reads, labelled first."""
@@ -111,6 +116,9 @@ def make_loader(job: Job, device: torch.device) -> Loader:
     Args:
         job: the run.
         device: where batches go.
+
+    Raises:
+        ConfigError: an oracle lacks masks.
     """
     train, turns, upright = job.train, job.method.quarter_turns, job.train.augment == "rotate"
     sizes = job.batch_sizes
@@ -129,10 +137,21 @@ def make_loader(job: Job, device: torch.device) -> Loader:
     if sizes[1]:
         unlabeled = Stream(
             job.data,
-            job.data.of_patients(rest),
+            _unlabeled_cases(job, rest),
             StreamConfig("unlabeled", sizes[1], train.patch, job.seed, turns, upright),
-            with_label=False,
+            with_label=job.method.oracle,
             device=device,
             resident=resident,
         )
     return Loader(labeled, unlabeled, policy=train.augment, device=device, ahead=not resident)
+
+
+def _unlabeled_cases(job: Job, patients: Sequence[str]) -> Sequence[Case]:
+    cases = job.data.of_patients(patients)
+    bare = [case.case for case in cases if not case.labeled]
+    if job.method.oracle and bare:
+        raise ConfigError(
+            f"{job.method.title} reads true labels of all training images, but {len(bare)} of"
+            f" {job.data.dataset} have none, such as '{bare[0]}': leave it out of grid.methods"
+        )
+    return cases

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmarks.common.errors import RunError
-from benchmarks.common.files import atomic_open
+from benchmarks.common.files import atomic_open, bytes_digest
 
 # Kept until the record of the finished run is written.
 STATE = "state.pt"
@@ -47,6 +47,19 @@ class Position:
     metrics_digest: str = ""
     validations: dict[int, float] = field(default_factory=dict)
     skipped: int = 0
+
+    def note_log(self, log: Path) -> None:
+        """Note what the log holds now."""
+        logged = log.read_bytes() if log.exists() else b""
+        self.metrics_bytes, self.metrics_digest = len(logged), bytes_digest(logged)
+
+    def fits(self, log: Path) -> bool:
+        """Whether the log begins with what it held at this position; warns if it does not."""
+        logged = log.read_bytes() if log.exists() else b""
+        if bytes_digest(logged[: self.metrics_bytes]) == self.metrics_digest:
+            return True
+        warnings.warn(f"'{log}' was changed; the run starts anew", stacklevel=2)
+        return False
 
 
 def save_state(path: Path, digest: str, position: Position, parts: Mapping[str, Any]) -> None:

@@ -171,7 +171,7 @@ class Stream:
         patch = self._config.patch
         if patch is None or start is None:
             return image, label
-        return _cut(image, start, patch), None if label is None else _cut(label, start, patch)
+        return cut(image, start, patch), None if label is None else cut(label, start, patch)
 
     def _draw(self, first: int) -> _Table:
         """Everything that is random in the steps from `first` on."""
@@ -210,8 +210,8 @@ class Stream:
         return int(self._permutation[index])
 
 
-def _cut(array: Tensor, start: Sequence[int], patch: Sequence[int]) -> Tensor:
-    """Crop the last axes and pad their ends with zeros."""
+def cut(array: Tensor, start: Sequence[int], patch: Sequence[int]) -> Tensor:
+    """Crop the last axes, from `start` on, and pad their ends with zeros."""
     for axis, (first, size) in enumerate(zip(start, patch, strict=True), array.ndim - len(patch)):
         array = array.narrow(axis, first, min(size, array.shape[axis]))
     missing = [p - s for p, s in zip(patch, array.shape[-len(patch) :], strict=True)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,14 +14,14 @@ from torch import Tensor
 from torch.autograd.profiler import record_function
 
 from benchmarks.common.errors import Interrupted, RunError
-from benchmarks.common.files import bytes_digest
 from benchmarks.engine.first import check_terms
 from benchmarks.engine.graph import CudaRecording, Graphed, Row, why_eager
-from benchmarks.engine.job import Job, autocast, blank_image, build_method, check_grid
+from benchmarks.engine.job import Job, autocast, blank_image, build_method, check_sizes
 from benchmarks.engine.ledger import Ledger
 from benchmarks.engine.loader import make_loader
 from benchmarks.engine.nets import compile_networks
 from benchmarks.engine.optim import Optimizers
+from benchmarks.engine.pseudo_labels import PseudoLabels
 from benchmarks.engine.seeding import derive
 from benchmarks.engine.state import STATE, Position, load_state, save_state, save_weights
 from benchmarks.engine.validate import validation_dice
@@ -62,7 +61,7 @@ class Trainer:
     """
 
     def __init__(self, job: Job, device: torch.device, hooks: Hooks) -> None:
-        check_grid(job)
+        check_sizes(job, device)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Filling fresh memory costs time and changes no result of a correct program.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -70,6 +69,7 @@ class Trainer:
         self.method = build_method(job, device)
         self.loader = make_loader(job, device)
         self.ledger = Ledger(self.method, blank_image(job, device), job.train.iterations)
+        self.pseudo_labels = PseudoLabels(self.method, job, device)
         if job.train.compile:
             compile_networks(self.method)
         self.optimizer = Optimizers(self.method, job.train.optimizer)
@@ -100,6 +100,8 @@ class Trainer:
         try:
             for step in range(self.position.step, total):
                 row = self._step(step)
+                if self.ledger.probes(step):
+                    self.pseudo_labels.note(step + 1)
                 self.position.step = step + 1
                 self.position.seconds = spent + time.monotonic() - started
                 if self._is_logged(step):
@@ -257,13 +259,12 @@ class Trainer:
 
     def _save(self, row: Row) -> None:
         self._finite(self.position.step, row)
-        logged = self._metrics.read_bytes() if self._metrics.exists() else b""
-        self.position.metrics_bytes = len(logged)
-        self.position.metrics_digest = bytes_digest(logged)
+        self.position.note_log(self._metrics)
         parts = {
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ledger": self.ledger.state_dict(),
+            "pseudo_labels": self.pseudo_labels.state_dict(),
         }
         save_state(self._state, self.job.digest, self.position, parts)
 
@@ -272,27 +273,21 @@ class Trainer:
             rest.unlink()  # of a process that was killed while it wrote
         found = load_state(self._state, self.job.digest)
         kept = 0
-        if found is not None and self._logged_as(found[0]):
+        if found is not None and found[0].fits(self._metrics):
             self.position, parts = found
             kept = self.position.metrics_bytes
             self.method.load_state_dict(parts["method"])
             self.optimizer.load_state_dict(parts["optimizer"])
             self.ledger.load_state_dict(parts["ledger"])
+            self.pseudo_labels.load_state_dict(parts["pseudo_labels"])
         if self._metrics.exists():
             with self._metrics.open("r+b") as stream:
                 stream.truncate(kept)
 
-    def _logged_as(self, position: Position) -> bool:
-        """Whether the log holds what it held at that position; else the run starts anew."""
-        logged = self._metrics.read_bytes() if self._metrics.exists() else b""
-        if bytes_digest(logged[: position.metrics_bytes]) == position.metrics_digest:
-            return True
-        warnings.warn(f"'{self._metrics}' was changed; the run starts anew", stacklevel=2)
-        return False
-
     def _finish(self) -> Position:
         save_weights(self.job.folder / "last.safetensors", self.method)
         self.ledger.write(self.job.folder)
+        self.pseudo_labels.write(self.job.folder)
         if not self.val_cases:
             self.position.best_step = self.position.step
             save_weights(self.job.folder / "best.safetensors", self.method)

@@ -16,7 +16,7 @@ from benchmarks.config import UNetConfig
 from benchmarks.engine.first import check_terms
 from benchmarks.engine.nets import Builder
 from methods import load_method
-from methods.base import Batch, Method, MethodParams, Progress
+from methods.base import Method, MethodParams, Progress
 from methods.blocks.losses import supervised_loss
 from methods.networks import NetBuilder, SegNet
 
@@ -127,8 +127,7 @@ def _loss(method: Method[Any], ndim: int) -> Tensor:
     """Sum of all terms late in the run."""
     labeled, unlabeled = method.batch_sizes(method.params, _IMAGES // 2, _IMAGES // 2)
     image, label = _images(labeled + unlabeled, ndim)
-    batch = Batch(image[:labeled], label[:labeled], image[labeled:])
-    terms = method.losses(batch, _LATE)
+    terms = method.losses(method.batch_of(image, label, labeled), _LATE)
     check_terms(method, terms)
     return torch.stack(list(terms.values())).sum()
 

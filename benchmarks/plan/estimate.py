@@ -14,6 +14,7 @@ import torch
 from benchmarks.common.errors import ConfigError, nearest
 from benchmarks.common.schema import check
 from benchmarks.config import BenchmarkConfig, TrainConfig
+from benchmarks.engine.job import check_size
 from benchmarks.engine.nets import Builder, stride
 from benchmarks.plan.cost import step_cost
 from benchmarks.plan.grid import base_of
@@ -84,13 +85,8 @@ def estimate(
 
 def _refuse_unfit(config: BenchmarkConfig, dataset: str) -> None:
     """Refuse a size or a split that would be refused when the data are there."""
-    block, multiple = config.data[dataset], stride(config.train_for(dataset).network)
-    size = image_size(config, dataset)
-    if any(n % multiple for n in size):
-        raise ConfigError(
-            f"training images of {dataset} are {size} voxels, but the network needs multiples of"
-            f" {multiple}: set train.patch or data.{dataset}.prepare.size"
-        )
+    block = config.data[dataset]
+    check_size(image_size(config, dataset), config.train_for(dataset).network, dataset)
     known = [*OWN, *load_dataset(dataset).public_splits()]
     if block.split.scheme not in known:
         hint = nearest(block.split.scheme, known)

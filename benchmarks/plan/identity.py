@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.common.files import digest, file_digest, read_json, write_json, write_text
 from benchmarks.common.workspace import PRESETS
 from benchmarks.plan.grid import RunKey, base_of
+from benchmarks.plan.same_bits import same_bits
 from benchmarks.plan.sweeps import study_files
 from benchmarks.plan.syntax import Code
 
@@ -43,7 +44,8 @@ def code_digest(root: Path, method: str) -> str:
     """Digest of the code that decides the numbers of a method's runs.
 
     That is the engine, the method's file, and what these import: metrics, networks, blocks, and how
-    prepared data and splits are read.
+    prepared data and splits are read. Code that trains the same bits as older code
+    (`plan/same_bits.csv`) has the digest of that.
 
     Args:
         root: the checkout.
@@ -52,6 +54,11 @@ def code_digest(root: Path, method: str) -> str:
     Raises:
         ConfigError: there is no such method.
     """
+    return _counting(root, method, own_digest(root, method))
+
+
+def own_digest(root: Path, method: str) -> str:
+    """Digest of the code itself, as `code_digest`, whatever older code trains the same bits."""
     return _run_digest(Code(root), _engine(root), method)
 
 
@@ -98,7 +105,9 @@ def stage_digests(root: Path) -> dict[str, Any]:
         "fetch": by_dataset(_MAKING_RAW),
         "prepare": by_dataset(_READING_RAW, "datasets.preparing.prepare"),
         "split": {d: _with_files(value, _public_splits(root, d)) for d, value in split.items()},
-        "run": {m: _run_digest(code, engine, base_of(m)) for m in methods},
+        "run": {
+            m: _counting(root, base_of(m), _run_digest(code, engine, base_of(m))) for m in methods
+        },
         "evaluate": {
             d: _scoring_digest(code, d) for d in _names(config.data for config in configs)
         },
@@ -157,6 +166,10 @@ def _engine(root: Path) -> list[str]:
     files = (root / "benchmarks" / "engine").rglob("*.py")
     names = (".".join(file.relative_to(root).with_suffix("").parts) for file in files)
     return [name.removesuffix(".__init__") for name in names]
+
+
+def _counting(root: Path, method: str, found: str) -> str:
+    return same_bits(root).get((method, found), found)
 
 
 def _run_digest(code: Code, engine: list[str], method: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,7 @@ _SEAL = "record"  # digest of all else in the record
 _CELL = ("dataset", "labels", "fold", "seed")
 
 
-def write_record(
-    run: Run, folder: Path, files: tuple[str, ...], reached: Mapping[str, Any]
-) -> None:
+def write_record(run: Run, folder: Path, files: Sequence[str], reached: Mapping[str, Any]) -> None:
     """Write what a run is and the digests of its files; last of all, so it means complete.
 
     Args:

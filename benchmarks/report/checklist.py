@@ -200,7 +200,13 @@ PITFALLS = (
         (
             "tests/contract/test_rules.py::test_batch_has_no_place_for_labels_of_unlabeled_images",
             "tests/engine/test_training.py::test_masks_of_unlabeled_and_test_patients_are_never_opened",
+            "tests/engine/test_training.py::test_an_oracle_alone_reads_labels_of_unlabeled_images",
         ),
+    ),
+    Pitfall(
+        "Gradients that a library gets wrong",
+        "Volumes of which bf16 on a CPU has none are refused",
+        ("tests/engine/test_options.py::test_maps_that_bf16_has_wrong_gradients_of_are_refused",),
     ),
 )
 

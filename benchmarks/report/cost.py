@@ -256,7 +256,7 @@ def _panel(axes: Axes, facts: Facts, table: pd.DataFrame, cost: pd.DataFrame) ->
         point = (statistics.median(seconds) / 60, 100 * float(own.iloc[0]))
         look = looks[method.key]
         axes.plot(*point, ls="", marker=look.marker, color=look.color, ms=5, zorder=3)
-        points += [] if method.all_labels else [point]
+        points += [] if method.reference else [point]
     if points:
         axes.step(*zip(*front(points), strict=True), where="post", color="black", ls="--", lw=0.8)
     axes.set(xlabel="minutes a run", ylabel="Dice, %")

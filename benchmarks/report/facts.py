@@ -27,6 +27,7 @@ class MethodFacts:
         title: name in tables and figures.
         footnote: caveat, or "".
         all_labels: trained with the labels of every training patient.
+        oracle: reads the labels of images that it calls unlabelled.
         labels_alone: no unlabelled image takes part.
         baseline: the others are compared with it.
         row: the variant without swept values.
@@ -41,12 +42,18 @@ class MethodFacts:
     title: str
     footnote: str = ""
     all_labels: bool = False
+    oracle: bool = False
     labels_alone: bool = False
     baseline: bool = False
     row: str = ""
     values: tuple[tuple[str, str], ...] = ()
     shade: float = 0.0
     external: bool = False
+
+    @property
+    def reference(self) -> bool:
+        """Shown beside the others, neither ranked nor compared, since it has more labels."""
+        return self.all_labels or self.oracle
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,11 @@ class Facts:
         return next((m for m in self.methods if m.baseline), None)
 
     @property
+    def whole(self) -> tuple[MethodFacts, ...]:
+        """Rows with the labels of every training patient."""
+        return tuple(m for m in self.rows if m.all_labels)
+
+    @property
     def titles(self) -> dict[str, str]:
         """Names of methods and data sets, by key or id."""
         named = {m.key: m.title for m in (*self.rows, *self.awaited)}
@@ -108,8 +120,8 @@ class Facts:
 
     @property
     def compared(self) -> tuple[MethodFacts, ...]:
-        """Rows of the grid that are neither training on labels alone nor with all labels."""
-        return tuple(m for m in self.methods if not (m.labels_alone or m.all_labels))
+        """Rows of the grid that train neither on labels alone nor with more labels than others."""
+        return tuple(m for m in self.methods if not (m.labels_alone or m.reference))
 
     @property
     def common(self) -> str:
@@ -152,6 +164,7 @@ def method_facts(config: BenchmarkConfig, key: str) -> MethodFacts:
     swept = [v for r, v in blocks if r == row and v]
     return MethodFacts(
         key, name, variant, _title(config, key, method.title), method.footnote, method.all_labels,
+        method.oracle,
         labels_alone=not (method.uses_unlabeled or method.all_labels),
         baseline=key == config.grid.baseline,
         row=row,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from benchmarks.report.complete import (
     refuse_others,
     unit_problems,
 )
-from benchmarks.report.facts import Facts
+from benchmarks.report.facts import Facts, MethodFacts
 from benchmarks.report.stale import stale_words
 from benchmarks.scoring.cases import (
     COLUMNS,
@@ -199,20 +199,20 @@ def with_cell_labels(cases: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     Training parts of cross-validation folds may differ by a patient; the largest count names the
     cell, so that its folds are averaged like those of any other method.
     """
-    whole = all_labels_rows(cases, facts)
+    whole = rows_of(cases, facts.whole)
     largest = cases.groupby(["dataset", "method", "variant"])["labels"].transform("max")
     return cases.assign(labels=largest.where(whole, cases["labels"]))
 
 
-def all_labels_rows(frame: pd.DataFrame, facts: Facts) -> NDArray[np.bool_]:
-    """Which rows of a frame belong to a method with all labels: (rows,) bool."""
-    whole = {(m.id, m.variant) for m in facts.rows if m.all_labels}
-    return np.array([k in whole for k in zip(frame["method"], frame["variant"], strict=True)], bool)
+def rows_of(frame: pd.DataFrame, methods: Iterable[MethodFacts]) -> NDArray[np.bool_]:
+    """Which rows of a frame belong to some methods: (rows,) bool."""
+    keys = {(m.id, m.variant) for m in methods}
+    return np.array([k in keys for k in zip(frame["method"], frame["variant"], strict=True)], bool)
 
 
 def all_labels_counts(cases: pd.DataFrame, facts: Facts) -> dict[tuple[str, str], str]:
     """By data set and key, the labelled counts of a method with all labels, such as "63 to 64"."""
-    own = cases[all_labels_rows(cases, facts)].assign(key=method_keys)
+    own = cases[rows_of(cases, facts.whole)].assign(key=method_keys)
     ends = own.groupby(["dataset", "key"])["labels"]
     return {
         (str(d), str(k)): f"{low} to {high}" if low < high else f"{high}"

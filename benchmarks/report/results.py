@@ -13,7 +13,7 @@ import pandas as pd
 
 from benchmarks.config import BenchmarkConfig, ContrastConfig
 from benchmarks.report.facts import Facts
-from benchmarks.report.load import all_labels_counts, all_labels_rows, with_cell_labels
+from benchmarks.report.load import all_labels_counts, rows_of, with_cell_labels
 from benchmarks.report.tables import plural
 from benchmarks.scoring.cases import EXTERNAL
 from benchmarks.statistics.components import variance_components
@@ -87,7 +87,7 @@ def collect_results(
     *,
     studied: bool = True,
 ) -> Results:
-    """Means, differences, ranks; references with all labels are not compared.
+    """Means, differences, ranks; references with more labels are not compared.
 
     Args:
         config: the benchmark.
@@ -100,7 +100,7 @@ def collect_results(
         studied: whether it was studied which rows these are.
     """
     cases = with_cell_labels(merged, facts)
-    whole = cases[~all_labels_rows(cases, facts)]
+    whole = cases[~rows_of(cases, (m for m in facts.rows if m.reference))]
     compared = whole[whole["variant"] != EXTERNAL]
     baseline = config.grid.baseline
     table = summarize(cases)

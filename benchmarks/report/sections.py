@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
-from benchmarks.report.load import all_labels_rows
+from benchmarks.report.load import rows_of
 from benchmarks.report.results import Results, titled
 from benchmarks.report.tables import NONE, Rows, number, p_value, plural, points
 from benchmarks.statistics.difference import Difference, phrase
@@ -79,7 +79,7 @@ def sections(config: BenchmarkConfig, facts: Facts, results: Results) -> list[Se
 
 def select(frame: pd.DataFrame, facts: Facts, *, dataset: str, labels: int) -> pd.DataFrame:
     """Rows of a section: those with its labelled count, and those of methods with all labels."""
-    inside = (frame["labels"] == labels) | all_labels_rows(frame, facts)
+    inside = (frame["labels"] == labels) | rows_of(frame, facts.whole)
     return frame[(frame["dataset"] == dataset) & inside]
 
 
@@ -160,7 +160,7 @@ def _idle(results: Results, dataset: str, record: Mapping[Hashable, Any], key: s
 def _compared(method: MethodFacts, d: Difference | None, facts: Facts) -> dict[str, str]:
     if d is None:
         # Where the baseline has no runs yet, nothing can be compared.
-        word = "reference" if method.all_labels else f"baseline {MISSING}"
+        word = "reference" if method.reference else f"baseline {MISSING}"
         return {"Outcome": "baseline" if method.baseline else word}
     values = (points(d.mean, d.low, d.high, sign="+"), p_value(d.p_holm), p_value(d.p_false))
     outcome = phrase(titled([d], facts.titles)[0])

@@ -104,20 +104,22 @@ def method_looks(facts: Facts) -> dict[str, Look]:
     Colour and marker come from the method's id alone, so that a method looks the same in every
     figure of every benchmark, whatever other methods there are: training on labels alone is grey,
     methods with all labels are black. Where all other rows are variants of one method, the row's
-    name counts in place of the id. Swept values are shades.
+    name counts in place of the id. Swept values are shades; an oracle has its method's colour.
     """
     rows = facts.compared if facts.common else facts.methods if len(facts.methods) == 1 else ()
     return {m.key: _look(m, alone=m in rows) for m in facts.rows}
 
 
 def _look(method: MethodFacts, *, alone: bool) -> Look:
-    digest, hue = divmod(_digest(method.row if alone else method.id), len(_HUES))
+    name = method.id.removesuffix("_oracle") if method.oracle else method.id
+    digest, hue = divmod(_digest(method.row if alone else name), len(_HUES))
     color, shape = _HUES[hue], digest % len(_MARKERS)
     marker = _MARKERS[shape]
     if not alone:
         color = _ALL_LABELS if method.all_labels else color
         color = _LABELED_ONLY if method.labels_alone else color
-        marker = _VARIANTS[_digest(f"-{method.row}") % len(_VARIANTS)] if method.row else marker
+        if method.row or method.oracle:
+            marker = _VARIANTS[_digest(f"-{method.row}") % len(_VARIANTS)]
     if method.shade:
         red, green, blue = (c + _LIGHTEST * method.shade * (1 - c) for c in to_rgb(color))
         color = to_hex((red, green, blue))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from benchmarks.common.files import (
     write_json,
     write_text,
 )
+from benchmarks.common.ledger import to_csv
 from benchmarks.common.workspace import (
     CASES,
     CHECKPOINTS,
@@ -46,7 +48,7 @@ from benchmarks.plan.resolve import Run, resolve, settings_digest
 from benchmarks.scoring.cases import COLUMNS, MADE_WITH, broken_seal, seal
 from benchmarks.scoring.kept import kept_rows
 from benchmarks.scoring.pseudo_labels import COLUMNS as PSEUDO_COLUMNS
-from benchmarks.scoring.pseudo_labels import pseudo_label_rows
+from benchmarks.scoring.pseudo_labels import probed_entries, pseudo_label_rows
 from benchmarks.scoring.rows import Row, as_csv, case_rows, tested_cases
 from benchmarks.scoring.slices import Slice, Slices, cut_slice, write_slices
 from benchmarks.scoring.trained import Trained, open_trained
@@ -244,8 +246,10 @@ def _logged(run: Run, root: Path) -> pd.DataFrame:
 
 
 def _ledger(run: Run, root: Path) -> pd.DataFrame:
-    """The mechanism ledger of a run, with the run's labelled count, fold and seed."""
-    return _of_run(run, pd.read_csv(run.key.folder(root) / MECHANISMS))
+    """The mechanism ledger of a run, with how right its pseudo-labels were at the probe steps."""
+    kept = pd.read_csv(run.key.folder(root) / MECHANISMS)
+    labels = pd.read_csv(StringIO(to_csv(probed_entries(run, root))))
+    return _of_run(run, pd.concat([kept, labels]) if len(labels) else kept)
 
 
 def _of_run(run: Run, frame: pd.DataFrame) -> pd.DataFrame:

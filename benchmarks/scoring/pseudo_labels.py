@@ -9,17 +9,18 @@ running statistics from noisy images, and with those it is far worse than with t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.common.ledger import PROBED, Entry
 from benchmarks.metrics import overlap
+from benchmarks.plan.resolve import Run, open_job
 from benchmarks.scoring.trained import Predict, Trained
 from datasets.preparing.store import Case
-
-if TYPE_CHECKING:
-    from methods.base import Method
 
 # Patients per run, the first ones of the training part without label: enough for a mean, and a
 # small part of what scoring the test patients takes.
@@ -41,13 +42,15 @@ def pseudo_label_rows(trained: Trained) -> Iterator[Row]:
         of right pixels, both in [0, 1] on the prepared grid. None where no unlabelled patient has a
         reference.
     """
+    from benchmarks.engine.pseudo_labels import TESTED, in_training
+
     job, key = trained.job, trained.run.key
     count = len(job.fold.train) if job.method.all_labels else job.labels
     cases = [c for c in job.data.of_patients(job.fold.train[count:]) if c.labeled]
     patients = list(dict.fromkeys(c.patient for c in cases))[:_PATIENTS]
-    networks = {"tested": trained.method.predict, **trained.method.companions()}
+    networks = {TESTED: trained.method.predict, **trained.method.companions()}
     for name, predict in networks.items() if patients else ():
-        with nullcontext() if name == "tested" else _in_training(trained.method):
+        with nullcontext() if name == TESTED else in_training(trained.method):
             scores = [
                 np.mean(
                     [_score(trained, predict, c) for c in cases if c.patient == patient], axis=0
@@ -57,27 +60,42 @@ def pseudo_label_rows(trained: Trained) -> Iterator[Row]:
         yield key.labels, key.fold, key.seed, name, len(patients), *np.mean(scores, axis=0)
 
 
-@contextmanager
-def _in_training(method: Method[Any]) -> Iterator[None]:
-    """Train mode, with the same dropout for all; statistics that it moves are put back."""
-    import torch
-
-    kept = {name: value.clone() for name, value in method.named_buffers()}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        try:
-            method.train()
-            yield
-        finally:
-            method.eval()
-            for name, value in method.named_buffers():
-                value.copy_(kept[name])
-
-
 def _score(trained: Trained, predict: Predict, case: Case) -> tuple[float, float]:
     """Mean Dice over the foreground classes, and share of right pixels."""
     data = trained.job.data
     labels = trained.probability(data.image(case.case), predict).argmax(0).numpy()
-    reference = data.label(case.case)
-    dice = overlap(labels, reference, len(data.classes))[1:].mean()
+    return _right(labels, data.label(case.case), len(data.classes))
+
+
+def probed_entries(run: Run, root: Path) -> Iterator[Entry]:
+    """Accuracy of the masks that a run kept of a few unlabelled training images while it trained.
+
+    Args:
+        run: a finished one.
+        root: the checkout, with the run's prepared data.
+
+    Yields:
+        For every probe step and network two observed values, means over the images, both in [0, 1]
+        on the prepared grid: mean Dice over the foreground classes, and share of right pixels. None
+        of a run that is older than this file.
+    """
+    import torch
+
+    from benchmarks.engine.pseudo_labels import read_masks, samples
+
+    folder = run.key.folder(root)
+    job = open_job(run, root, folder)
+    data = job.data
+    arrays = [(one, torch.from_numpy(np.array(data.label(one.case)))) for one in samples(job)]
+    references = [one.of(array).numpy() for one, array in arrays]
+    for step, network, masks in read_masks(folder):
+        pairs = zip(masks, references, strict=True)
+        scores = [_right(mask, reference, len(data.classes)) for mask, reference in pairs]
+        for name, value in zip(("dice", "accuracy"), np.mean(scores, axis=0), strict=True):
+            yield Entry(step, "observed", f"{PROBED}{name}_{network}", float(value))
+
+
+def _right(labels: NDArray[Any], reference: NDArray[Any], classes: int) -> tuple[float, float]:
+    """Mean Dice over the foreground classes, and share of right pixels."""
+    dice = overlap(labels, reference, classes)[1:].mean()
     return float(dice), float((labels == reference).mean())

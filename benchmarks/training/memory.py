@@ -113,10 +113,10 @@ def need(
     small = tuple(min(s, _SIZE[len(size)]) for s in size)
     half = (*small[:-1], small[-1] // 2)
     sizes = method.batch_sizes(method.params, _IMAGES // 2, _IMAGES // 2)
-    kept = kept_bytes(method, _batch(sizes, small, channels, classes))
+    kept = kept_bytes(method, _batch(method, sizes, small, channels, classes))
     less = 0
     if half[-1] % stride(train.network) == 0:
-        less = kept_bytes(method, _batch(sizes, half, channels, classes))
+        less = kept_bytes(method, _batch(method, sizes, half, channels, classes))
     voxels = sum(sizes) * math.prod(small)
     slope = (kept - less) / (voxels / 2 if less else voxels)
     constant = kept - slope * voxels
@@ -140,11 +140,13 @@ def kept_bytes(method: Method[Any], batch: Batch) -> int:
     return sum(kept.values())
 
 
-def _batch(sizes: tuple[int, int], size: tuple[int, ...], channels: int, classes: int) -> Batch:
+def _batch(
+    method: Method[Any], sizes: tuple[int, int], size: tuple[int, ...], channels: int, classes: int
+) -> Batch:
     """Noise, and labels in equal stripes."""
-    stripes = (torch.arange(size[-1]) * classes // size[-1]).expand(sizes[0], *size)
+    stripes = (torch.arange(size[-1]) * classes // size[-1]).expand(sum(sizes), *size)
     image = torch.randn(sum(sizes), channels, *size)
-    return Batch(image[: sizes[0]], stripes, image[sizes[0] :])
+    return method.batch_of(image, stripes, sizes[0])
 
 
 def available(device: torch.device) -> int:

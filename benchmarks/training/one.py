@@ -24,6 +24,7 @@ from benchmarks.common.workspace import (
     MACHINE,
     MECHANISMS,
     METRICS,
+    PSEUDO_MASKS,
     weights_file,
 )
 from benchmarks.plan.record import finished, mismatch, write_record
@@ -201,7 +202,9 @@ def _write_record(
         "precision": arithmetic,
         "images_seen": position.step * sum(job.batch_sizes),
     }
-    write_record(run, job.folder, (*map(weights_file, CHECKPOINTS), METRICS, MECHANISMS), counts)
+    made = [*map(weights_file, CHECKPOINTS), METRICS, MECHANISMS]
+    made += [PSEUDO_MASKS] * (job.folder / PSEUDO_MASKS).is_file()
+    write_record(run, job.folder, made, counts)
 
 
 def _move(partial: Path, target: Path) -> None:

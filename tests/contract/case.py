@@ -89,9 +89,11 @@ class Case:
         image = 2 * label[:, None] / (self.classes - 1) - 1
         image = torch.where(grid[0] < size // 2, torch.zeros_like(image), image)
         image = image + 0.1 * torch.randn(image.shape, generator=g)
-        unlabeled_image = image[labeled:] if self.cls.uses_unlabeled else image[:0]
-        parts = image[:labeled], label[:labeled], unlabeled_image
-        return Batch(*(part.to(self.device) for part in parts))
+        # What an oracle is told is what can be seen: classes hidden by fog cannot be told apart.
+        label[labeled:] = label[labeled:].where(grid[0] >= size // 2, 0)
+        if not self.cls.uses_unlabeled:
+            image, label = image[:labeled], label[:labeled]
+        return self.cls.batch_of(image.to(self.device), label.to(self.device), labeled)
 
 
 def optimizer_of(method: Method[Any]) -> Optimizers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -143,7 +144,7 @@ def test_auxiliary_players_tell_separable_inputs_within_200_steps(name: str) -> 
     curve: list[float] = []
     for step in range(200):
         batch = case.batch(step, 3, 3)
-        terms = method.losses(Batch(batch.image, batch.label, batch.unlabeled + 3), END)
+        terms = method.losses(replace(batch, unlabeled=batch.unlabeled + 3), END)
         optimizers.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimizers.step()

@@ -68,7 +68,7 @@ def probed(method: Averaged) -> dict[str, Entry]:
 
 
 @pytest.mark.parametrize(
-    ("total", "count"), [(1, 1), (6, 6), (400, 10), (1500, 15), (2000, 20), (30000, 20)]
+    ("total", "count"), [(1, 1), (6, 5), (150, 5), (1000, 12), (2000, 20), (30000, 20)]
 )
 def test_probes_are_even_and_hold_the_first_and_the_last_step(total: int, count: int) -> None:
     steps = probe_steps(total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.device import cores_per_run
+from benchmarks.common.errors import ConfigError
 from benchmarks.common.files import read_json
 from benchmarks.common.workspace import RECORD
 from benchmarks.engine.job import Job, useful_threads
@@ -119,3 +121,20 @@ def test_cores_of_a_run(case: tuple[str, int, int], monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
     assert cores_per_run(runs) == cores
+
+
+@pytest.mark.parametrize(
+    ("depth", "amp", "refused"), [(16, "bf16", 1), (32, "bf16", 0), (16, "off", 0)]
+)
+def test_maps_that_bf16_has_wrong_gradients_of_are_refused(
+    depth: int, amp: str, refused: int, solid: Path, tmp_path: Path
+) -> None:
+    """The network divides by 8; oneDNN's weight gradients are wrong at a depth of 2."""
+    config = make_config("phantom_brats2019", patch=[depth, 16, 16], amp=amp, iterations=1)
+    job = job_of(solid, tmp_path, "supervised", config)
+    with (
+        pytest.raises(ConfigError, match=r"16 voxels deep.*train\.amp")
+        if refused
+        else nullcontext()
+    ):
+        Trainer(job, torch.device("cpu"), QUIET).train()

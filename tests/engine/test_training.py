@@ -36,6 +36,7 @@ from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
 from benchmarks.training.profile import profile_run
 from methods import method_ids
+from methods.base import Batch, OracleBatch
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
 from tests.noting import noted
 
@@ -57,7 +58,9 @@ def test_interrupted_run_ends_with_the_same_bits(
             Trainer(cut, cpu, stop_at(stop_after)).train()
     Trainer(cut, cpu, QUIET).train()
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
-    for file in ("metrics.jsonl", "mechanisms.csv"):
+    files = ["metrics.jsonl", "mechanisms.csv"]
+    files += ["pseudo_masks.npz"] * (method != "full_supervised")  # which has no unlabelled image
+    for file in files:
         cut_lines, lines = ((tmp_path / name / file).read_bytes() for name in ("cut", "whole"))
         assert cut_lines == lines
 
@@ -249,7 +252,7 @@ def test_finished_runs_are_kept_until_something_changes(flat: Path, tmp_path: Pa
     assert record["digest"] == wanted[0].digest
     assert {p.name for p in folder.iterdir()} == {
         "run.json", "machine.json", "metrics.jsonl", "mechanisms.csv", "last.safetensors",
-        "best.safetensors",
+        "best.safetensors", "pseudo_masks.npz",
     }  # fmt: skip
     assert train_runs(wanted, place) == 0
 
@@ -264,7 +267,8 @@ def test_finished_runs_are_kept_until_something_changes(flat: Path, tmp_path: Pa
     assert set(steps["labels"]) == {2} and steps["loss/supervised"].notna().sum() == 6
 
     probes = pd.read_csv(target / "mechanisms.csv")
-    assert list(probes["step"]) == [1, 2, 3, 4, 5, 6] and set(probes["kind"]) == {"reference"}
+    terms = probes[probes["kind"] != "observed"]
+    assert list(terms["step"]) == [1, 2, 3, 5, 6] and set(terms["kind"]) == {"reference"}
     (row,) = pd.read_csv(target / "pseudo_labels.csv").to_dict("records")
     trained = open_trained(wanted[0], place)
     unlabeled = trained.job.data.of_patients(trained.job.fold.train[2:])
@@ -384,3 +388,30 @@ def test_profile_names_every_part_of_a_step_and_leaves_no_run(flat: Path) -> Non
     assert shares["forward"] > 0 and shares["backward"] > 0 and shares["validation"] > 0
     assert json.loads(Path(lines[-1].removeprefix("trace: ")).read_text())["traceEvents"]
     assert not resolved.key.folder(flat).exists()
+
+
+def test_an_oracle_alone_reads_labels_of_unlabeled_images(flat: Path, tmp_path: Path) -> None:
+    """Moved as their images are."""
+    config = make_config(augment="ssl4mis")
+    loaders = [
+        make_loader(job_of(flat, tmp_path / m, m, config), torch.device("cpu"))
+        for m in ("dycon", "dycon_oracle")
+    ]
+    usual, oracle = (loader.batch(3) for loader in loaders)
+    assert type(usual) is Batch and isinstance(oracle, OracleBatch)
+    assert torch.equal(usual.unlabeled, oracle.unlabeled)
+    assert oracle.truth.shape == (2, 32, 32)
+    # Of a phantom, the brightest pixels of a slice are heart.
+    heart = oracle.truth > 0
+    inside, outside = (oracle.unlabeled[:, 0][part].mean() for part in (heart, ~heart))
+    assert inside > outside
+    for loader in loaders:
+        loader.close()
+
+
+def test_an_oracle_without_labels_is_refused(flat: Path, tmp_path: Path) -> None:
+    job = job_of(flat, tmp_path, "dycon_oracle")
+    bare = [replace(c, labeled=c.patient in job.fold.labeled(2)) for c in job.data.cases]
+    job = replace(job, data=replace(job.data, cases=tuple(bare)))
+    with pytest.raises(ConfigError, match=r"of phantom_acdc have none.*grid\.methods"):
+        make_loader(job, torch.device("cpu"))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from benchmarks.config import UNetConfig
 from benchmarks.engine.nets import Builder
-from methods.base import Progress
+from methods.base import OracleBatch, Progress
 from methods.blocks.losses import supervised_loss
 from methods.dycon import (
     DyCON,
@@ -19,6 +19,7 @@ from methods.dycon import (
     least_at,
     uncertain_consistency,
 )
+from methods.dycon_oracle import DyCONOracle
 from tests.methods.fixed import mixed, striped, wave
 from tests.pixel_net import END, RAMP, batch, make
 
@@ -176,3 +177,26 @@ def test_published_values() -> None:
     p = DyCONParams()
     assert (p.weight, p.weight_dycon, p.decay, p.noise, p.clip) == (0.1, 0.5, 0.99, 0.1, 0.2)
     assert (p.beta_max, p.beta_min, p.gamma, p.temperature, p.dim) == (5.0, 0.5, 2.0, 0.6, 256)
+
+
+def test_the_oracle_takes_true_classes_in_place_of_the_teachers() -> None:
+    """`dycon_losses.py:226-249`: the contrasts go by the label of the image; the rest is equal."""
+    data, values = batch(size=16), dict[str, object](noise=0.0, dim=4)
+    usual, oracle = make(DyCON, values=values), make(DyCONOracle, values=values)
+    with torch.no_grad():  # so that it is told from the student
+        usual.teacher.slope.mul_(-1)
+        oracle.teacher.slope.mul_(-1)
+    teachers = usual.teacher(data.unlabeled).argmax(1)
+    parts = data.image, data.label, data.unlabeled
+    same = oracle.losses(OracleBatch(*parts, teachers), END)
+    expected = usual.losses(data, END)
+    assert {k: v.item() for k, v in same.items()} == {k: v.item() for k, v in expected.items()}
+    z, _ = oracle.seen(oracle.student, oracle.head, data.images)
+    truth = (torch.arange(16) // 4 % 3).expand(3, 16, 16)
+    label = truth[:, 2::4, 2::4].flatten(1)
+    contrast, _ = focal_contrast(z[2:].flatten(2).mT, label, temperature=0.6, gamma=2.0)
+    found = oracle.losses(OracleBatch(*parts, truth), END)
+    torch.testing.assert_close(found["contrast"], 0.5 * contrast)
+    assert found["contrast"] != same["contrast"] and found["uncertainty"] == same["uncertainty"]
+    with pytest.raises(TypeError, match="OracleBatch"):
+        oracle.losses(data, END)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -53,11 +54,11 @@ def _data(change: Callable[[Batch], Batch]) -> Break:
 
 
 def _noise(batch: Batch) -> Batch:
-    return Batch(batch.image, batch.label, torch.randn_like(batch.unlabeled))
+    return replace(batch, unlabeled=torch.randn_like(batch.unlabeled))
 
 
 def _labels_of_others(batch: Batch) -> Batch:
-    return Batch(batch.image, batch.label.roll(1, 0), batch.unlabeled)
+    return replace(batch, label=batch.label.roll(1, 0))
 
 
 def _replace(cls: type[Method[Any]], name: str, function: Callable[..., Any]) -> None:

@@ -27,6 +27,8 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("crossmatch", "losses: z.detach() -> z"): _BLIND,
     ("dycon", "targets of other classes"): _UNASKED,
     ("dycon", "targets of other images"): _UNASKED,
+    ("dycon_oracle", "targets of other classes"): _UNASKED,
+    ("dycon_oracle", "targets of other images"): _UNASKED,
     ("mc_net", "supervision: 1e-10 -> 0.0"): _TINY,
     ("ugpcl", "losses: p_swin.detach() -> p_swin"): _BLIND,
     ("unimatch", "losses: logits_w.detach() -> logits_w"): _BLIND,

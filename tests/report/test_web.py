@@ -141,6 +141,11 @@ def test_curves_are_means_over_runs_in_windows_of_steps(tmp_path: Path) -> None:
     steps["val/dice"] = np.where(steps["step"] == 50, 0.5 + 0.1 * steps["seed"], np.nan)
     put(pd.read_csv(folder / "cases.csv"), folder / "cases.csv")
     put(steps, folder / "steps.csv")
+    ledger = pd.read_csv(folder / "mechanisms.csv")
+    probed = runs.merge(pd.DataFrame({"step": [1, 100], "value": [0.25, 0.75]}), how="cross")
+    names = pd.DataFrame({"name": ["pseudo_label_dice_teacher", "pseudo_label_accuracy_teacher"]})
+    probed = probed.merge(names.assign(kind="observed"), how="cross")
+    put(pd.concat([ledger, probed])[ledger.columns], folder / "mechanisms.csv")
     build_report(config, root=tmp_path)
     curves = pd.read_csv(tmp_path / "reports/tiny" / CURVES)
     own = curves[(curves["method"] == "mean_teacher") & (curves["labels"] == 2)]
@@ -149,6 +154,9 @@ def test_curves_are_means_over_runs_in_windows_of_steps(tmp_path: Path) -> None:
     # Steps 1 to 5 with seeds 0 and 1: means 3 and 4.
     assert loss.iloc[0][["runs", "mean", "low", "high"]].tolist() == [2, 3.5, 3, 4]
     assert own[own["series"] == "val/dice"][["step", "mean"]].values.tolist() == [[50, 0.55]]
+    taught = own[own["series"] == "labels/teacher"]
+    assert taught[["step", "runs", "mean"]].values.tolist() == [[1, 2, 0.25], [100, 2, 0.75]]
+    assert not curves["series"].str.contains("accuracy").any()
 
 
 def test_layers_of_a_picture_are_the_masks_and_their_disagreement(site: Path) -> None:

@@ -21,7 +21,7 @@ from benchmarks.engine.nets import Builder
 from benchmarks.engine.optim import Optimizers
 from benchmarks.engine.trainer import Trainer
 from methods import load_method, method_ids
-from methods.base import Batch, Method, Progress
+from methods.base import Method, Progress
 from tests.engine.small import QUIET, build, job_of, make_config
 from tests.speed.conftest import Compare
 
@@ -48,7 +48,7 @@ def stepper(method: Method[Any], size: tuple[int, ...], count: int = 2) -> Calla
     """A full step on a fixed batch of `count` labelled and as many unlabelled images."""
     labeled, unlabeled = method.batch_sizes(method.params, count, count)
     image, label = images(labeled + unlabeled, *size)
-    batch = Batch(image[:labeled], label[:labeled], image[labeled:])
+    batch = method.batch_of(image, label, labeled)
     optimizer = Optimizers(method, OptimizerConfig())
 
     def step() -> None:

@@ -173,7 +173,7 @@ def _note(printed: Printed, dataset: DatasetFacts) -> str:
         distances = " (distances: median over patients [quartiles])" if "distance" in kinds else ""
         words = [f"Mean [95 % interval over runs and patients]{distances}."]
     if kinds & {"difference", "p", "outcome"} and facts.baseline:
-        family = plural(sum(not m.all_labels for m in facts.methods) - 1, "comparison")
+        family = plural(sum(not m.reference for m in facts.methods) - 1, "comparison")
         words.append(
             f"Differences in Dice to {facts.baseline.title}, paired; Holm's correction over"
             f" {family}."

@@ -33,7 +33,8 @@ def charts() -> dict[str, Spec]:
         "paired": _paired(),
         "labels": _lines("labels", "labelled patients", points=True),
         "convergence": _lines("step", "training step", points=False),
-        "loss": _loss(),
+        "loss": _series("loss, weighted"),
+        "taught": _series("Dice, %"),
         "cost": _cost(),
         "ranks": ranks(),
         "pairs": pairs(),
@@ -171,11 +172,11 @@ def _lines(field: str, title: str, *, points: bool) -> Spec:
     }
 
 
-def _loss() -> Spec:
-    """Loss terms of one method, each with the range over its runs."""
+def _series(title: str) -> Spec:
+    """Values logged by one method over its steps, each with the range over its runs."""
     x = {"field": "step", "type": "quantitative", "title": "training step", "axis": {"grid": False}}
     color = {"field": "series", "type": "nominal", "title": None, "legend": {"orient": "top"}}
-    y = {"type": "quantitative", "title": "loss, weighted"}
+    y = {"type": "quantitative", "title": title}
     return {
         "height": 220,
         "encoding": {"x": x, "color": color},

@@ -57,7 +57,8 @@ const Dialogs = (() => {
     const panels = make(
       "div",
       { class: "panels" },
-      Panels.panel("loss", "Loss terms: mean and range over runs", losses(curves)),
+      Panels.panel("loss", "Loss terms: mean and range over runs", series(curves, "loss/", 1)),
+      Panels.panel("taught", "Pseudo-labels: Dice on unlabelled images", series(curves, "labels/", 100)),
       Panels.panel("convergence", "Convergence", converging(curves)),
     );
     return [
@@ -74,7 +75,7 @@ const Dialogs = (() => {
   }
 
   function intro(method) {
-    const kinds = { external: method.external, "all labels": method.allLabels, baseline: method.baseline };
+    const kinds = { external: method.external, "all labels": method.allLabels, "true labels": method.oracle, baseline: method.baseline };
     const tags = Object.keys(kinds).filter((name) => kinds[name]);
     return [
       method.paper ? make("p", { class: "quiet" }, method.paper) : null,
@@ -97,18 +98,19 @@ const Dialogs = (() => {
       Object.entries(scores.classes).map(([part, value]) => [part, number(value)]),
     );
 
-  function losses(curves) {
+  /** Curves whose name begins so, without it, times a factor. */
+  function series(curves, start, factor) {
     const points = (curve) =>
       curve.step.map((step, i) => ({
-        series: curve.series.slice(5),
+        series: curve.series.slice(start.length),
         step,
-        mean: curve.mean[i],
-        low: curve.low[i],
-        high: curve.high[i],
+        mean: factor * curve.mean[i],
+        low: factor * curve.low[i],
+        high: factor * curve.high[i],
       }));
     return {
-      rows: curves.filter((curve) => curve.series.startsWith("loss/")).flatMap(points),
-      none: "The logs of these runs were not kept.",
+      rows: curves.filter((curve) => curve.series.startsWith(start)).flatMap(points),
+      none: "The logs of these runs hold none.",
     };
   }
 
