@@ -141,6 +141,9 @@ class SweepConfig(Strict):
     steps: tuple[_Count, ...] = Field(
         (), description="training lengths in place of `train.iterations`, each a row of its own"
     )
+    amp: tuple[Literal["off", "bf16"], ...] = Field(
+        (), description="arithmetic in place of `train.amp`, each a row, compared with the first"
+    )
     seeds: tuple[_Natural, ...] | None = Field(None, description="in place of those of the grid")
     labels: tuple[_Count, ...] | None = Field(
         None, description="in place of those of the data sets"
@@ -149,7 +152,7 @@ class SweepConfig(Strict):
 
     @model_validator(mode="after")
     def _once(self) -> SweepConfig:
-        lists = {n: getattr(self, n) for n in ("methods", "steps", "seeds", "labels")}
+        lists = {n: getattr(self, n) for n in ("methods", "steps", "amp", "seeds", "labels")}
         for name, values in {**lists, **self.values}.items():
             refuse_twice(values or (), f"{name} of a sweep")
         return self
@@ -185,6 +188,9 @@ class BenchmarkConfig(Strict):
         default_factory=dict,
         description="iterations in place of `train.iterations`, by key of `methods`; the schedule"
         " is that of the shorter or longer run",
+    )
+    amp: dict[str, Literal["off", "bf16"]] = Field(
+        default_factory=dict, description="in place of `train.amp`, by key of `methods`"
     )
     sweeps: dict[str, SweepConfig] = Field(default_factory=dict)
     contrasts: tuple[ContrastConfig, ...] = ()
@@ -233,9 +239,10 @@ class BenchmarkConfig(Strict):
 
     @model_validator(mode="after")
     def _steps_known(self) -> BenchmarkConfig:
-        for key in self.steps:
-            if key not in self.methods:
-                raise ValueError(f"steps names '{key}': {nearest(key, self.methods)}")
+        for block in ("steps", "amp"):
+            for key in getattr(self, block):
+                if key not in self.methods:
+                    raise ValueError(f"{block} names '{key}': {nearest(key, self.methods)}")
         return self
 
     @model_validator(mode="after")

@@ -53,6 +53,7 @@ def excerpt(
         ("methods", used),
         ("titles", used),
         ("steps", used),
+        ("amp", used),
     ):
         if block in fields:
             fields[block] = {key: v for key, v in fields[block].items() if key in wanted}

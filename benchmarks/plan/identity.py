@@ -5,7 +5,7 @@ What code belongs to a stage is found by following imports from where the stage 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,8 +223,10 @@ def _implied(config: BenchmarkConfig) -> dict[str, Any]:
     bases = {m: config.methods.get(base_of(m), {}) for m in config.grid.methods if base_of(m) != m}
     found: dict[str, dict[str, Any]]
     found = {m: {"base": bases.get(m, {}), "equal": config.grid.equal} for m in config.grid.methods}
-    for method in found.keys() & config.steps.keys():
-        found[method]["steps"] = config.steps[method]
+    own: Mapping[str, Mapping[str, Any]] = {"steps": config.steps, "amp": config.amp}
+    for name, block in own.items():
+        for method in found.keys() & block.keys():
+            found[method][name] = block[method]
     return found
 
 

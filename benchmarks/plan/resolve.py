@@ -92,7 +92,7 @@ def dimension(config: BenchmarkConfig, dataset: str) -> int:
 
 
 def train_config(config: BenchmarkConfig, dataset: str, method: str) -> TrainConfig:
-    """How a method is trained on a data set; `steps`, `grid.equal: operations` set the iterations.
+    """How a method is trained on a data set; by its `steps` and `amp`, and `grid.equal`.
 
     Raises:
         ConfigError: unknown method, wrong key or value.
@@ -100,6 +100,8 @@ def train_config(config: BenchmarkConfig, dataset: str, method: str) -> TrainCon
     train = config.train_for(dataset)
     if method in config.steps:
         train = train.model_copy(update={"iterations": config.steps[method]})
+    if method in config.amp:
+        train = train.model_copy(update={"amp": config.amp[method]})
     if config.grid.equal == "steps":
         return train
     from benchmarks.plan.cost import step_cost

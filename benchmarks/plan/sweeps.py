@@ -11,7 +11,8 @@ from benchmarks.common.schema import check
 from benchmarks.common.workspace import CONVERGENCE, report_folder
 from benchmarks.config import BenchmarkConfig, SweepConfig
 
-_STEPS = "steps"
+# What a sweep may set beside parameters of methods, by row, in a block of this name.
+_BLOCKS = ("steps", "amp")
 
 
 def sweep_name(config: BenchmarkConfig, sweep: str) -> str:
@@ -34,8 +35,9 @@ def study_files(config: BenchmarkConfig, root: Path) -> list[Path]:
 def swept(config: BenchmarkConfig, sweep: str) -> BenchmarkConfig:
     """The benchmark `<name>_<sweep>`, whose methods are `<method>-<parameter>=<value>`.
 
-    A training length is told like a parameter, `<method>-steps=<iterations>`. A sweep without
-    values and lengths takes its methods as they are.
+    A training length is told like a parameter, `<method>-steps=<iterations>`, and so is the
+    arithmetic, `<method>-amp=<kind>`, of which each is compared with the first. A sweep without
+    any of these takes its methods as they are.
 
     Raises:
         ConfigError: no such sweep, or it names a method without a block, or a seed without a fold.
@@ -48,7 +50,7 @@ def swept(config: BenchmarkConfig, sweep: str) -> BenchmarkConfig:
             raise ConfigError(
                 f"sweeps.{sweep}.methods names '{method}': {nearest(method, config.methods)}"
             )
-    made, steps = _rows(config, chosen)
+    made, blocks = _rows(config, chosen)
     seeds = chosen.seeds or config.grid.seeds
     for seed in seeds if config.grid.bound else ():
         if seed not in config.grid.seeds:
@@ -63,24 +65,35 @@ def swept(config: BenchmarkConfig, sweep: str) -> BenchmarkConfig:
     for dataset in config.grid.datasets if chosen.labels else ():
         fields["data"][dataset]["labels"] = chosen.labels
     fields["methods"] |= made
-    fields["steps"] |= steps
-    fields |= {"contrasts": [], "claim": None}
+    for name, block in blocks.items():
+        fields[name] |= block
+    fields |= {"contrasts": _contrasts(chosen, blocks["amp"]), "claim": None}
     return check(BenchmarkConfig, fields, where=f"sweeps.{sweep}")
 
 
 def _rows(
     config: BenchmarkConfig, sweep: SweepConfig
-) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
-    """Blocks of the sweep's methods, and the iterations of those that have their own."""
-    lists = {**sweep.values, **({_STEPS: sweep.steps} if sweep.steps else {})}
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Blocks of the sweep's methods, and what rows have of their own by name of the block."""
+    lists = {**sweep.values, **{n: getattr(sweep, n) for n in _BLOCKS if getattr(sweep, n)}}
     made: dict[str, dict[str, Any]] = {}
-    steps: dict[str, int] = {}
+    own: dict[str, dict[str, Any]] = {name: {} for name in _BLOCKS}
     for method, *values in product(sweep.methods, *lists.values()):
         given = dict(zip(lists, values, strict=True))
         suffix = "_".join(f"{key}={value}" for key, value in given.items())
         joint = ("_" if "-" in method else "-") if given else ""
         name = f"{method}{joint}{suffix}"
-        if sweep.steps:
-            steps[name] = given.pop(_STEPS)
+        for block in given.keys() & own.keys():
+            own[block][name] = given.pop(block)
         made[name] = {**config.methods[method], **given}
-    return made, steps
+    return made, own
+
+
+def _contrasts(sweep: SweepConfig, amp: dict[str, str]) -> list[dict[str, str]]:
+    """Every row with another arithmetic than the first against the same row with that."""
+    first, found = next(iter(sweep.amp), ""), []
+    for row, kind in amp.items():
+        if kind != first:
+            than = row.replace(f"amp={kind}", f"amp={first}")
+            found.append({"name": f"{row} against amp={first}", "better": row, "than": than})
+    return found

@@ -13,7 +13,7 @@ import yaml
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import RESERVED
-from benchmarks.config import BenchmarkConfig, TrainConfig, load_config
+from benchmarks.config import BenchmarkConfig, SweepConfig, TrainConfig, load_config
 from benchmarks.plan.resolve import method_params, train_config
 from benchmarks.plan.sweeps import swept
 from benchmarks.report.index import _OTHERS
@@ -199,6 +199,23 @@ def test_a_sweep_of_lengths_trains_rows_with_their_own_schedules() -> None:
     assert train_config(made, "acdc", own) == train_config(config, "acdc", "egcl_net")
     assert method_params(made, own, 2) == method_params(config, "egcl_net", 2)
     assert swept(config, "equal_compute").data["acdc"].labels == (3,)
+
+
+def test_a_sweep_of_arithmetics_compares_each_with_the_first() -> None:
+    config = load_config(ROOT / "benchmarks/presets/acdc_cpu/params.yaml")
+    sweep = {"methods": ["supervised", "cps"], "amp": ["off", "bf16"]}
+    made = swept(config.model_copy(update={"sweeps": {"p": SweepConfig(**sweep)}}), "p")
+    rows = ["supervised-amp=off", "supervised-amp=bf16", "cps-amp=off", "cps-amp=bf16"]
+    assert list(made.grid.methods) == rows
+    # A row of the benchmark's own arithmetic is its own run.
+    assert train_config(made, "acdc", "cps-amp=off") == train_config(config, "acdc", "cps")
+    assert train_config(made, "acdc", "cps-amp=bf16").amp == "bf16"
+    assert method_params(made, "cps-amp=bf16", 2) == method_params(config, "cps", 2)
+    assert [(c.better, c.than) for c in made.contrasts] == [
+        ("supervised-amp=bf16", "supervised-amp=off"), ("cps-amp=bf16", "cps-amp=off"),
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="amp names 'dps'"):
+        check(BenchmarkConfig, put("amp", {"dps": "off"}))
 
 
 def test_a_sweep_names_a_seed_that_no_fold_is_bound_to() -> None:
