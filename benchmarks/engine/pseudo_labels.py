@@ -150,7 +150,8 @@ def in_training(method: Method[Any]) -> Iterator[None]:
         method: in eval mode, and so again afterwards.
     """
     kept = {name: value.clone() for name, value in method.named_buffers()}
-    with torch.random.fork_rng():
+    cards = {p.device for p in method.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(cards):
         torch.manual_seed(0)
         try:
             method.train()

@@ -279,7 +279,8 @@ class Trainer:
             self.method.load_state_dict(parts["method"])
             self.optimizer.load_state_dict(parts["optimizer"])
             self.ledger.load_state_dict(parts["ledger"])
-            self.pseudo_labels.load_state_dict(parts["pseudo_labels"])
+            # A run that older code began has none; its first masks are missing then.
+            self.pseudo_labels.load_state_dict(parts.get("pseudo_labels", {}))
         if self._metrics.exists():
             with self._metrics.open("r+b") as stream:
                 stream.truncate(kept)

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.common.errors import Interrupted
 from benchmarks.engine.ledger import probe_steps
 from benchmarks.engine.pseudo_labels import PseudoLabels, Sample, read_masks, samples
+from benchmarks.engine.state import STATE
 from benchmarks.engine.trainer import Trainer
 from methods import method_ids
-from tests.engine.small import QUIET, job_of, make_config, weights
+from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
 
 CPU = torch.device("cpu")
 
@@ -58,6 +60,20 @@ def test_the_last_masks_are_those_of_the_last_weights(flat: Path, tmp_path: Path
         taught = method.train().companions()["teacher"](image)
     for name, logits in (("tested", tested), ("teacher", taught)):
         assert np.array_equal(last[name], logits.argmax(1).numpy()), name
+
+
+def test_a_run_begun_by_code_that_kept_no_masks_goes_on(flat: Path, tmp_path: Path) -> None:
+    whole, cut = (job_of(flat, tmp_path / name, "cps") for name in ("whole", "cut"))
+    Trainer(whole, CPU, QUIET).train()
+    with pytest.raises(Interrupted):
+        Trainer(cut, CPU, stop_at(2)).train()
+    state = torch.load(cut.folder / STATE, weights_only=True)
+    del state["pseudo_labels"]
+    torch.save(state, cut.folder / STATE)
+    Trainer(cut, CPU, QUIET).train()
+    assert weights(cut.folder) == weights(whole.folder)
+    kept, every = ([step for step, *_ in read_masks(j.folder)] for j in (cut, whole))
+    assert kept == [step for step in every if step > 2]
 
 
 def test_of_volumes_the_central_patch_is_taken(solid: Path, tmp_path: Path) -> None:
