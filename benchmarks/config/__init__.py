@@ -155,6 +155,8 @@ class SweepConfig(Strict):
         lists = {n: getattr(self, n) for n in ("methods", "steps", "amp", "seeds", "labels")}
         for name, values in {**lists, **self.values}.items():
             refuse_twice(values or (), f"{name} of a sweep")
+        for name in self.values.keys() & {"steps", "amp"}:
+            raise ValueError(f"values.{name}: of a sweep this is `{name}`, beside `values`")
         return self
 
 

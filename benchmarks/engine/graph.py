@@ -202,4 +202,4 @@ class Graphed:
 
 
 def _parts(batch: Batch) -> tuple[Tensor, ...]:
-    return tuple(getattr(batch, field.name) for field in fields(batch))
+    return tuple(getattr(batch, part.name) for part in fields(batch))

@@ -27,8 +27,9 @@ from benchmarks.common.workspace import MECHANISMS
 from methods.base import SUPERVISED, Method, Progress
 
 # One probe in so many steps, but in no run fewer or more than these: a probe of a method with two
-# terms costs half a step, one of one with five two, and a few probes are needed to judge a term.
-_EVERY, _FEWEST, _MOST = 80, 5, 20
+# terms costs half a step, one of one with five two, and a few probes are needed to judge a term,
+# two of them in the last quarter of the run (`statistics/mechanisms.py`).
+_EVERY, _FEWEST, _MOST = 80, 6, 20
 
 
 def probe_steps(total: int) -> tuple[int, ...]:

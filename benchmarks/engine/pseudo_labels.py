@@ -22,6 +22,7 @@ from benchmarks.common.files import atomic_open
 from benchmarks.common.workspace import PSEUDO_MASKS
 from benchmarks.engine.job import Job, autocast
 from benchmarks.engine.streams import cut
+from datasets.preparing.store import Case
 from methods.base import Method
 
 # Images, of as many patients: what they cost is a part of a step.
@@ -51,11 +52,15 @@ class Sample:
         return cut(part, self.start, self.patch) if self.patch else part
 
 
+def unlabeled_cases(job: Job) -> list[Case]:
+    """Cases with references of the training patients that the run has no labels of."""
+    count = len(job.fold.train) if job.method.all_labels else job.labels
+    return [c for c in job.data.of_patients(job.fold.train[count:]) if c.labeled]
+
+
 def samples(job: Job) -> tuple[Sample, ...]:
     """One image of each of the first unlabelled training patients that have references."""
-    ndim, patch = job.data.ndim, job.train.patch or ()
-    count = len(job.fold.train) if job.method.all_labels else job.labels
-    cases = [c for c in job.data.of_patients(job.fold.train[count:]) if c.labeled]
+    ndim, patch, cases = job.data.ndim, job.train.patch or (), unlabeled_cases(job)
     firsts = {c.patient: c for c in reversed(cases)}
     patients = list(dict.fromkeys(c.patient for c in cases))
     found = []
@@ -78,7 +83,8 @@ class PseudoLabels:
 
     def __init__(self, method: Method[Any], job: Job, device: torch.device) -> None:
         self._method, self._job, self._device = method, job, device
-        chosen = samples(job)
+        # Images of another size would have networks compiled anew, to other code.
+        chosen = () if job.train.compile else samples(job)
         images = [one.of(torch.from_numpy(np.array(job.data.image(one.case)))) for one in chosen]
         self._images = torch.stack(images).to(device) if images else None
         self._kept: dict[str, Tensor] = {}
@@ -128,11 +134,7 @@ def _unpacked(value: Tensor, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def read_masks(folder: Path) -> Iterator[tuple[int, str, NDArray[np.uint8]]]:
-    """Steps done, network and masks (N, *S) that a finished run kept; none of an older run.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
+    """Steps done, network and masks (N, *S) that a finished run kept; none of an older run."""
     path = folder / PSEUDO_MASKS
     if not path.is_file():
         return

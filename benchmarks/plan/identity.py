@@ -54,7 +54,8 @@ def code_digest(root: Path, method: str) -> str:
     Raises:
         ConfigError: there is no such method.
     """
-    return _counting(root, method, own_digest(root, method))
+    own = own_digest(root, method)
+    return same_bits(root).get((method, own), own)
 
 
 def own_digest(root: Path, method: str) -> str:
@@ -100,14 +101,13 @@ def stage_digests(root: Path) -> dict[str, Any]:
         return {d: code.digest([*starts, f"datasets.{d}"], beside=beside) for d in names}
 
     split = by_dataset(_READING_PREPARED, "datasets.preparing.split", "datasets.preparing.parts")
-    methods = _names(config.methods for config in configs)
+    methods, same = _names(config.methods for config in configs), same_bits(root)
+    own_digests = {m: _run_digest(code, engine, base_of(m)) for m in methods}
     return {
         "fetch": by_dataset(_MAKING_RAW),
         "prepare": by_dataset(_READING_RAW, "datasets.preparing.prepare"),
         "split": {d: _with_files(value, _public_splits(root, d)) for d, value in split.items()},
-        "run": {
-            m: _counting(root, base_of(m), _run_digest(code, engine, base_of(m))) for m in methods
-        },
+        "run": {m: same.get((base_of(m), own), own) for m, own in own_digests.items()},
         "evaluate": {
             d: _scoring_digest(code, d) for d in _names(config.data for config in configs)
         },
@@ -166,10 +166,6 @@ def _engine(root: Path) -> list[str]:
     files = (root / "benchmarks" / "engine").rglob("*.py")
     names = (".".join(file.relative_to(root).with_suffix("").parts) for file in files)
     return [name.removesuffix(".__init__") for name in names]
-
-
-def _counting(root: Path, method: str, found: str) -> str:
-    return same_bits(root).get((method, found), found)
 
 
 def _run_digest(code: Code, engine: list[str], method: str) -> str:

@@ -10,6 +10,8 @@ from benchmarks.common.errors import ConfigError, nearest
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import CONVERGENCE, report_folder
 from benchmarks.config import BenchmarkConfig, SweepConfig
+from benchmarks.plan.grid import base_of
+from methods import load_method
 
 # What a sweep may set beside parameters of methods, by row, in a block of this name.
 _BLOCKS = ("steps", "amp")
@@ -83,17 +85,25 @@ def _rows(
         suffix = "_".join(f"{key}={value}" for key, value in given.items())
         joint = ("_" if "-" in method else "-") if given else ""
         name = f"{method}{joint}{suffix}"
-        for block in given.keys() & own.keys():
-            own[block][name] = given.pop(block)
+        for block, rows in own.items():
+            inherited = getattr(config, block)
+            if block in given:
+                rows[name] = given.pop(block)
+            elif method in inherited:
+                rows[name] = inherited[method]
         made[name] = {**config.methods[method], **given}
     return made, own
 
 
 def _contrasts(sweep: SweepConfig, amp: dict[str, str]) -> list[dict[str, str]]:
-    """Every row with another arithmetic than the first against the same row with that."""
+    """Every row with another arithmetic than the first against the same row with that.
+
+    Methods with more labels than the others are shown, but compared with nothing.
+    """
     first, found = next(iter(sweep.amp), ""), []
-    for row, kind in amp.items():
-        if kind != first:
+    for row, kind in amp.items() if sweep.amp else ():
+        method = load_method(base_of(row))
+        if kind != first and not (method.all_labels or method.oracle):
             than = row.replace(f"amp={kind}", f"amp={first}")
             found.append({"name": f"{row} against amp={first}", "better": row, "than": than})
     return found

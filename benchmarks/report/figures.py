@@ -100,11 +100,11 @@ def _panel(ax: Axes, facts: Facts, *, scores: pd.DataFrame, table: pd.DataFrame)
             elinewidth=1.2, capsize=2.5, markersize=6, markeredgecolor="white",
             markeredgewidth=0.7, zorder=4,
         )  # fmt: skip
-        if _is_reference(method):
+        if _has_line(method):
             ax.axvline(mean, color=look.color, linestyle=_dash(method), lw=1, zorder=1)
 
 
-def _is_reference(method: MethodFacts) -> bool:
+def _has_line(method: MethodFacts) -> bool:
     return method.all_labels or method.baseline
 
 
@@ -137,7 +137,7 @@ def _handles(facts: Facts) -> list[Line2D]:
     return handles + [
         Line2D([], [], color=looks[m.key].color, ls=_dash(m), lw=1, label=f"mean: {m.title}")
         for m in facts.methods
-        if _is_reference(m)
+        if _has_line(m)
     ]
 
 

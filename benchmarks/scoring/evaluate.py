@@ -31,6 +31,7 @@ from benchmarks.common.workspace import (
     MECHANISMS,
     METRICS,
     PSEUDO_LABELS,
+    PSEUDO_MASKS,
     RUNS,
     SCORED,
     SHOWCASE,
@@ -211,8 +212,11 @@ def _is_scored(runs: Sequence[Run], root: Path, code: str) -> bool:
 
 
 def _scored(runs: Sequence[Run], root: Path, code: str) -> dict[str, Any]:
-    """Digests of the code that scores, and of the weights that are scored."""
-    return {"code": code, "weights": weights_digests(runs, root)}
+    """Digests of the code that scores, of the weights that are scored, and of what else is read."""
+    read = (METRICS, MECHANISMS, PSEUDO_MASKS)
+    files = [run.key.folder(root) / name for run in runs for name in read]
+    logs = {f"{f.parent.name} {f.name}": known_digest(f) for f in files if f.is_file()}
+    return {"code": code, "weights": weights_digests(runs, root), "logs": logs}
 
 
 def weights_digests(runs: Sequence[Run], root: Path) -> dict[str, str]:

@@ -42,11 +42,10 @@ def pseudo_label_rows(trained: Trained) -> Iterator[Row]:
         of right pixels, both in [0, 1] on the prepared grid. None where no unlabelled patient has a
         reference.
     """
-    from benchmarks.engine.pseudo_labels import TESTED, in_training
+    from benchmarks.engine.pseudo_labels import TESTED, in_training, unlabeled_cases
 
     job, key = trained.job, trained.run.key
-    count = len(job.fold.train) if job.method.all_labels else job.labels
-    cases = [c for c in job.data.of_patients(job.fold.train[count:]) if c.labeled]
+    cases = unlabeled_cases(job)
     patients = list(dict.fromkeys(c.patient for c in cases))[:_PATIENTS]
     networks = {TESTED: trained.method.predict, **trained.method.companions()}
     for name, predict in networks.items() if patients else ():
@@ -86,9 +85,12 @@ def probed_entries(run: Run, root: Path) -> Iterator[Entry]:
     folder = run.key.folder(root)
     job = open_job(run, root, folder)
     data = job.data
-    arrays = [(one, torch.from_numpy(np.array(data.label(one.case)))) for one in samples(job)]
+    kept = list(read_masks(folder))
+    arrays = [
+        (one, torch.from_numpy(np.array(data.label(one.case)))) for one in samples(job) if kept
+    ]
     references = [one.of(array).numpy() for one, array in arrays]
-    for step, network, masks in read_masks(folder):
+    for step, network, masks in kept:
         pairs = zip(masks, references, strict=True)
         scores = [_right(mask, reference, len(data.classes)) for mask, reference in pairs]
         for name, value in zip(("dice", "accuracy"), np.mean(scores, axis=0), strict=True):

@@ -28,14 +28,10 @@ from tests.contract.case import SMALL, Case, assert_same_bits, optimizer_of, sta
 
 ROOT = Path(__file__).parents[2]
 CLASSES = 4
+# As many as a ledger has probes at least, so that every step is one.
 STEPS = 6
 # `method.term` that may be inert in so short a training: why.
 EXEMPT: dict[str, str] = {}
-
-
-@pytest.fixture(autouse=True)
-def _every_step_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.engine.ledger.probe_steps", range)
 
 
 def judged(ledger: Ledger) -> pd.DataFrame:

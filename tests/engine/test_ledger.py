@@ -68,7 +68,7 @@ def probed(method: Averaged) -> dict[str, Entry]:
 
 
 @pytest.mark.parametrize(
-    ("total", "count"), [(1, 1), (6, 5), (150, 5), (1000, 12), (2000, 20), (30000, 20)]
+    ("total", "count"), [(1, 1), (6, 6), (150, 6), (1000, 12), (2000, 20), (30000, 20)]
 )
 def test_probes_are_even_and_hold_the_first_and_the_last_step(total: int, count: int) -> None:
     steps = probe_steps(total)
@@ -120,6 +120,18 @@ class Steep(Averaged):
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         terms = super().losses(batch, t)
         return {**terms, "other": (0 * self.student.weight).sum().sqrt()}
+
+
+class Broken(Averaged):
+    def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        terms = super().losses(batch, t)
+        return {**terms, "other": terms["other"] * math.nan}
+
+
+def test_supervision_is_not_blamed_for_a_term_that_is_not_finite() -> None:
+    """All gradients are spoilt then; the trainer names the term and the batch."""
+    found = probed(made(Broken))
+    assert math.isnan(found["other"].value) and math.isfinite(found["supervised"].value)
 
 
 def test_errors_name_method_and_term() -> None:

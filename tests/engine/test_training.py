@@ -268,7 +268,7 @@ def test_finished_runs_are_kept_until_something_changes(flat: Path, tmp_path: Pa
 
     probes = pd.read_csv(target / "mechanisms.csv")
     terms = probes[probes["kind"] != "observed"]
-    assert list(terms["step"]) == [1, 2, 3, 5, 6] and set(terms["kind"]) == {"reference"}
+    assert list(terms["step"]) == [1, 2, 3, 4, 5, 6] and set(terms["kind"]) == {"reference"}
     (row,) = pd.read_csv(target / "pseudo_labels.csv").to_dict("records")
     trained = open_trained(wanted[0], place)
     unlabeled = trained.job.data.of_patients(trained.job.fold.train[2:])

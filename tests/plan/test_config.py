@@ -199,6 +199,14 @@ def test_a_sweep_of_lengths_trains_rows_with_their_own_schedules() -> None:
     assert train_config(made, "acdc", own) == train_config(config, "acdc", "egcl_net")
     assert method_params(made, own, 2) == method_params(config, "egcl_net", 2)
     assert swept(config, "equal_compute").data["acdc"].labels == (3,)
+    # A row's own length stays its own in a sweep of other values.
+    own_length = config.model_copy(
+        update={
+            "steps": {"cps": 77},
+            "sweeps": {"p": SweepConfig(methods=("cps",), values={"weight": (1.0,)})},
+        }
+    )
+    assert swept(own_length, "p").steps == {"cps": 77, "cps-weight=1.0": 77}
 
 
 def test_a_sweep_of_arithmetics_compares_each_with_the_first() -> None:
@@ -214,6 +222,8 @@ def test_a_sweep_of_arithmetics_compares_each_with_the_first() -> None:
     assert [(c.better, c.than) for c in made.contrasts] == [
         ("supervised-amp=bf16", "supervised-amp=off"), ("cps-amp=bf16", "cps-amp=off"),
     ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"values\.amp"):
+        check(BenchmarkConfig, put("sweeps", {"p": {**sweep, "values": {"amp": ["off"]}}}))
     with pytest.raises(ConfigError, match="amp names 'dps'"):
         check(BenchmarkConfig, put("amp", {"dps": "off"}))
 

@@ -234,6 +234,20 @@ def test_a_reference_with_all_labels_is_not_compared_even_at_the_same_count(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_an_oracle_is_shown_but_neither_ranked_nor_compared(tmp_path: Path) -> None:
+    methods = ["supervised", "mean_teacher", "dycon", "dycon_oracle"]
+    config = make_config(methods=methods)
+    write_scores(tmp_path, config)
+    build_report(config, root=tmp_path)
+    for name, column in (("differences.csv", "better"), ("ranks.csv", "method")):
+        shown = pd.read_csv(tmp_path / "reports/tiny" / name)[column]
+        assert "dycon" in set(shown) and "dycon_oracle" not in set(shown)
+    lines = [line for line in page_of(tmp_path).splitlines() if "| DyCON, true labels" in line]
+    assert lines and "| reference |" in lines[0]
+    assert "reads the labels of images that it calls unlabelled" in page_of(tmp_path)
+
+
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("methods", [["mean_teacher"], ["full_supervised"]])
 def test_one_method_one_patient_no_distance(tmp_path: Path, methods: list[str]) -> None:
     config = make_config(methods=methods, baseline=None)

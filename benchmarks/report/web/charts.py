@@ -197,7 +197,7 @@ def _series(title: str) -> Spec:
 
 
 def _cost() -> Spec:
-    """Score over operations; the line joins the rows that no cheaper one reaches."""
+    """Score over operations; the line joins the compared rows that no cheaper one reaches."""
     x = {
         "field": "cost", "type": "quantitative", "title": "operations of a run / supervised",
         "scale": {"zero": False, "padding": 12}, "axis": {"grid": False},
@@ -205,6 +205,7 @@ def _cost() -> Spec:
     y = {**SCORE, "field": "value"}
     window = {"op": "@best", "field": "value", "as": "front"}
     front = [
+        {"filter": "!datum.reference"},
         {"sort": [{"field": "cost"}], "window": [window], "frame": [None, 0]},
         {"filter": "datum.front === datum.value"},
     ]

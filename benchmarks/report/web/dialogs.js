@@ -58,7 +58,7 @@ const Dialogs = (() => {
       "div",
       { class: "panels" },
       Panels.panel("loss", "Loss terms: mean and range over runs", series(curves, "loss/", 1)),
-      Panels.panel("taught", "Pseudo-labels: Dice on unlabelled images", series(curves, "labels/", 100)),
+      Panels.panel("taught", "Dice on unlabelled training images: tested network, and what teaches it", series(curves, "labels/", 100)),
       Panels.panel("convergence", "Convergence", converging(curves)),
     );
     return [

@@ -91,6 +91,7 @@ def _rows(config: BenchmarkConfig, folder: Path) -> list[Json]:
         look = looks.get(method.key)
         counts = [n for n in config.data[dataset.id].labels if not method.all_labels]
         words = f"{row['labels']} labelled" if counts else "all labelled"
+        words += ", true labels of the others" if method.oracle else ""
         found.append(
             {
                 "benchmark": config.name, "page": page, "method": method.title, "key": method.key,

@@ -111,7 +111,11 @@ const Panels = (() => {
       );
       return { rows, order: ranked.map((r) => title(r.m)), none: "Fewer than two rows can be ranked." };
     },
-    cost: (c) => ({ rows: meansOf(c).filter((row) => row.cost !== undefined) }),
+    cost: (c) => ({
+      rows: meansOf(c)
+        .filter((row) => row.cost !== undefined)
+        .map((row) => ({ ...row, reference: D.methods[row.m].allLabels || D.methods[row.m].oracle })),
+    }),
   };
 
   /** Draws a chart; resolves when it stands. */
