@@ -37,10 +37,13 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
     told = list(read_told(root, known))
     pages = {
         "In short": short_lines(told),
-        "What do high-entropy features contribute?": _contrasts(told),
+        "What do high-entropy features contribute?": _contrasts(
+            [one for one in told if not one.config.amp]
+        ),
         "Which rows gain over labels alone?": _gains(told),
         "What do the controls give that no method is credited for?": _controls(told),
-        "How stable are the ranks?": _ranks(told),
+        "Does training in bf16 lose Dice?": _contrasts([one for one in told if one.config.amp]),
+        "How stable are the ranks?": _ranks([one for one in told if not one.config.amp]),
         "What does a partition add that tests patients of training?": leak_section(told, root),
         "Where does this differ from the literature?": _literature(told, root),
         "What is not measured, and what of it needs a GPU": _missing(root, known),
