@@ -26,9 +26,9 @@ from benchmarks.config.training import (
 from datasets.preparing.split import SplitConfig
 
 __all__ = [
-    "BenchmarkConfig", "ClaimConfig", "ContrastConfig", "DataConfig", "GridConfig", "MonaiConfig",
-    "Network", "OptimizerConfig", "RuntimeConfig", "SMPConfig", "SweepConfig", "TrainConfig",
-    "UNetConfig", "load_config",
+    "ROW_BLOCKS", "BenchmarkConfig", "ClaimConfig", "ContrastConfig", "DataConfig", "GridConfig",
+    "MonaiConfig", "Network", "OptimizerConfig", "RuntimeConfig", "SMPConfig", "SweepConfig",
+    "TrainConfig", "UNetConfig", "load_config",
 ]  # fmt: skip
 
 # Names become parts of paths: no separator, no leading dot, no more than a folder's name may have.
@@ -40,6 +40,8 @@ _NAMES = {
     ),
     "sweeps": (r"[a-z0-9_]{1,64}", "lower-case letters, digits and _"),
 }
+# Blocks by key of `methods` with what a row has in place of `train`; a sweep may make rows of each.
+ROW_BLOCKS = ("steps", "amp")
 _Count = Annotated[int, Field(ge=1)]
 _Natural = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -152,10 +154,10 @@ class SweepConfig(Strict):
 
     @model_validator(mode="after")
     def _once(self) -> SweepConfig:
-        lists = {n: getattr(self, n) for n in ("methods", "steps", "amp", "seeds", "labels")}
+        lists = {n: getattr(self, n) for n in ("methods", *ROW_BLOCKS, "seeds", "labels")}
         for name, values in {**lists, **self.values}.items():
             refuse_twice(values or (), f"{name} of a sweep")
-        for name in self.values.keys() & {"steps", "amp"}:
+        for name in self.values.keys() & set(ROW_BLOCKS):
             raise ValueError(f"values.{name}: of a sweep this is `{name}`, beside `values`")
         return self
 
@@ -241,7 +243,7 @@ class BenchmarkConfig(Strict):
 
     @model_validator(mode="after")
     def _steps_known(self) -> BenchmarkConfig:
-        for block in ("steps", "amp"):
+        for block in ROW_BLOCKS:
             for key in getattr(self, block):
                 if key not in self.methods:
                     raise ValueError(f"{block} names '{key}': {nearest(key, self.methods)}")

@@ -11,7 +11,7 @@ from benchmarks.common.errors import ConfigError
 from benchmarks.common.files import write_text
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import PRESETS
-from benchmarks.config import BenchmarkConfig
+from benchmarks.config import ROW_BLOCKS, BenchmarkConfig
 from benchmarks.plan.grid import base_of
 from benchmarks.plan.restrict import Part, restricted
 
@@ -52,8 +52,7 @@ def excerpt(
         ("data", fields["grid"]["datasets"]),
         ("methods", used),
         ("titles", used),
-        ("steps", used),
-        ("amp", used),
+        *((name, used) for name in ROW_BLOCKS),
     ):
         if block in fields:
             fields[block] = {key: v for key, v in fields[block].items() if key in wanted}

@@ -5,12 +5,13 @@ What code belongs to a stage is found by following imports from where the stage 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.common.files import digest, file_digest, read_json, write_json, write_text
 from benchmarks.common.workspace import PRESETS
+from benchmarks.config import ROW_BLOCKS
 from benchmarks.plan.grid import RunKey, base_of
 from benchmarks.plan.same_bits import same_bits
 from benchmarks.plan.sweeps import study_files
@@ -219,8 +220,8 @@ def _implied(config: BenchmarkConfig) -> dict[str, Any]:
     bases = {m: config.methods.get(base_of(m), {}) for m in config.grid.methods if base_of(m) != m}
     found: dict[str, dict[str, Any]]
     found = {m: {"base": bases.get(m, {}), "equal": config.grid.equal} for m in config.grid.methods}
-    own: Mapping[str, Mapping[str, Any]] = {"steps": config.steps, "amp": config.amp}
-    for name, block in own.items():
+    for name in ROW_BLOCKS:
+        block = getattr(config, name)
         for method in found.keys() & block.keys():
             found[method][name] = block[method]
     return found

@@ -9,12 +9,9 @@ from typing import Any
 from benchmarks.common.errors import ConfigError, nearest
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import CONVERGENCE, report_folder
-from benchmarks.config import BenchmarkConfig, SweepConfig
+from benchmarks.config import ROW_BLOCKS, BenchmarkConfig, SweepConfig
 from benchmarks.plan.grid import base_of
 from methods import load_method
-
-# What a sweep may set beside parameters of methods, by row, in a block of this name.
-_BLOCKS = ("steps", "amp")
 
 
 def sweep_name(config: BenchmarkConfig, sweep: str) -> str:
@@ -77,9 +74,9 @@ def _rows(
     config: BenchmarkConfig, sweep: SweepConfig
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Blocks of the sweep's methods, and what rows have of their own by name of the block."""
-    lists = {**sweep.values, **{n: getattr(sweep, n) for n in _BLOCKS if getattr(sweep, n)}}
+    lists = {**sweep.values, **{n: getattr(sweep, n) for n in ROW_BLOCKS if getattr(sweep, n)}}
     made: dict[str, dict[str, Any]] = {}
-    own: dict[str, dict[str, Any]] = {name: {} for name in _BLOCKS}
+    own: dict[str, dict[str, Any]] = {name: {} for name in ROW_BLOCKS}
     for method, *values in product(sweep.methods, *lists.values()):
         given = dict(zip(lists, values, strict=True))
         suffix = "_".join(f"{key}={value}" for key, value in given.items())

@@ -35,15 +35,15 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
         known: configuration of every benchmark, by name.
     """
     told = list(read_told(root, known))
+    halved = [one for one in told if one.config.amp]
+    usual = [one for one in told if not one.config.amp]
     pages = {
         "In short": short_lines(told),
-        "What do high-entropy features contribute?": _contrasts(
-            [one for one in told if not one.config.amp]
-        ),
+        "What do high-entropy features contribute?": _contrasts(usual),
         "Which rows gain over labels alone?": _gains(told),
         "What do the controls give that no method is credited for?": _controls(told),
-        "Does training in bf16 lose Dice?": _contrasts([one for one in told if one.config.amp]),
-        "How stable are the ranks?": _ranks([one for one in told if not one.config.amp]),
+        "Does training in bf16 lose Dice?": _contrasts(halved),
+        "How stable are the ranks?": _ranks(usual),
         "What does a partition add that tests patients of training?": leak_section(told, root),
         "Where does this differ from the literature?": _literature(told, root),
         "What is not measured, and what of it needs a GPU": _missing(root, known),

@@ -83,13 +83,14 @@ def probed_entries(run: Run, root: Path) -> Iterator[Entry]:
     from benchmarks.engine.pseudo_labels import read_masks, samples
 
     folder = run.key.folder(root)
+    kept = list(read_masks(folder))
+    if not kept:
+        return
     job = open_job(run, root, folder)
     data = job.data
-    kept = list(read_masks(folder))
-    arrays = [
-        (one, torch.from_numpy(np.array(data.label(one.case)))) for one in samples(job) if kept
+    references = [
+        one.of(torch.from_numpy(np.array(data.label(one.case)))).numpy() for one in samples(job)
     ]
-    references = [one.of(array).numpy() for one, array in arrays]
     for step, network, masks in kept:
         pairs = zip(masks, references, strict=True)
         scores = [_right(mask, reference, len(data.classes)) for mask, reference in pairs]

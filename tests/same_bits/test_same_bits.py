@@ -88,7 +88,7 @@ def equal_methods(
     """Methods all of whose runs have the same weights, and the number of these runs."""
     for method in method_ids():
         names = [one["name"] for one in wanted if one["method"] == method]
-        if all(name in before and before[name] == after[name] for name in names):
+        if names and all(name in before and before[name] == after[name] for name in names):
             yield method, len(names)
 
 

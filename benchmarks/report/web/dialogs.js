@@ -58,7 +58,11 @@ const Dialogs = (() => {
       "div",
       { class: "panels" },
       Panels.panel("loss", "Loss terms: mean and range over runs", series(curves, "loss/", 1)),
-      Panels.panel("taught", "Dice on unlabelled training images: tested network, and what teaches it", series(curves, "labels/", 100)),
+      Panels.panel(
+        "taught",
+        "Dice on unlabelled training images: tested network, and what teaches it",
+        series(curves, "labels/", 100),
+      ),
       Panels.panel("convergence", "Convergence", converging(curves)),
     );
     return [
@@ -75,7 +79,12 @@ const Dialogs = (() => {
   }
 
   function intro(method) {
-    const kinds = { external: method.external, "all labels": method.allLabels, "true labels": method.oracle, baseline: method.baseline };
+    const kinds = {
+      external: method.external,
+      "all labels": method.allLabels,
+      "true labels": method.oracle,
+      baseline: method.baseline,
+    };
     const tags = Object.keys(kinds).filter((name) => kinds[name]);
     return [
       method.paper ? make("p", { class: "quiet" }, method.paper) : null,

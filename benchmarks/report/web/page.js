@@ -106,7 +106,7 @@
   // Controls.
   const pairable = [...D.methods.keys()].filter((m) => D.scores.some((s) => s.m === m));
   const base = pairable.find((m) => D.methods[m].baseline) ?? pairable[0];
-  const first = pairable.find((m) => m !== base && !D.methods[m].allLabels && !D.methods[m].oracle) ?? base;
+  const first = pairable.find((m) => m !== base && !D.methods[m].reference) ?? base;
   for (const [id, value] of [
     ["#p-method", first],
     ["#p-against", base],

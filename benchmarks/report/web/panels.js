@@ -114,7 +114,7 @@ const Panels = (() => {
     cost: (c) => ({
       rows: meansOf(c)
         .filter((row) => row.cost !== undefined)
-        .map((row) => ({ ...row, reference: D.methods[row.m].allLabels || D.methods[row.m].oracle })),
+        .map((row) => ({ ...row, reference: D.methods[row.m].reference })),
     }),
   };
 

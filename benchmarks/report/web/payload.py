@@ -143,7 +143,8 @@ def _methods(config: BenchmarkConfig, facts: Facts) -> list[Json]:
     return [
         {
             "key": m.key, "title": m.title, "footnote": m.footnote, "allLabels": m.all_labels,
-            "oracle": m.oracle, "baseline": m.baseline, "external": m.external, **looks[m.key],
+            "oracle": m.oracle, "reference": m.reference, "baseline": m.baseline,
+            "external": m.external, **looks[m.key],
             **({} if m.external else _made(config, facts, m)),
         }
         for m in facts.rows
