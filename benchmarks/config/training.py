@@ -13,14 +13,28 @@ _Width = Annotated[int, Field(ge=1, le=65_536)]
 _Edge = Annotated[int, Field(ge=1, le=65_536)]
 
 
+Norm = Literal["batch", "instance"]
+
+
 class UNetConfig(Strict):
-    """The U-Net of the SSL4MIS protocol (methods share it), 2D or 3D."""
+    """The U-Net of the SSL4MIS protocol (methods share it), 2D or 3D.
+
+    Its 2D network has batch norm. In 3D that protocol has instance norm and `linear` up-sampling
+    (`networks/unet_3D.py` and `utils.py`, commit 06df604); what else differs there is ReLU, dropout
+    at the coarsest level and at the end alone, and a last convolution of one voxel.
+    """
 
     kind: Literal["unet"] = "unet"
     channels: tuple[_Width, ...] = Field(
         (16, 32, 64, 128, 256), min_length=4, max_length=6, description="channels per level"
     )
     up: Literal["transposed", "linear", "nearest"] = Field("transposed", description="decoder")
+    # Younger than many runs: one that has the default is the same run with and without the key.
+    norm: Norm = Field(
+        "batch",
+        exclude_if=lambda norm: norm == "batch",
+        description="of the convolutions; instance: no image's output depends on the others",
+    )
 
 
 class SMPConfig(Strict):

@@ -135,7 +135,7 @@ def check_sizes(job: Job, device: torch.device) -> None:
 
 
 def check_size(size: Sequence[int], network: Network, dataset: str) -> None:
-    """Refuse images that the network cannot halve often enough.
+    """Refuse images that the network cannot halve often enough, or halves to one voxel.
 
     Raises:
         ConfigError: names the size, the multiple and the keys to change.
@@ -145,6 +145,12 @@ def check_size(size: Sequence[int], network: Network, dataset: str) -> None:
         raise ConfigError(
             f"training images of {dataset} are {tuple(size)} voxels, but the network needs"
             f" multiples of {multiple}: set train.patch or data.{dataset}.prepare.size"
+        )
+    if getattr(network, "norm", "batch") == "instance" and all(s == multiple for s in size):
+        raise ConfigError(
+            f"training images of {dataset} are {tuple(size)} voxels, of which the network leaves"
+            " one at its coarsest level, where instance norm has nothing to average: set"
+            f" train.patch or data.{dataset}.prepare.size to more, or train.network.norm to batch"
         )
 
 

@@ -180,15 +180,15 @@ def _write_tables(
 ) -> list[Path]:
     """Everything that is rows and columns, and the files' paths."""
     from benchmarks.common.files import write_json, write_text
-    from benchmarks.report.latex import latex
-    from benchmarks.report.notes import notes
-    from benchmarks.report.results import (
+    from benchmarks.report.frames import (
         classes_frame,
         components_frame,
         differences_frame,
         ranks_frame,
         table_frame,
     )
+    from benchmarks.report.latex import latex
+    from benchmarks.report.notes import notes
     from benchmarks.report.sections import sections
     from benchmarks.report.tables import csv, metrics
 

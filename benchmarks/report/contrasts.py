@@ -15,8 +15,9 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.results import Results, titled
 from benchmarks.report.style import WIDTH, figure_style, new_figure, save_both
-from benchmarks.report.tables import p_value, pipe_table, plural, points
+from benchmarks.report.tables import p_value, pipe_table, points
 from benchmarks.statistics.difference import Difference, phrase
+from benchmarks.statistics.pairs import patient_runs
 from benchmarks.statistics.rule import MARGIN
 from benchmarks.statistics.verdict import Verdict, verdicts
 
@@ -59,12 +60,56 @@ def contrast_section(facts: Facts, results: Results) -> str:
         own = [d for d in last if (d.dataset, d.labels) == (dataset, labels)]
         if all(d.design == "none" for d in own):
             continue
-        parts.append(f"### {dataset}, {plural(labels, 'labelled patient')}")
+        parts.append(f"### {dataset}, {facts.dataset(dataset).labelled(labels)}")
         table = pipe_table(_HEADER, tuple(_row(d) for d in own), words=(0, len(_HEADER) - 1))
         parts.append(table)
+        parts.append(_by_run(own, results))
         left = dict.fromkeys(f"- {d.name}: {d.left_out}" for d in own if d.left_out)
         parts += ["\n".join(["Left out:", "", *left])] if left else []
-    return "\n\n".join([*parts, _NOTE]) if parts else ""
+    return "\n\n".join(filter(None, [*parts, _NOTE])) if parts else ""
+
+
+def _by_run(shown: Sequence[Difference], results: Results) -> str:
+    """The difference in every run, so that one that decides alone is seen; as a list."""
+    wanted = {d.name: d for d in results.declared if d.checkpoint == "last"}
+    scores = patient_runs(results.cases)
+    lines = []
+    for d in shown:
+        raw = wanted[d.name]
+        own = scores[
+            (scores["dataset"] == raw.dataset)
+            & (scores["labels"] == raw.labels)
+            & (scores["checkpoint"] == "last")
+            & scores["key"].isin([raw.better, raw.than])
+        ]
+        means = own.groupby(["fold", "seed", "key"])["score"].mean().unstack().dropna()
+        if raw.design != "none" and len(means):
+            each = 100 * (means[raw.better] - means[raw.than])
+            lines.append(f"- {d.name}: {', '.join(f'{value:+.1f}' for value in each)}")
+    return "\n".join(["Of every run, points:", "", *lines]) if lines else ""
+
+
+def control_section(facts: Facts, results: Results) -> str:
+    """Every method against every control, last checkpoint, as Markdown; "" without a control."""
+    last = [d for d in titled(results.controls, facts.titles) if d.checkpoint == "last"]
+    parts = []
+    for dataset, labels in dict.fromkeys((d.dataset, d.labels) for d in last):
+        own = [d for d in last if (d.dataset, d.labels) == (dataset, labels)]
+        if all(d.design == "none" for d in own):
+            continue
+        parts.append(f"### {dataset}, {facts.dataset(dataset).labelled(labels)}")
+        rows: dict[str, tuple[str, ...]] = {}
+        for d in own:
+            told = (points(d.mean, d.low, d.high, sign="+"), phrase(d))
+            rows[d.better] = (*rows.get(d.better, (d.better,)), *told)
+        controls = list(dict.fromkeys(d.than for d in own))
+        header = (
+            "Method",
+            *(n for c in controls for n in (f"Minus {c}, points [95 %]", "Outcome")),
+        )
+        words = tuple(range(0, len(header), 2))
+        parts.append(pipe_table(header, tuple(rows.values()), words=words))
+    return "\n\n".join(parts)
 
 
 def _row(d: Difference) -> tuple[str, ...]:
@@ -100,7 +145,7 @@ def forest_figure(facts: Facts, results: Results, *, folder: Path) -> list[Path]
         axes = figure.subplots(len(cells), 1, squeeze=False, height_ratios=heights, sharex=True)
         for ax, panel, (dataset, labels) in zip(axes.flat, panels, cells, strict=True):
             _panel(ax, panel, named=bool(results.declared))
-            ax.set_title(f"{dataset}, {plural(labels, 'labelled patient')}")
+            ax.set_title(f"{dataset}, {facts.dataset(dataset).labelled(labels)}")
             ax.tick_params(labelbottom=True)
         axes.flat[-1].set_xlabel(
             f"difference in Dice points, 95 % interval; {_against(facts, results)}"

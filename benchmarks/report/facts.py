@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from benchmarks.common.schema import check
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.grid import split_key
+from benchmarks.report.tables import plural
 from datasets import load_dataset
 from methods import load_method
 
@@ -69,6 +70,8 @@ class DatasetFacts:
         tolerance: of NSD, in `unit`.
         ndim: of what networks see: 2 slices, 3 volumes.
         shares: labelled counts that were asked for as a share, with the percentage.
+        word: for what is split and tested, `patient` or what stands for it.
+        note: what a reader must know of the files, or "".
     """
 
     id: str
@@ -79,6 +82,12 @@ class DatasetFacts:
     tolerance: float = 1.0
     ndim: int = 2
     shares: tuple[tuple[int, float], ...] = ()
+    word: str = "patient"
+    note: str = ""
+
+    def labelled(self, count: int) -> str:
+        """Such as "7 labelled patients"."""
+        return plural(count, f"labelled {self.word}")
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,10 @@ class Facts:
     def rows(self) -> tuple[MethodFacts, ...]:
         """All rows of the tables, those of the grid first."""
         return self.methods + self.external
+
+    def dataset(self, name: str) -> DatasetFacts:
+        """Facts of a data set, by id or title."""
+        return next(d for d in self.datasets if name in {d.id, d.title})
 
     @property
     def baseline(self) -> MethodFacts | None:
@@ -196,15 +209,16 @@ def dataset_facts(config: BenchmarkConfig, dataset: str) -> DatasetFacts:
     adapter = load_dataset(dataset)
     where = f"data.{dataset}.prepare"
     params = check(adapter.Params, config.data[dataset].prepare, where=where)
-    title = adapter.title
+    block = config.data[dataset]
+    title = block.title or adapter.title
     if adapter.synthetic and "synthetic phantom" not in title.lower():
         title = f"{title} (synthetic phantom)"
     info = adapter.info(params)
-    block = config.data[dataset]
     return DatasetFacts(
         dataset, title, adapter.synthetic, block.unit or adapter.unit, info.classes[1:],
         adapter.tolerance, info.ndim,
         tuple((s.patients, s.percent) for s in block.shares if s.patients is not None),
+        block.word, block.note,
     )  # fmt: skip
 
 

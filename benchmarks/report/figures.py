@@ -114,7 +114,7 @@ def _dash(method: MethodFacts) -> str:
 
 def _label(ax: Axes, dataset: DatasetFacts, labels: int, *, first: bool, facts: Facts) -> None:
     """Title and axes; the names of the methods stand left of a row's first panel only."""
-    count = plural(labels, "labelled patient")
+    count = dataset.labelled(labels)
     ax.set_title(f"{dataset.title}\n{count}" if first else f"\n{count}", fontsize="medium")
     names = [textwrap.fill(m.title, 30) for m in facts.rows]
     ax.set_yticks(range(len(names)), names if first else [""] * len(names))

@@ -24,7 +24,6 @@ _NO_FILE = "No benchmark on patients answers this yet."
 _ALONE = ("U-Net supervised", "V-Net supervised", "Supervised (SupBaseline)")
 # Of which cost is told in multiples, and from which on two CPU cores would take weeks.
 _UNIT, _GPU = "acdc_cpu", 50
-_CONTROLS = ("supervised-unlabeled_bn", "supervised-strong")
 
 
 def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
@@ -40,9 +39,10 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
     pages = {
         "In short": short_lines(told),
         "What do high-entropy features contribute?": _contrasts(usual),
-        "Which rows gain over labels alone?": _gains(told),
+        "Which methods gain over labels alone?": _gains(told),
         "What do the controls give that no method is credited for?": _controls(told),
-        "Does training in bf16 lose Dice?": _contrasts(halved),
+        "Which methods gain over the controls?": _over_controls(usual),
+        "Does training in bf16 lose Dice?": _contrasts(halved, losses=True),
         "How stable are the ranks?": _ranks(usual),
         "What does a partition add that tests patients of training?": leak_section(told, root),
         "Where does this differ from the literature?": _literature(told, root),
@@ -52,8 +52,8 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
         "# Findings\n\nMade by `python -m benchmarks index` from the tables of benchmarks on"
         " patients; no figure is typed by hand. Differences are in Dice points of the last"
         " checkpoint with 95 % intervals, outcomes by the one rule of"
-        " [`statistics`](../benchmarks/statistics). A pilot has fewer than five runs and is no"
-        " verdict."
+        " [`statistics`](../benchmarks/statistics). A pilot has fewer than five runs, or too few"
+        " patients, and is no verdict. Rows of two benchmarks with equal settings are the same."
     )
     parts = [f"## {title}\n\n{text or _NO_FILE}" for title, text in pages.items()]
     return "\n\n".join([head, *parts]) + "\n"
@@ -63,40 +63,47 @@ def _points(mean: float, low: float, high: float) -> str:
     return f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
-def _contrasts(told: list[Told]) -> str:
-    """Declared contrasts, and which size of an effect each excludes."""
+def _contrasts(told: list[Told], *, losses: bool = False) -> str:
+    """Declared contrasts, and which size of a gain, or of a loss, each excludes."""
     rows = []
     for one in told:
         declared = one.differences[one.differences["family"] == "declared"]
         for d in declared.to_dict("records"):
             place = one.link, one.place(d["dataset"], d["labels"]), d["name"]
-            rows.append((*place, *_contrast(d), f"{d['outcome']}, {plural(d['runs'], 'run')}"))
+            numbers = _contrast(d, losses=losses)
+            rows.append((*place, *numbers, f"{d['outcome']}, {plural(d['runs'], 'run')}"))
     header = (
         "Benchmark", "Data", "Contrast", "Points [95 %]", "p (Holm)", "Detectable, points",
-        "Excluded gain, points", "Outcome",
+        f"Excluded {'loss' if losses else 'gain'}, points", "Outcome",
     )  # fmt: skip
-    return pipe_table(header, tuple(rows), words=(0, 1, 2, 7)) if rows else _NO_FILE
+    if not rows:
+        return _NO_FILE
+    note = (
+        "Detectable: with 80 % power. Excluded: by the interval. Both are of a contrast alone, not"
+        " corrected for the others; p and outcome are."
+    )
+    return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 7))}\n\n{note}"
 
 
-def _contrast(d: Mapping[Hashable, Any]) -> tuple[str, str, str, str]:
+def _contrast(d: Mapping[Hashable, Any], *, losses: bool) -> tuple[str, str, str, str]:
     """Difference, corrected p, and what could be found and is excluded; empty without runs."""
     if d["outcome"] == "not tested":
         return "", "", "", ""
     silent = d["outcome"] in NO_VERDICT
-    excluded = f"none, {d['outcome']}" if silent else f"above {100 * d['high']:.1f}"
+    limit = max(0.0, -100 * d["low"] if losses else 100 * d["high"])
+    excluded = f"none, {d['outcome']}" if silent else f"above {limit:.1f}"
     difference = _points(d["mean"], d["low"], d["high"])
     return difference, f"{d['p_holm']:.3f}", f"{100 * d['detectable']:.1f}", excluded
 
 
 def _gains(told: list[Told]) -> str:
-    """How many rows got which outcome, at equal steps and at equal operations."""
+    """How many methods got which outcome, at equal steps and at equal operations."""
     rows = []
     for one in told:
         if not one.alone:
             continue
-        for (dataset, labels), cell in one.table.dropna(subset="difference").groupby(
-            ["dataset", "labels"]
-        ):
+        methods = one.table[one.table["key"].isin(one.methods)].dropna(subset="difference")
+        for (dataset, labels), cell in methods.groupby(["dataset", "labels"]):
             counts = cell["outcome"].value_counts()
             names = (
                 one.names(cell.loc[cell["outcome"] == outcome, "key"])
@@ -106,7 +113,7 @@ def _gains(told: list[Told]) -> str:
             at = one.link, one.place(dataset, labels), f"equal {one.config.grid.equal}"
             rows.append((*at, words, *(name or "none" for name in names)))
     header = (
-        "Benchmark", "Data", "At", "Outcomes of the rows", "Better than the baseline", "Worse",
+        "Benchmark", "Data", "At", "Outcomes of the methods", "Better than the baseline", "Worse",
     )  # fmt: skip
     return pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 4, 5)) if rows else _NO_FILE
 
@@ -114,7 +121,9 @@ def _gains(told: list[Told]) -> str:
 def _controls(told: list[Told]) -> str:
     rows: list[tuple[str, ...]] = []
     for one in told:
-        own = one.table[one.table["key"].isin(_CONTROLS)].dropna(subset="difference")
+        if not one.alone:
+            continue
+        own = one.table[one.table["key"].isin(one.controls)].dropna(subset="difference")
         rows += [
             (
                 *(one.link, one.place(r["dataset"], r["labels"]), one.title(r["key"])),
@@ -125,6 +134,33 @@ def _controls(told: list[Told]) -> str:
         ]
     header = ("Benchmark", "Data", "Control", "Points [95 %]", "Outcome")
     return pipe_table(header, tuple(rows), words=(0, 1, 2, 4)) if rows else _NO_FILE
+
+
+def _over_controls(told: list[Told]) -> str:
+    """Outcomes of the methods against every row that learns from labels alone in a way of its own.
+
+    Variants of one method are not counted as methods.
+    """
+    rows: list[tuple[str, ...]] = []
+    for one in told:
+        family = one.differences[one.differences["family"] == "controls"]
+        for (dataset, labels, control), cell in family.groupby(
+            ["dataset", "labels", "than"], sort=False
+        ):
+            if not one.alone or (cell["design"] == "none").all():
+                continue
+            counts = cell["outcome"].value_counts()
+            words = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+            named = (
+                one.names(cell.loc[cell["outcome"] == outcome, "better"]) or "none"
+                for outcome in ("better", "worse")
+            )
+            at = one.link, one.place(dataset, labels), one.title(str(control))
+            rows.append((*at, words, *named))
+    header = (
+        "Benchmark", "Data", "Control", "Outcomes of the methods", "Better than it", "Worse",
+    )  # fmt: skip
+    return pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 4, 5)) if rows else _NO_FILE
 
 
 def _ranks(told: list[Told]) -> str:
@@ -162,14 +198,13 @@ def _literature(told: list[Told], root: Path) -> str:
             there = published.get((dataset, str(r["labels"]), one.title(r["key"])))
             if there is None:
                 continue
-            median = float(np.median(there))
-            inside = 100 * r["difference_low"] <= median <= 100 * r["difference_high"]
-            place = "inside" if inside else "outside"
+            low, high = 100 * r["difference_low"], 100 * r["difference_high"]
+            inside = sum(low <= gain <= high for gain in there)
+            place = "inside" if inside == len(there) else "partly inside" if inside else "outside"
             rows.append(
                 (
                     *(one.link, one.place(r["dataset"], r["labels"]), one.title(r["key"])),
-                    f"{median:+.1f}",
-                    " ".join(f"{gain:+.1f}" for gain in there),
+                    ", ".join(f"{gain:+.1f}" for gain in there),
                     _points(r["difference"], r["difference_low"], r["difference_high"]),
                     f"{place} our interval{', a pilot' * (r['outcome'] == 'pilot')}",
                 )
@@ -177,17 +212,16 @@ def _literature(told: list[Told], root: Path) -> str:
     if not rows:
         return _NO_FILE
     header = (
-        "Benchmark", "Data", "Method", "Published gain", "Of each source", "Gain here [95 %]",
-        "Published is",
+        "Benchmark", "Data", "Method", "Published gains", "Gain here [95 %]", "Published is",
     )  # fmt: skip
     note = (
-        "Published gains are over the supervised row of the same source, the median over sources"
+        "Published gains are over the supervised row of the same source, one figure for each source"
         " ([figures and sources](published_results.csv), where copied tables say so)."
-        " They come from larger images and networks, other splits, one test set and mostly one run"
-        " with the checkpoint chosen on it ([audit](../methods/README.md)); a difference has these"
-        " reasons too."
+        " They come from larger images and networks, other splits, one test set and mostly one run;"
+        " on which patients each chose its checkpoint is in the [audit](../methods/README.md). A"
+        " difference has these reasons too."
     )
-    return f"{note}\n\n{pipe_table(header, tuple(rows), words=(0, 1, 2, 6))}"
+    return f"{note}\n\n{pipe_table(header, tuple(rows), words=(0, 1, 2, 5))}"
 
 
 def _published(root: Path) -> dict[tuple[str, str, str], list[float]]:

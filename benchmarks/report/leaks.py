@@ -6,19 +6,31 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from benchmarks.common.workspace import CASES, report_folder
+from benchmarks.common.workspace import CASES, report_folder, split_file
+from benchmarks.plan.resolve import dimension, method_params
 from benchmarks.report.tables import pipe_table
 from benchmarks.report.told import Told
-from benchmarks.statistics.leak import NoLeakError, Part, leak_effect
+from benchmarks.statistics.leak import Kind, NoLeakError, Part, leak_effect
+from datasets.preparing.split import load_split
+from methods import load_method
 
-NOTE = "the leak is the gain of leaking cases beyond that of the others; few cases, no test"
-HEADER = ("Test cases", "Dice there, %", "In grouped folds, %", "Gain, points")
+NOTE = (
+    "a leak would be the gain of cases whose patient was trained on beyond that of the others, and"
+    " beyond theirs in runs that did not; few cases, no test"
+)
+HEADER = ("Test cases", "Runs", "Dice there, %", "In grouped folds, %", "Gain, points")
+_WORDS: dict[Kind, str] = {
+    "trained on": "whose patient was trained on",
+    "not in these runs": "the same, not in these runs",
+    "never": "others",
+}
 
 
 def leak_cells(part: Part) -> tuple[str, ...]:
     """One line of the comparison, below `HEADER`."""
     return (
-        f"{part.cases} {'that leak' if part.leaking else 'others'}",
+        f"{part.cases} {_WORDS[part.kind]}",
+        f"{part.runs}",
         f"{100 * part.there:.1f}",
         f"{100 * part.grouped:.1f}",
         f"{100 * part.gain:+.1f}",
@@ -60,7 +72,21 @@ def _scheme(one: Told, dataset: str) -> str:
 def _cells(one: Told, other: Told, dataset: str, root: Path) -> list[tuple[str, ...]]:
     there, grouped = (report_folder(root, told.config.name) / CASES for told in (one, other))
     try:
-        found = leak_effect(there, grouped, dataset)
+        found = leak_effect(there, grouped, dataset, _read(one, dataset, root))
     except NoLeakError:
         return []
     return [(one.title(part.method), *leak_cells(part)) for part in found]
+
+
+def _read(one: Told, dataset: str, root: Path) -> dict[tuple[str, int], tuple[str, ...]]:
+    """Cases that the runs of a partition read, by method and fold; there a case is a patient."""
+    config, (labels,) = one.config, one.config.data[dataset].labels
+    split = load_split(split_file(root, config.name, dataset))
+    found = {}
+    for method in one.facts.methods:
+        params = method_params(config, method.key, dimension(config, dataset))
+        unlabeled = load_method(method.id).batch_sizes(params, 1, 1)[1] > 0
+        for number, fold in enumerate(split.folds):
+            everyone = unlabeled or method.all_labels
+            found[method.key, number] = fold.train if everyone else fold.labeled(labels)
+    return found

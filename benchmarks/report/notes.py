@@ -27,7 +27,7 @@ def warnings(facts: Facts, results: Results) -> list[str]:
     synthetic = [d.title for d in facts.datasets if d.synthetic]
     if synthetic:
         found.append("Synthetic phantoms are generated images, which say nothing about patients.")
-    return found
+    return [*found, *(f"{d.title}: {d.note}" for d in facts.datasets if d.note)]
 
 
 def _barren(facts: Facts, results: Results) -> Iterator[str]:
@@ -112,19 +112,33 @@ def _comparison_notes(config: BenchmarkConfig, facts: Facts) -> list[str]:
     return [
         "Differences are paired by run and patient. p (Holm): of Student's test over runs and"
         f" patients, corrected over {family}; intervals are not corrected. p (false claim):"
-        " probability that the method is not the better one, whichever is ahead. Methods with all"
-        " labels are references and not tested.",
+        " the one-sided p, which is the probability that the method is not the better one if"
+        " nothing was known before. Methods with all labels are references and not tested.",
+        *_looks(config.grid.looks),
         *(["External rows: a family of their own, without ranks."] if facts.external else []),
         f"Outcome. better, worse: corrected p < {ALPHA}. equivalent: within {100 * MARGIN:g} Dice"
         " point, corrected too. undecided: neither; in brackets the difference that is found with"
-        f" 80 % power by one comparison alone. pilot: fewer than {MIN_RUNS} runs, or too few"
-        " patients, allow no verdict.",
+        f" 80 % power by one comparison alone, uncorrected. pilot: fewer than {MIN_RUNS} runs, too"
+        " few patients or no fair test of methods allow no verdict.",
+    ]
+
+
+def _looks(looks: int) -> list[str]:
+    """That a growing table was read before, and what was done about it."""
+    if looks == 1:
+        return []
+    return [
+        f"This is table number {looks} of this benchmark; those before had fewer runs or rows. So"
+        f" every p is multiplied by {looks} (Bonferroni); intervals are not corrected."
     ]
 
 
 def _folds(config: BenchmarkConfig) -> str:
-    """How the means of a cross-validation are taken."""
-    told = " In a cross-validation every fold tests patients of its own, and all folds weigh alike."
+    """How the means of a cross-validation are taken, and what its error rates rest on."""
+    told = (
+        " In a cross-validation every fold tests patients of its own, and all folds weigh alike;"
+        " that they share training patients is not in the error rates."
+    )
     return told if in_folds(config) else ""
 
 

@@ -248,7 +248,7 @@ def _caption(
     errors: bool,
 ) -> str:
     counts = sorted({s.labels for s in shown if not s.method.all_labels})
-    labels = f", {' or '.join(str(n) for n in counts)} labelled patients" if counts else ""
+    labels = f", {' or '.join(str(n) for n in counts)} labelled {dataset.word}s" if counts else ""
     seeds = " or ".join(str(n) for n in sorted({s.seed for s in shown}))
     one = shown[0].slice
     text = (

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.checklist import open_pitfalls
-from benchmarks.report.contrasts import contrast_section, rulings, verdict_text
+from benchmarks.report.contrasts import (
+    contrast_section,
+    control_section,
+    rulings,
+    verdict_text,
+)
 from benchmarks.report.facts import DatasetFacts, Facts
 from benchmarks.report.notes import notes, warnings
 from benchmarks.report.results import Results, fewest_runs, titled
@@ -19,6 +24,11 @@ from benchmarks.statistics.difference import Difference
 from benchmarks.statistics.rule import MIN_RUNS
 
 RESULT = "**What came out.** "
+# Above the comparisons with rows that learn from labels alone.
+CONTROLS = (
+    "What a method gains over rows that train on labels alone too, corrected over this table: only"
+    " that is owed to its loss terms."
+)
 _FIGURES = {
     "dice": "Dice of every patient, mean and interval of every method",
     "forest": "Differences with their intervals",
@@ -97,6 +107,8 @@ def page(
     contrasts = contrast_section(facts, results)
     if contrasts:
         parts += ["## Declared contrasts", contrasts]
+    against = control_section(facts, results)
+    parts += ["## Against the controls", CONTROLS, against] if against else []
     parts += [_picture(folder, name) for name in ("forest", "ranks", "heatmap")]
     parts += _overlays(folder, facts)
     if more.mechanisms:
@@ -140,7 +152,7 @@ def headline(config: BenchmarkConfig, facts: Facts, results: Results) -> str:
 def _sentences(words: Sequence[str], results: Results) -> str:
     text, fewest = "; ".join(words) + ".", fewest_runs(results)
     if results.pilot:
-        return f"{text} A pilot: too few patients for a verdict."
+        return f"{text} A pilot: no verdict, whatever the runs."
     if fewest >= MIN_RUNS or results.interim:
         return text
     return f"{text} A pilot of {plural(fewest, 'run')}: a verdict needs at least {MIN_RUNS}."
@@ -158,7 +170,8 @@ def _cell_words(
         if words <= {"pilot", "not tested", "unconverged"}:
             low, high = (pick(100 * d.mean for d in own) for pick in (min, max))
             return f"Differences to {facts.baseline.title}, points", f"{low:+.1f} to {high:+.1f}"
-        return f"Compared with {facts.baseline.title}", _outcomes(own)
+        studied = "" if results.studied else "; convergence is not shown"
+        return f"Compared with {facts.baseline.title}", _outcomes(own, facts) + studied
     table = results.table
     inside = (table["dataset"] == dataset.id) & (table["labels"] == labels)
     dice = 100 * table.loc[inside & (table["checkpoint"] == "last"), "dice"]
@@ -167,7 +180,18 @@ def _cell_words(
     return "Dice, %", f"{number(dice.min())} to {number(dice.max())}"
 
 
-def _outcomes(differences: Sequence[Difference]) -> str:
+def _outcomes(differences: Sequence[Difference], facts: Facts) -> str:
+    """Verdicts on methods and, apart, on controls that train on labels alone."""
+    alone = {m.title for m in facts.methods if m.labels_alone}
+    groups = {
+        "of the methods": [d for d in differences if d.better not in alone],
+        "of the controls": [d for d in differences if d.better in alone],
+    }
+    told = [f"{name} {_counts(group)}" for name, group in groups.items() if group]
+    return "; ".join(told) if len(told) > 1 else _counts(differences)
+
+
+def _counts(differences: Sequence[Difference]) -> str:
     """Verdicts with names, where these are few; the others are counted."""
     words = dict.fromkeys(d.outcome for d in differences)
     parts = []

@@ -23,7 +23,6 @@ from benchmarks.plan.resolve import Run
 from benchmarks.report.drawn import class_handles, contours, entropy_bar, entropy_map, grey, tag
 from benchmarks.report.facts import dataset_facts, method_facts
 from benchmarks.report.style import figure_style, new_figure, save
-from benchmarks.report.tables import plural
 from benchmarks.scoring.native import Segmented
 
 _SIDE = 2.6  # inches of the longer side of a picture
@@ -101,14 +100,14 @@ def painter(config: BenchmarkConfig, runs: Sequence[Run]) -> Callable[[Segmented
         runs: whose mean is shown.
     """
     key = runs[0].key
-    classes, method = dataset_facts(config, key.dataset).classes, method_facts(config, key.method)
-    labels = plural(key.labels, "labelled patient")
+    dataset, method = dataset_facts(config, key.dataset), method_facts(config, key.method)
+    labels = dataset.labelled(key.labels)
     of = f"seed {key.seed}" if len(runs) == 1 else f"mean of {len(runs)} runs"
     words = " ".join(filter(None, (f"{method.title}, {labels}, {of}.", method.footnote)))
 
     def paint(one: Segmented, target: Path) -> Path:
         with figure_style():
-            return save(draw_prediction(one, classes, words), target)
+            return save(draw_prediction(one, dataset.classes, words), target)
 
     return paint
 

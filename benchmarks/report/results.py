@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -16,21 +17,13 @@ from benchmarks.report.facts import Facts
 from benchmarks.report.load import all_labels_counts, rows_of, with_cell_labels
 from benchmarks.report.tables import plural
 from benchmarks.scoring.cases import EXTERNAL
-from benchmarks.statistics.components import variance_components
 from benchmarks.statistics.difference import Difference
 from benchmarks.statistics.mechanisms import SUMMARY, State, inert_terms
-from benchmarks.statistics.pairs import cells, method_keys, patient_runs
+from benchmarks.statistics.pairs import cells, method_keys
 from benchmarks.statistics.ranks import RankInterval, rank_intervals
 from benchmarks.statistics.rule import against, compare
-from benchmarks.statistics.summary import CELL, patient_scores, summarize
+from benchmarks.statistics.summary import CELL, summarize
 
-# Columns of `table.csv`, on which other tools rely.
-TABLE = [
-    *CELL, "runs", "patients", "dice", "dice_low", "dice_high", "jaccard", "hd95_mm", "assd_mm",
-    "nsd", "difference", "difference_low", "difference_high", "p_holm", "p_false", "outcome",
-    "failed",
-]  # fmt: skip
-_WORST = 0.1
 _VERDICTS = ("better", "worse", "equivalent", "undecided")
 _NONE_LATE: Mapping[tuple[str, int], Collection[str]] = MappingProxyType({})
 
@@ -47,6 +40,8 @@ class Results:
             `key` and `values` (all scored values, of which `failed` count the failures).
         baseline: every method against the baseline.
         declared: the declared contrasts.
+        controls: every method against every control that trains on labels alone, in the same way
+            as it but without its loss terms; a family of its own.
         external: every external row against the baseline, a family of its own in each cell, so that
             such a row changes no outcome of the benchmark.
         ranks: of the grid's methods in each cell.
@@ -56,7 +51,7 @@ class Results:
         interim: of a grid of which runs are missing, how many there are, in a sentence; "" of a
             complete one.
         unfit: scores that were left out of such a table, and why.
-        pilot: whether there are too few patients for a verdict, whatever the runs.
+        pilot: whether no verdict is possible, whatever the runs.
         studied: whether it was studied which rows are converged.
         whole: by data set and key, the labelled counts of a method with all labels, in words.
     """
@@ -65,6 +60,7 @@ class Results:
     table: pd.DataFrame
     baseline: tuple[Difference, ...]
     declared: tuple[Difference, ...]
+    controls: tuple[Difference, ...]
     external: tuple[Difference, ...]
     ranks: tuple[RankInterval, ...]
     barren: tuple[tuple[str, int, str], ...]
@@ -105,18 +101,19 @@ def collect_results(
     baseline = config.grid.baseline
     table = summarize(cases)
     terms = pd.DataFrame(columns=SUMMARY) if mechanisms is None else mechanisms
-    by_cell = partial(_by_cell, compared, inert_terms(terms), late)
+    by_cell = partial(_by_cell, compared, inert_terms(terms), late, config.grid.looks)
     counts = cases.groupby(CELL, sort=False).size().rename("values").reset_index()
     table = table.merge(counts, on=CELL).assign(key=method_keys)
     done = _done(cases)
-    judged = partial(_judged, pilot=config.grid.pilot)
+    judged = partial(_judged, config)
     return Results(
         cases=cases,
         table=table,
         baseline=judged(by_cell(partial(against, baseline=baseline))) if baseline else (),
         declared=judged(by_cell(partial(compare, contrasts=config.contrasts))),
+        controls=judged(by_cell(partial(compare, contrasts=_against_controls(facts)))),
         external=judged(_against_external(whole, facts, baseline)) if baseline else (),
-        ranks=by_cell(rank_intervals),
+        ranks=_placed(by_cell(rank_intervals), pilot=config.grid.pilot),
         barren=tuple(
             (cell.key[0], cell.key[1], name)
             for cell in cells(cases)
@@ -133,13 +130,24 @@ def collect_results(
     )
 
 
-def _judged(found: Sequence[Difference], *, pilot: bool) -> tuple[Difference, ...]:
-    """The comparisons; where patients are too few, none of them is a verdict."""
+def _judged(config: BenchmarkConfig, found: Sequence[Difference]) -> tuple[Difference, ...]:
+    """The comparisons; of a benchmark that is a pilot whatever its runs none is a verdict."""
     return tuple(
-        replace(d, outcome="pilot", reason=plural(d.patients, "patient"))
-        if pilot and d.outcome in _VERDICTS
+        replace(d, outcome="pilot", reason=plural(d.patients, config.data[d.dataset].word))
+        if config.grid.pilot and d.outcome in _VERDICTS
         else d
         for d in found
+    )
+
+
+def _placed(ranks: Sequence[RankInterval], *, pilot: bool) -> tuple[RankInterval, ...]:
+    """The ranks; where patients are too few, no row is told from another."""
+    count = Counter((r.dataset, r.labels, r.checkpoint) for r in ranks)
+    return tuple(
+        replace(r, low=1, high=count[r.dataset, r.labels, r.checkpoint], separable=False, beats=())
+        if pilot
+        else r
+        for r in ranks
     )
 
 
@@ -177,6 +185,7 @@ def _by_cell(
     cases: pd.DataFrame,
     inert: Mapping[tuple[str, int], Mapping[str, str]],
     late: Mapping[tuple[str, int], Collection[str]],
+    looks: int,
     judge: Callable[..., list[J]],
 ) -> tuple[J, ...]:
     """What a rule says of every data set and labelled count; each has inert and late rows."""
@@ -184,7 +193,8 @@ def _by_cell(
     key: Any
     for key, own in cases.groupby(["dataset", "labels"], sort=False):
         cell = (str(key[0]), int(key[1]))
-        found += judge(own, inert=inert.get(cell, {}), unconverged=late.get(cell, ()))
+        unconverged = late.get(cell, ())
+        found += judge(own, inert=inert.get(cell, {}), unconverged=unconverged, looks=looks)
     return tuple(found)
 
 
@@ -194,6 +204,17 @@ def _marked(terms: pd.DataFrame) -> dict[tuple[str, int, str], tuple[tuple[str, 
         key = (row["dataset"], int(row["labels"]), row["method"])
         found[key] = (*found.get(key, ()), (row["name"], row["state"]))
     return found
+
+
+def _against_controls(facts: Facts) -> list[ContrastConfig]:
+    """Methods against the rows on labels alone that are not compared with all rows anyway."""
+    controls = [m for m in facts.methods if m.labels_alone and not m.baseline]
+    return [
+        ContrastConfig(name=f"{m.key} - {control.key}", better=m.key, than=control.key)
+        for m in facts.compared
+        for control in controls
+        if not m.baseline
+    ]
 
 
 def _against_external(cases: pd.DataFrame, facts: Facts, baseline: str) -> tuple[Difference, ...]:
@@ -208,70 +229,6 @@ def _against_external(cases: pd.DataFrame, facts: Facts, baseline: str) -> tuple
         ]
         found += compare(own[own["checkpoint"] == "last"], family)
     return tuple(found)
-
-
-def table_frame(results: Results) -> pd.DataFrame:
-    """Content of `table.csv`: means with the difference to the baseline; Dice in [0, 1]."""
-    rows = [
-        {
-            "dataset": d.dataset, "labels": d.labels, "checkpoint": d.checkpoint, "key": d.better,
-            "difference": d.mean, "difference_low": d.low, "difference_high": d.high,
-            "p_holm": d.p_holm, "p_false": d.p_false, "outcome": d.outcome,
-        }
-        for d in (*results.baseline, *results.external)
-    ]  # fmt: skip
-    keys = ["dataset", "labels", "checkpoint", "key"]
-    found = pd.DataFrame(rows) if rows else pd.DataFrame(columns=keys)
-    table = results.table.astype({"labels": int})
-    merged = table.merge(found.astype({"labels": int}), on=keys, how="left")
-    return merged.reindex(columns=TABLE)
-
-
-def classes_frame(cases: pd.DataFrame) -> pd.DataFrame:
-    """Content of `classes.csv`: the means of each class, with the directed distance ASD."""
-    asd = patient_scores(cases, ["asd_mm"], by=["class"])
-    keys = [*CELL, "class"]
-    means = asd.groupby(keys, sort=False)["asd_mm"].mean().reset_index()
-    return summarize(cases, by=["class"]).merge(means, on=keys)
-
-
-def differences_frame(results: Results) -> pd.DataFrame:
-    """Content of `differences.csv`: all comparisons of both families."""
-    families = {
-        "baseline": results.baseline,
-        "declared": results.declared,
-        "external": results.external,
-    }
-    rows = [{"family": name, **asdict(d)} for name, family in families.items() for d in family]
-    return pd.DataFrame(rows, columns=["family", *(f.name for f in fields(Difference))])
-
-
-def ranks_frame(results: Results) -> pd.DataFrame:
-    """Content of `ranks.csv`; who beats whom is on the page."""
-    columns = [f.name for f in fields(RankInterval) if f.name != "beats"]
-    return pd.DataFrame([asdict(r) for r in results.ranks], columns=columns)
-
-
-def components_frame(cases: pd.DataFrame) -> pd.DataFrame:
-    """Content of `components.csv`: what a mean hides, by data set, labelled count and method.
-
-    Scores in [0, 1]: what the checkpoint of best validation would add, the median patient, the mean
-    of the tenth of the patients who fare worst, and the sources of variation.
-    """
-    scores, rows = patient_runs(cases), []
-    for (dataset, labels, key), own in scores.groupby(["dataset", "labels", "key"], sort=False):
-        last = own[own["checkpoint"] == "last"]
-        patients = last.groupby("patient")["score"].mean().sort_values()
-        best = own[own["checkpoint"] == "best"].groupby("patient")["score"].mean()
-        sd = {f"sd_{name}": value for name, value in asdict(variance_components(last)).items()}
-        rows.append(
-            {
-                "dataset": dataset, "labels": labels, "method": key, "dice": patients.mean(),
-                "best_minus_last": best.mean() - patients.mean(), "median": patients.median(),
-                "worst_tenth": patients.head(max(1, round(_WORST * len(patients)))).mean(), **sd,
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 def titled(differences: Sequence[Difference], titles: Mapping[str, str]) -> list[Difference]:

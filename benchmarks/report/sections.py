@@ -13,7 +13,7 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
 from benchmarks.report.load import rows_of
 from benchmarks.report.results import Results, titled
-from benchmarks.report.tables import NONE, Rows, number, p_value, plural, points
+from benchmarks.report.tables import NONE, Rows, number, p_value, points
 from benchmarks.statistics.difference import Difference, phrase
 from benchmarks.statistics.mechanisms import State
 from benchmarks.statistics.ranks import RankInterval
@@ -87,7 +87,7 @@ def cell_title(dataset: DatasetFacts, labels: int) -> str:
     """Such as "ACDC, 7 labelled patients", with "(10 %)" where that was asked for."""
     shares = [f"{percent:g} %" for count, percent in dataset.shares if count == labels]
     share = f" ({', '.join(shares)})" if shares else ""
-    return f"{dataset.title}, {plural(labels, 'labelled patient')}{share}"
+    return f"{dataset.title}, {dataset.labelled(labels)}{share}"
 
 
 def _section(
@@ -127,7 +127,7 @@ def _section(
         )
     header = _header(unit, compared=facts.baseline is not None, counted=bool(results.interim))
     text = tuple(tuple(row.get(name, "") for name in header) for row in rows)
-    return Section(cell_title(dataset, labels), header, text, _sample(config, facts, last))
+    return Section(cell_title(dataset, labels), header, text, _sample(config, facts, dataset, last))
 
 
 def _header(unit: str, *, compared: bool, counted: bool) -> tuple[str, ...]:
@@ -181,7 +181,9 @@ def in_folds(config: BenchmarkConfig) -> bool:
     return {config.data[d].split.scheme for d in config.grid.datasets} == {"cv"}
 
 
-def _sample(config: BenchmarkConfig, facts: Facts, last: pd.DataFrame) -> str:
+def _sample(
+    config: BenchmarkConfig, facts: Facts, dataset: DatasetFacts, last: pd.DataFrame
+) -> str:
     """Runs and patients of a section in words."""
     scored = [m for m in facts.methods if m.key in last.index]
     if not scored:
@@ -195,7 +197,7 @@ def _sample(config: BenchmarkConfig, facts: Facts, last: pd.DataFrame) -> str:
     pairs = "one seed per fold" if grid.bound else "each with each"
     how = "" if len(grid.pairs) == 1 or min(len(grid.folds), len(grid.seeds)) == 1 else f", {pairs}"
     return (
-        f"{' or '.join(map(str, patients))} test patients; {' or '.join(map(str, runs))}"
+        f"{' or '.join(map(str, patients))} test {dataset.word}s; {' or '.join(map(str, runs))}"
         f" run{'s' * (runs != [1])} per method (fold{'s' * (len(grid.folds) > 1)} {folds};"
         f" seed{'s' * (len(grid.seeds) > 1)} {seeds}{how})."
     )

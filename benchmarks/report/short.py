@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
+import pandas as pd
+
 from benchmarks.report.told import Told
 from benchmarks.statistics.verdict import NO_VERDICT, rule
 
@@ -37,28 +39,49 @@ def _claim(one: Told) -> Iterator[str]:
         )
         ruling = rule([str(outcome) for outcome in cell["outcome"]])
         claim = f'"{one.config.claim.text}"'
-        yield f"{one.place(dataset, labels)}, {claim} is {ruling} ({one.link}): {words}."
+        told = f"{claim} is {ruling} ({one.link}): {words}{_length(one)}."
+        yield f"{one.place(dataset, labels)}, {told}"
 
 
 def _excluded(d: Mapping[Hashable, Any]) -> str:
     """The gain that an undecided or equivalent contrast excludes."""
     if d["outcome"] not in {"undecided", "equivalent"}:
         return ""
-    return f", a gain above {100 * d['high']:.1f} excluded"
+    return f", a gain above {100 * d['high']:.1f} outside the interval"
+
+
+def _length(one: Told) -> str:
+    """Whether the outcomes may be those of short training alone."""
+    return "" if one.studied else "; convergence is not shown"
 
 
 def _gains(one: Told) -> Iterator[str]:
-    """How many rows are better and worse than the baseline, by name."""
+    """How many methods, and how many controls, are better and worse, by name."""
     table = one.table.dropna(subset="difference")
     baseline = one.facts.baseline
+    against = one.differences[one.differences["family"] == "controls"]
     for (dataset, labels), cell in table.groupby(["dataset", "labels"], sort=False):
         judged = cell[~cell["outcome"].isin(NO_VERDICT)]
         if judged.empty or baseline is None:
             continue
-        counted = []
-        for outcome in ("better", "worse", "equivalent", "undecided"):
-            keys = judged.loc[judged["outcome"] == outcome, "key"]
-            names = f" ({one.names(keys)})" if len(keys) else ""
-            counted.append(f"{len(keys)} {outcome}{names if outcome != 'undecided' else ''}")
-        words = ", ".join(counted)
-        yield f"{one.place(dataset, labels)}, against {baseline.title} ({one.link}): {words}."
+        inside = (against["dataset"] == dataset) & (against["labels"] == labels)
+        parts = [
+            (f"methods against {baseline.title}", judged[judged["key"].isin(one.methods)]),
+            *(
+                (f"methods against {one.title(str(control))}", rows.assign(key=rows["better"]))
+                for control, rows in against[inside].groupby("than", sort=False)
+            ),
+            (f"controls against {baseline.title}", judged[judged["key"].isin(one.controls)]),
+        ]
+        words = "; ".join(f"{name}: {_counted(one, rows)}" for name, rows in parts if len(rows))
+        yield f"{one.place(dataset, labels)} ({one.link}), {words}{_length(one)}."
+
+
+def _counted(one: Told, rows: pd.DataFrame) -> str:
+    """Outcomes of rows, those that are a verdict with names."""
+    parts = []
+    for outcome in dict.fromkeys(["better", "worse", *map(str, rows["outcome"])]):
+        keys = rows.loc[rows["outcome"] == outcome, "key"]
+        named = len(keys) and outcome in {"better", "worse", "equivalent"}
+        parts.append(f"{len(keys)} {outcome}{f' ({one.names(keys)})' if named else ''}")
+    return ", ".join(parts)

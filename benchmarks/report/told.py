@@ -24,6 +24,7 @@ class Told:
         table: of `table.csv`, with the method's `key`.
         differences: of `differences.csv`.
         ranks: of `ranks.csv`.
+        studied: whether longer trainings were compared.
     """
 
     config: BenchmarkConfig
@@ -31,6 +32,7 @@ class Told:
     table: pd.DataFrame
     differences: pd.DataFrame
     ranks: pd.DataFrame
+    studied: bool
 
     @property
     def link(self) -> str:
@@ -42,6 +44,16 @@ class Told:
         """Whether rows are compared with training on labels alone."""
         baseline = self.facts.baseline
         return baseline is not None and baseline.labels_alone
+
+    @property
+    def methods(self) -> set[str]:
+        """Keys of the rows that learn from unlabelled images."""
+        return {m.key for m in self.facts.compared}
+
+    @property
+    def controls(self) -> list[str]:
+        """Keys of the rows that learn from labels alone and are no baseline."""
+        return [m.key for m in self.facts.methods if m.labels_alone and not m.baseline]
 
     def title(self, key: str) -> str:
         """Name of a row."""
@@ -77,6 +89,7 @@ def read_told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[Told
             table.assign(key=method_keys(table)),
             _last(folder / "differences.csv"),
             _last(folder / "ranks.csv"),
+            (folder / "convergence.csv").is_file(),
         )
 
 

@@ -202,6 +202,7 @@ def decide(
     margin: float = MARGIN,
     less: bool = False,
     awaited: int = 0,
+    looks: int = 1,
 ) -> Decision:
     """Tests, intervals and words for families of differences.
 
@@ -212,11 +213,14 @@ def decide(
         margin: of equivalence, in the unit of the estimates; NaN asks nothing about it.
         less: whether less is better, as for distances.
         awaited: further tests of the family, which have no data yet.
+        looks: tables made of growing data, this one included; corrected for by Bonferroni, which
+            holds whatever was added in between.
     """
     low, high = interval(e)
     p = 2 * _below(-np.abs(e.mean), e.error, e.freedom)
-    p_holm = holm(p, awaited)
-    p_equivalent = holm(_below(np.abs(e.mean) - margin, e.error, e.freedom), awaited)
+    p_holm = np.minimum(1.0, looks * holm(p, awaited))
+    p_same = _below(np.abs(e.mean) - margin, e.error, e.freedom)
+    p_equivalent = np.minimum(1.0, looks * holm(p_same, awaited))
     good = -e.mean if less else e.mean
     quantiles = stdtrit(e.freedom, 1 - ALPHA / 2) + stdtrit(e.freedom, POWER)
     outcome = np.select(

@@ -7,9 +7,10 @@ that is the leak. A few cases leak as a rule, so that this describes and tests n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
@@ -22,21 +23,27 @@ class NoLeakError(DataError):
     """No case of the partition leaks."""
 
 
+# Whether a test case's patient was trained on: in the run, in other runs of the partition, in none.
+Kind = Literal["trained on", "not in these runs", "never"]
+
+
 @dataclass(frozen=True)
 class Part:
-    """Test cases of the partition that leak, or those that do not, by one method.
+    """Scores of one method on test cases of the partition whose patients were trained on, or not.
 
     Attributes:
         method: key.
-        leaking: whether other cases of their patients are outside the tested part.
+        kind: whether other cases of their patients were.
         cases: number of them.
+        runs: of the partition, in which this is so of at least one of them.
         there: mean Dice in the partition, over cases, classes and runs; a fraction.
         grouped: mean Dice of the same cases in the folds.
     """
 
     method: str
-    leaking: bool
+    kind: Kind
     cases: int
+    runs: int
     there: float
     grouped: float
 
@@ -46,7 +53,12 @@ class Part:
         return self.there - self.grouped
 
 
-def leak_effect(partition: Path, grouped: Path, dataset: str | None = None) -> list[Part]:
+def leak_effect(
+    partition: Path,
+    grouped: Path,
+    dataset: str | None = None,
+    read: Mapping[tuple[str, int], Collection[str]] | None = None,
+) -> list[Part]:
     """Scores of a partition's test cases, beside those of the same cases in grouped folds.
 
     Args:
@@ -54,27 +66,42 @@ def leak_effect(partition: Path, grouped: Path, dataset: str | None = None) -> l
         grouped: case table of a cross-validation in which all cases of a patient are tested
             together; its column `patient` says which cases these are.
         dataset: id, where the tables hold several.
+        read: cases that training read, by method and fold of the partition; None takes it that
+            every method reads all cases outside the tested part.
 
     Returns:
-        For every method of both tables the cases that leak, then the others; last checkpoint.
+        For every method of both tables the cases whose patients were trained on, those in other
+        runs, and the rest, as far as there are any; last checkpoint.
 
     Raises:
         NoLeakError: they share no case whose patient leaks.
         DataError: a table is damaged, or they share no method.
     """
-    tables = [_last(path, dataset) for path in (partition, grouped)]
-    patients = tables[1].drop_duplicates("case").set_index("case")["patient"]
-    tested = set(tables[0]["case"]) & set(patients.index)
-    outside = set(patients[~patients.index.isin(tested)])
-    leaking = {case for case in tested if patients[case] in outside}
-    methods = [m for m in dict.fromkeys(tables[0]["key"]) if m in set(tables[1]["key"])]
+    there, folds = _alike(*(_last(path, dataset) for path in (partition, grouped)))
+    patients = folds.drop_duplicates("case").set_index("case")["patient"]
+    tested = set(there["case"]) & set(patients.index)
+    outside = patients[~patients.index.isin(tested)]
+    methods = [m for m in dict.fromkeys(there["key"]) if m in set(folds["key"])]
+    leaking = {case for case in tested if patients[case] in set(outside)}
     if not leaking or not methods:
         lack = "share no method" if tested and not methods else "share no case whose patient leaks"
         raise (DataError if tested and not methods else NoLeakError)(
             f"'{partition}' and '{grouped}' {lack}: the first needs test cases of patients whose"
             " other cases are outside its tested part, the second all cases, with their patients"
         )
-    return [part for m in methods for part in _parts(m, tables, (leaking, tested - leaking))]
+
+    def kind(row: Any) -> Kind:
+        if row.case not in leaking:
+            return "never"
+        own = {str(case) for case in outside.index[outside == patients[row.case]]}
+        seen = read is None or bool(own & set(read[row.key, row.fold]))
+        return "trained on" if seen else "not in these runs"
+
+    own = there[there["case"].isin(tested) & there["key"].isin(methods)]
+    if "fold" not in own:
+        own = own.assign(fold=0)
+    kinds = pd.Series([kind(row) for row in own.itertuples()], index=own.index, dtype=object)
+    return [part for m in methods for part in _parts(m, own.assign(kind=kinds), folds)]
 
 
 def _last(path: Path, dataset: str | None) -> pd.DataFrame:
@@ -86,16 +113,31 @@ def _last(path: Path, dataset: str | None) -> pd.DataFrame:
     return cases[cases["checkpoint"] == "last"].assign(key=method_keys)
 
 
-def _parts(
-    method: str, tables: list[pd.DataFrame], groups: tuple[set[str], set[str]]
-) -> Iterator[Part]:
-    scores = [
-        frame[frame["key"] == method].groupby("case")["dice"].mean().rename(name)
-        for frame, name in zip(tables, ("there", "grouped"), strict=True)
-    ]
-    both = pd.concat(scores, axis=1, join="inner")
-    for leaking, group in zip((True, False), groups, strict=True):
-        own = both[both.index.isin(group)]
-        if len(own):
-            means = own.mean()
-            yield Part(method, leaking, len(own), float(means["there"]), float(means["grouped"]))
+def _alike(there: pd.DataFrame, folds: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of labelled counts that both have; a row of one count in each has all labels there."""
+    kept = []
+    for frame, other in ((there, folds), (folds, there)):
+        if "labels" not in frame or "labels" not in other:
+            return there, folds
+        counts = {
+            str(key): (set(own["labels"]), set(other.loc[other["key"] == key, "labels"]))
+            for key, own in frame.groupby("key")
+        }
+        fits = [
+            len(counts[key][0]) == len(counts[key][1]) == 1 or labels in counts[key][1]
+            for key, labels in zip(frame["key"], frame["labels"], strict=True)
+        ]
+        kept.append(frame[fits])
+    return kept[0], kept[1]
+
+
+def _parts(method: str, there: pd.DataFrame, folds: pd.DataFrame) -> Iterator[Part]:
+    grouped = folds[folds["key"] == method].groupby("case")["dice"].mean()
+    for kind in get_args(Kind):
+        own = there[(there["key"] == method) & (there["kind"] == kind)]
+        own = own[own["case"].isin(grouped.index)]
+        scores = own.groupby("case")["dice"].mean()
+        if len(scores):
+            runs = len(own[["fold", "seed"]].drop_duplicates())
+            means = float(scores.mean()), float(grouped[scores.index].mean())
+            yield Part(method, kind, len(scores), runs, *means)

@@ -54,6 +54,7 @@ def rank_intervals(
     metric: str = "dice",
     unconverged: Collection[str] = (),
     inert: Mapping[str, str] = NO_TERMS,
+    looks: int = 1,
 ) -> list[RankInterval]:
     """Ranks in every cell with two methods or more, best mean first.
 
@@ -71,8 +72,9 @@ def rank_intervals(
             ContrastConfig(name=f"{a} - {b}", better=a, than=b) for a, b in combinations(methods, 2)
         ]
         words = judge(
-            cell, pairs, metric=metric, unconverged=unconverged, inert=inert, describe=False
-        )
+            cell, pairs, metric=metric, unconverged=unconverged, inert=inert, looks=looks,
+            describe=False,
+        )  # fmt: skip
         wins = {(d.better, d.than) for d in words if d.outcome == "better"}
         wins |= {(d.than, d.better) for d in words if d.outcome == "worse"}
         order = [str(name) for name in places.sort_values(kind="stable").index]

@@ -59,6 +59,7 @@ def compare(
     metric: str = "dice",
     unconverged: Collection[str] = (),
     inert: Mapping[str, str] = NO_TERMS,
+    looks: int = 1,
 ) -> list[Difference]:
     """All contrasts on every data set, labelled count and checkpoint, Holm-corrected in each.
 
@@ -68,6 +69,7 @@ def compare(
         metric: column of scores; less is better where its name ends in `_mm`.
         unconverged: keys of methods that more training would still improve.
         inert: key of a method: term of its loss that does nothing.
+        looks: tables made of growing data, this one included; every p is multiplied by it.
 
     Returns:
         In order of data set, labelled count, checkpoint and contrast. Cells with a single method
@@ -77,7 +79,7 @@ def compare(
     Raises:
         ConfigError: no such column.
     """
-    return _judge_all(cases, lambda _: contrasts, metric, unconverged, inert)
+    return _judge_all(cases, lambda _: contrasts, metric, unconverged, inert, looks)
 
 
 def against(
@@ -87,6 +89,7 @@ def against(
     metric: str = "dice",
     unconverged: Collection[str] = (),
     inert: Mapping[str, str] = NO_TERMS,
+    looks: int = 1,
 ) -> list[Difference]:
     """Every other method of each cell minus the baseline; arguments and result as in `compare`.
 
@@ -102,7 +105,7 @@ def against(
             if name != baseline
         ]
 
-    return _judge_all(cases, contrasts, metric, unconverged, inert)
+    return _judge_all(cases, contrasts, metric, unconverged, inert, looks)
 
 
 def _judge_all(
@@ -111,11 +114,14 @@ def _judge_all(
     metric: str,
     unconverged: Collection[str],
     inert: Mapping[str, str],
+    looks: int,
 ) -> list[Difference]:
     found: list[Difference] = []
     for cell in cells(cases, metric=metric):
         family = contrasts(cell) if len(cell.methods) > 1 else ()
-        found += judge(cell, family, metric=metric, unconverged=unconverged, inert=inert)
+        found += judge(
+            cell, family, metric=metric, unconverged=unconverged, inert=inert, looks=looks
+        )
     return found
 
 
@@ -126,6 +132,7 @@ def judge(
     metric: str = "dice",
     unconverged: Collection[str] = (),
     inert: Mapping[str, str] = NO_TERMS,
+    looks: int = 1,
     describe: bool = True,
 ) -> list[Difference]:
     """The contrasts of one cell; `describe` adds what decides nothing. See `compare`."""
@@ -143,7 +150,8 @@ def judge(
     runs = np.array([len(s.groups) for s in selections])
     less = less_is_better(metric)
     awaited = sum(not {c.better, c.than} <= set(cell.methods) for c in contrasts)
-    decision = decide(family, runs=runs, margin=NAN if less else MARGIN, less=less, awaited=awaited)
+    margin = NAN if less else MARGIN
+    decision = decide(family, runs=runs, margin=margin, less=less, awaited=awaited, looks=looks)
     found = []
     for i, (c, s, reason) in enumerate(zip(contrasts, selections, reasons, strict=True)):
         d = Difference(c.name, *cell.key, c.better, c.than, s.design, metric=metric)

@@ -70,6 +70,31 @@ def test_the_configured_decoder_comes_first() -> None:
     assert [net.decoders[n].ups[0].up[1].mode for n in (0, 2)] == ["bilinear", "nearest"]
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("architecture", ["configured", "swin"])
+def test_with_instance_norm_no_image_changes_the_output_of_another(
+    ndim: int, architecture: Architecture
+) -> None:
+    """SSL4MIS `networks/utils.py`, `UnetConv3`: without weights and without running statistics."""
+    network = UNetConfig(channels=(4, 8, 12, 16), norm="instance")
+    net: Any = builder(network, ndim=ndim)(architecture=architecture)
+    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+    assert norms and all(isinstance(m, nn.modules.instancenorm._InstanceNorm) for m in norms)
+    assert not any(list(m.state_dict()) for m in norms)
+    images = torch.randn(2, 1, *(32, 16, 16)[-ndim:])
+    net.eval()
+    together = net(images)
+    alone = torch.cat([net(images[:1]), net(images[1:])])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+    check_training(net, images)
+
+
+def test_the_default_norm_leaves_runs_what_they_were() -> None:
+    """The key is younger than runs whose settings are recorded without it."""
+    assert set(UNetConfig().model_dump(mode="json")) == {"kind", "channels", "up"}
+    assert UNetConfig(norm="instance").model_dump(mode="json")["norm"] == "instance"
+
+
 def test_unet_of_five_levels_has_its_features_at_stride_four() -> None:
     net: Any = builder(UNetConfig(channels=(2, 4, 6, 8, 10)))()
     check_views(net, torch.randn(2, 1, 32, 32), decoders=1, first=net.encoder[0])

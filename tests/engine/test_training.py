@@ -218,6 +218,17 @@ def test_grid_that_the_network_cannot_halve_is_refused(flat: Path, tmp_path: Pat
         Trainer(job, torch.device("cpu"), QUIET)
 
 
+def test_images_that_instance_norm_would_see_as_one_voxel_are_refused(
+    flat: Path, tmp_path: Path
+) -> None:
+    network = {"kind": "unet", "channels": [4, 8, 12, 16], "norm": "instance"}
+    job = job_of(flat, tmp_path, "supervised", make_config(patch=[8, 8], network=network))
+    with pytest.raises(ConfigError, match=r"\(8, 8\) voxels.* leaves one at its coarsest level"):
+        Trainer(job, torch.device("cpu"), QUIET)
+    wider = job.train.model_copy(update={"patch": (8, 16)})
+    Trainer(replace(job, train=wider), torch.device("cpu"), QUIET)
+
+
 def test_non_finite_loss_stops_and_names_the_term(
     flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

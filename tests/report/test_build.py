@@ -173,6 +173,35 @@ def test_five_runs_give_verdicts_and_a_claim_its_ruling(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_methods_are_compared_with_the_controls_and_looks_are_corrected_for(
+    tmp_path: Path,
+) -> None:
+    blocks: dict[str, dict[str, object]] = {
+        **{key: {} for key in SKILL},
+        "supervised-strong": {"strong": True},
+    }
+    config = make_config({"methods": blocks}, seeds=[0, 1, 2, 3, 4], methods=list(blocks), looks=3)
+    write_scores(tmp_path, config, noise=0.02)
+    build_report(config, root=tmp_path)
+    page = page_of(tmp_path)
+    section = page.split("## Against the controls")[1].split("## ")[1]
+    (row,) = (line for line in section.splitlines() if line.startswith("| Mean Teacher"))
+    frame = pd.read_csv(tmp_path / "reports/tiny/differences.csv")
+    own = frame[(frame["family"] == "controls") & (frame["checkpoint"] == "last")]
+    assert set(own["better"]) == {"mean_teacher", "egcl_net-a5"}
+    assert set(own["than"]) == {"supervised-strong"}
+    first = own[(own["better"] == "mean_teacher") & (own["labels"] == 2)].iloc[0]
+    assert f"{100 * first['mean']:+.1f} [" in row
+    assert "of the methods 2 better" in page and "of the controls 1 " in page
+    assert "This is table number 3 of this benchmark" in page
+    smallest = frame.groupby(["family", "labels", "checkpoint"])["p"].transform("min")
+    count = frame.groupby(["family", "labels", "checkpoint"])["p"].transform("size")
+    least = frame["p"] == smallest
+    expected = (3 * count * frame["p"])[least].clip(upper=1)
+    assert frame["p_holm"][least].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-5)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_declared_row_that_is_not_trained_yet_leaves_its_claim_open(tmp_path: Path) -> None:
     gain = {"name": "gain", "better": "mean_teacher", "than": "supervised"}
     later = {"name": "more", "better": "egcl_net-a6", "than": "mean_teacher"}

@@ -98,4 +98,4 @@ def test_too_few_patients_are_a_pilot_whatever_the_runs(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "reports/tiny/table.csv")
     assert set(table["outcome"].dropna()) == {"pilot"}
     page = (tmp_path / "reports/tiny/README.md").read_text()
-    assert "pilot, 4 patients" in page and "too few patients for a verdict" in page
+    assert "pilot, 4 patients" in page and "A pilot: no verdict, whatever the runs" in page

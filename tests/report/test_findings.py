@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.common.workspace import ROOT
+from benchmarks.common.workspace import ROOT, split_file
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.report.facts import collect_facts
 from benchmarks.report.findings import findings_page
 from benchmarks.report.leaks import leak_section
 from benchmarks.report.told import Told
+from datasets.preparing.split import Fold, save_split, sealed
 
 
 def _row(page: str, *words: str) -> str:
@@ -62,7 +63,8 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
 
     short = page.split("## In short")[1].split("##")[0]
     assert "ablation" not in short  # a contrast of the claim is a pilot
-    assert "(BCP), 1 worse (DAN), 0 equivalent, 0 undecided." in short
+    against = "methods against Supervised: 1 better (BCP), 1 worse (DAN); convergence is not shown."
+    assert against in short
 
     first, second = (declared & (frame["name"] == name) for name in load_claim(known["ablation"]))
     frame.loc[first, "mean"], frame.loc[first, "outcome"] = 0.021, "better"
@@ -72,7 +74,7 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
     short = findings_page(tmp_path, known).split("## In short")[1].split("##")[0]
     assert '"high-entropy features contribute" is undecided' in short
     assert "contribution of high entropy +2.1 points, better; entropy against" in short
-    assert "split -1.0 points, undecided, a gain above 1.7 excluded." in short
+    assert "split -1.0 points, undecided, a gain above 1.7 outside the interval; conv" in short
 
     row = _row(page, "| cross term |")
     assert "+1.2 [-0.5, +2.9]" in row and "above 2.9" in row and "undecided, 10 runs" in row
@@ -87,16 +89,14 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
         index="source", columns="method", values="dice"
     )
     (gain,) = (by["BCP"] - by["U-Net supervised"]).dropna()
-    assert f"| {gain:+.1f} | {gain:+.1f} | +5.0 [" in _row(
-        page, "methods_cpu", "| BCP |", "our int"
-    )
+    assert f"| {gain:+.1f} | +5.0 [" in _row(page, "methods_cpu", "| BCP |", "our int")
     # Two sources have a supervised row of their own.
     two = [46.04 - 47.83, 61.0 - 41.5]
-    both = f"| {sum(two) / 2:+.1f} | {two[0]:+.1f} {two[1]:+.1f} |"
-    assert both in _row(page, "methods_cpu", "| UA-MT |") and "a pilot" in _row(page, "| UA-MT |")
+    both = _row(page, "methods_cpu", "| UA-MT |", "| partly inside our interval, a pilot |")
+    assert f"| {two[0]:+.1f}, {two[1]:+.1f} |" in both
     assert _row(page, "`paper`").endswith("| a GPU |") and "| `ablation` |" not in page
     assert _row(page, "`covid19_official`").endswith("| CPU cores |")
-    gains = page.split("## Which rows gain over labels alone?")[1].split("##")[0]
+    gains = page.split("## Which methods gain over labels alone?")[1].split("##")[0]
     assert "methods_cpu" in gains and "ablation" not in gains
 
 
@@ -106,18 +106,31 @@ def test_the_leak_of_a_partition_is_told_beside_grouped_folds(tmp_path: Path) ->
     grouped = [("a", "p", 0.6), ("b", "p", 0.6), ("d", "d", 0.5)]
     names = ("covid19_official", "covid19_cpu")
     for name, scores in zip(names, (there, grouped), strict=True):
-        rows = [("covid19", "supervised", who, c, 0, "last", dice) for c, who, dice in scores]
-        rows += [("another", "supervised", who, c, 0, "last", 0.0) for c, who, _ in scores]
-        columns = ["dataset", "method", "patient", "case", "seed", "checkpoint", "dice"]
+        rows = [
+            ("covid19", method, who, c, 0, 0, "last", dice)
+            for c, who, dice in scores
+            for method in ("supervised", "full_supervised")
+        ]
+        rows += [("another", "supervised", who, c, 0, 0, "last", 0.0) for c, who, _ in scores]
+        columns = ["dataset", "method", "patient", "case", "fold", "seed", "checkpoint", "dice"]
         (tmp_path / "reports" / name).mkdir(parents=True)
         path = tmp_path / "reports" / name / "cases.csv"
         pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
     configs = [load_config(ROOT / f"benchmarks/presets/{name}/params.yaml") for name in names]
     empty = pd.DataFrame()
-    told = [Told(config, collect_facts(config), empty, empty, empty) for config in configs]
+    told = [
+        Told(config, collect_facts(config), empty, empty, empty, studied=False)
+        for config in configs
+    ]
+    part = configs[0].data["covid19"]
+    train = (*(f"other{n}" for n in range(part.labels[0])), "b")  # no label of b is read
+    split = sealed("covid19", part.split, [Fold(train, ("v",), ("a", "d"))])
+    save_split(split, split_file(tmp_path, "covid19_official", "covid19"))
     text = leak_section(told[::-1], tmp_path)
-    assert "| Supervised | 1 that leak | 90.0 | 60.0 | +30.0 |" in text
-    assert "| Supervised | 1 others | 70.0 | 50.0 | +20.0 |" in text
+    same = "the same, not in these runs"
+    assert f"| Supervised | 1 {same} | 1 | 90.0 | 60.0 | +30.0 |" in text
+    assert "| Full supervision | 1 whose patient was trained on | 1 | 90.0 | 60.0 | +30.0 |" in text
+    assert text.count("| 1 others | 1 | 70.0 | 50.0 | +20.0 |") == 2
     assert leak_section(told[:1], tmp_path) == ""
     shutil.copy(tmp_path / "reports/covid19_cpu/cases.csv", tmp_path / "reports/covid19_official")
     assert leak_section(told, tmp_path) == ""  # all cases of the patient are tested

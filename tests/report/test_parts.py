@@ -17,11 +17,19 @@ from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.plan.sweeps import swept
 from benchmarks.report import build_report
 from benchmarks.report.checklist import PITFALLS, open_pitfalls, pitfalls_page
-from benchmarks.report.facts import Facts, collect_facts, method_facts, split_variant
+from benchmarks.report.facts import (
+    Facts,
+    collect_facts,
+    dataset_facts,
+    method_facts,
+    split_variant,
+)
 from benchmarks.report.groups import late_means, read_groups
 from benchmarks.report.load import Source
 from benchmarks.report.provenance import code_words, equal_rows
+from benchmarks.report.sections import cell_title
 from benchmarks.report.style import method_looks
+from datasets import load_dataset
 from methods import method_ids
 from tests.report.made import LOGGED, make_config, use_made_datasets, write_scores
 
@@ -174,6 +182,19 @@ def test_checklist_says_what_a_benchmark_leaves_open() -> None:
     assert "random split" not in ablation
     enough = make_config(seeds=[0, 1], folds=[0, 1, 2])
     assert "verdict" not in "\n".join(open_pitfalls(enough))
+
+
+def test_a_report_says_what_the_files_are() -> None:
+    """Files of another data set, and units of test that are no patients known by an id."""
+    presets = ROOT / "benchmarks/presets"
+    brats, slices = (
+        dataset_facts(load_config(presets / f"{name}/params.yaml"), dataset)
+        for name, dataset in (("brats_cpu", "brats2019"), ("covid19_cpu", "covid19"))
+    )
+    assert brats.title == "BraTS 2021" != load_dataset("brats2019").title
+    assert cell_title(slices, 5) == "COVID-19 CT, 5 labelled slices"
+    assert cell_title(brats, 1) == "BraTS 2021, 1 labelled patient"
+    assert slices.note.startswith("the files name no patients.") and brats.note
 
 
 def test_committed_benchmarks_have_facts() -> None:

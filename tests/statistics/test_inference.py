@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.statistics.difference import Difference
-from benchmarks.statistics.inference import crossed, decide, holm, pooled, squares
+from benchmarks.statistics.inference import Estimate, crossed, decide, holm, pooled, squares
 from benchmarks.statistics.rule import compare
 from tests.statistics.tables import AB, Values, contrast, table, two_way
 
@@ -43,6 +43,21 @@ def test_pooled_square_of_two_methods_is_that_of_the_pair() -> None:
     means = g.normal(size=(2, 5))
     assert pooled(means, 7).square == pytest.approx(7 * (means[0] - means[1]).var(ddof=1))
     assert pooled(means, 7).freedom == 4
+
+
+def test_every_p_that_decides_is_multiplied_by_the_looks() -> None:
+    """Bonferroni over the tables that were read, beside Holm over the comparisons of each."""
+    error, freedom = np.array([0.01, 0.01]), np.array([9.0, 9.0])
+    family = Estimate(np.array([0.04, 0.001]), error, freedom, error, freedom)
+    once, often = (decide(family, runs=10, margin=0.03, looks=looks) for looks in (1, 4))
+    for name in ("p_holm", "p_equivalent"):
+        expected = np.minimum(1, 4 * getattr(once, name))
+        assert getattr(often, name) == pytest.approx(expected)
+    for name in ("p", "low", "detectable"):
+        assert np.array_equal(getattr(often, name), getattr(once, name))
+    assert list(once.outcome) == ["better", "equivalent"]
+    many = decide(family, runs=10, margin=0.03, looks=100)
+    assert list(many.outcome) == ["undecided", "undecided"]
 
 
 def test_holm_by_hand() -> None:

@@ -33,9 +33,28 @@ def test_leaking_cases_stand_apart_from_the_others(tmp_path: Path) -> None:
     )
     here = write(tmp_path / "here.csv", {c: [0.6 if c in "abc" else 0.5] for c in PATIENT}, PATIENT)
     leaks, others = leak_effect(there, here)
-    assert (leaks.leaking, leaks.cases, others.leaking, others.cases) == (True, 1, False, 2)
+    assert (leaks.kind, leaks.cases, others.kind, others.cases) == ("trained on", 1, "never", 2)
     assert (leaks.there, leaks.grouped, leaks.gain) == pytest.approx((0.85, 0.6, 0.25))
     assert others.gain == pytest.approx(0.1)
+
+
+def test_a_case_leaks_in_the_runs_alone_that_read_its_patient(tmp_path: Path) -> None:
+    there = write(tmp_path / "there.csv", {"a": [0.9, 0.7], "d": [0.6, 0.6]}, {"a": "a", "d": "d"})
+    frame = pd.read_csv(there).assign(fold=lambda rows: rows["seed"])
+    frame.to_csv(there, index=False)
+    here = write(tmp_path / "here.csv", {c: [0.6] for c in PATIENT}, PATIENT)
+    found = leak_effect(there, here, read={("net", 0): ["e", "b"], ("net", 1): ["e"]})
+    told = [(p.kind, p.cases, p.runs, round(p.gain, 6)) for p in found]
+    assert told == [("trained on", 1, 1, 0.3), ("not in these runs", 1, 1, 0.1), ("never", 1, 2, 0)]
+
+
+def test_labelled_counts_that_only_one_table_has_are_left_out(tmp_path: Path) -> None:
+    there, here = tmp_path / "there.csv", tmp_path / "here.csv"
+    for path, cases, counts in ((there, "ad", (3, 20)), (here, "abcdef", (3,))):
+        frame = pd.read_csv(write(path, {case: [0.5] for case in cases}, PATIENT))
+        parts = [frame.assign(labels=n, dice=frame["dice"] + (n == 20) * 0.4) for n in counts]
+        pd.concat(parts).to_csv(path, index=False)
+    assert [part.gain for part in leak_effect(there, here)] == [0, 0]
 
 
 def test_tables_that_show_no_leak_are_refused(tmp_path: Path) -> None:

@@ -81,13 +81,16 @@ class Builder:
         channels: tuple[int, ...],
         decoders: Sequence[Decoder],
     ) -> SegNet:
+        norm = self._network.norm if isinstance(self._network, UNetConfig) else "batch"
         made: Iterator[nn.Module] = (
-            SwinDecoder(self._ndim, channels, channels[:-1], self._classes)
+            SwinDecoder(self._ndim, channels, channels[:-1], self._classes, norm)
             if name == "swin"
-            else UNetDecoder(self._ndim, channels, self._classes, name)
+            else UNetDecoder(self._ndim, channels, self._classes, name, norm)
             for name in decoders
         )
-        return kind(ndim=self._ndim, in_channels=self._in, channels=channels, decoders=made)
+        return kind(
+            ndim=self._ndim, in_channels=self._in, channels=channels, decoders=made, norm=norm
+        )
 
 
 def widths(network: Network) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.config.training import Norm
 from benchmarks.engine.nets.unet import conv, conv_block
 from methods.networks import Decoded, SegNet
 
@@ -41,9 +42,17 @@ class SwinDecoder(nn.Module):
         levels: channels of the encoder's levels, finest first.
         stages: channels of the decoder's stages, finest first, one fewer.
         classes: K.
+        norm: of its convolutional stages.
     """
 
-    def __init__(self, ndim: int, levels: Sequence[int], stages: Sequence[int], classes: int):
+    def __init__(
+        self,
+        ndim: int,
+        levels: Sequence[int],
+        stages: Sequence[int],
+        classes: int,
+        norm: Norm = "batch",
+    ) -> None:
         super().__init__()
         self._mode = "trilinear" if ndim == 3 else "bilinear"
         below = (*stages[1:], levels[-1])
@@ -52,7 +61,7 @@ class SwinDecoder(nn.Module):
             for low, skip, width in reversed(list(zip(below, levels[:-1], stages, strict=True)))
         )
         self.mix = nn.ModuleList(
-            _attention(ndim, width) if level >= _FINEST else conv_block(ndim, width, width)
+            _attention(ndim, width) if level >= _FINEST else conv_block(ndim, width, width, norm)
             for level, width in reversed(list(enumerate(stages)))
         )
         self.out = conv(ndim)(stages[0], classes, 3, padding=1)
@@ -76,6 +85,7 @@ class SwinUNet(SegNet):
         channels: per level, each at half the resolution of the one before.
         decoders: made from `channels`, the tested one first; a generator, so that the encoder's
             first weights do not depend on their number.
+        norm: of the stem.
     """
 
     def __init__(
@@ -85,9 +95,10 @@ class SwinUNet(SegNet):
         in_channels: int,
         channels: tuple[int, ...],
         decoders: Iterable[nn.Module],
+        norm: Norm,
     ) -> None:
         super().__init__()
-        self.stem = conv_block(ndim, in_channels, channels[0])
+        self.stem = conv_block(ndim, in_channels, channels[0], norm)
         pairs = pairwise(channels)
         self.merge = nn.ModuleList(conv(ndim)(a, b, 2, stride=2) for a, b in pairs)
         self.attend = nn.ModuleList(_attention(ndim, width) for width in channels[1:])

@@ -8,11 +8,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from benchmarks.config.training import Norm
 from benchmarks.engine.nets.dropout import Dropout
 from methods.networks import Decoded, Decoder, SegNet
 
 # Encoder dropout per level and kernel sizes: SSL4MIS `networks/unet.py`.
 _DROPOUT = (0.05, 0.1, 0.2, 0.3, 0.5, 0.5)
+_NORMS: dict[Norm, dict[int, type[nn.Module]]] = {
+    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
+    "instance": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
+}
 
 
 def conv(ndim: int) -> type[nn.Conv2d | nn.Conv3d]:
@@ -20,23 +25,26 @@ def conv(ndim: int) -> type[nn.Conv2d | nn.Conv3d]:
     return nn.Conv3d if ndim == 3 else nn.Conv2d
 
 
-def conv_block(ndim: int, first: int, last: int, *, dropout: float = 0.0) -> nn.Sequential:
-    """Two 3x3 convolutions with batch norm and leaky ReLU, dropout between them.
+def conv_block(
+    ndim: int, first: int, last: int, norm: Norm, *, dropout: float = 0.0
+) -> nn.Sequential:
+    """Two 3x3 convolutions with a norm and leaky ReLU, dropout between them.
 
     Args:
         ndim: 2 or 3.
         first: channels before.
         last: channels after.
+        norm: of the batch, or of each image without weights of its own, as in SSL4MIS.
         dropout: probability.
     """
-    norm = nn.BatchNorm3d if ndim == 3 else nn.BatchNorm2d
+    made = _NORMS[norm][ndim]
     return nn.Sequential(
         conv(ndim)(first, last, 3, padding=1),
-        norm(last),
+        made(last),
         nn.LeakyReLU(inplace=True),
         Dropout(dropout),
         conv(ndim)(last, last, 3, padding=1),
-        norm(last),
+        made(last),
         nn.LeakyReLU(inplace=True),
     )
 
@@ -44,7 +52,7 @@ def conv_block(ndim: int, first: int, last: int, *, dropout: float = 0.0) -> nn.
 class _Up(nn.Module):
     """Doubles the resolution, joins the skip connection and convolves."""
 
-    def __init__(self, ndim: int, low: int, skip: int, mode: Decoder) -> None:
+    def __init__(self, ndim: int, low: int, skip: int, mode: Decoder, norm: Norm) -> None:
         super().__init__()
         if mode == "transposed":
             transposed = nn.ConvTranspose3d if ndim == 3 else nn.ConvTranspose2d
@@ -57,7 +65,7 @@ class _Up(nn.Module):
                 else nn.Upsample(scale_factor=2)
             )
             self.up = nn.Sequential(conv(ndim)(low, skip, 1), resize)
-        self.conv = conv_block(ndim, 2 * skip, skip)
+        self.conv = conv_block(ndim, 2 * skip, skip, norm)
 
     def forward(self, low: Tensor, skip: Tensor) -> Tensor:
         return cast(Tensor, self.conv(torch.cat([skip, self.up(low)], 1)))
@@ -71,12 +79,15 @@ class UNetDecoder(nn.Module):
         channels: of the encoder's levels, finest first.
         classes: K.
         mode: up-sampling.
+        norm: of the convolutions.
     """
 
-    def __init__(self, ndim: int, channels: Sequence[int], classes: int, mode: Decoder) -> None:
+    def __init__(
+        self, ndim: int, channels: Sequence[int], classes: int, mode: Decoder, norm: Norm
+    ) -> None:
         super().__init__()
         pairs = zip(channels[:0:-1], channels[-2::-1], strict=True)
-        self.ups = nn.ModuleList(_Up(ndim, low, skip, mode) for low, skip in pairs)
+        self.ups = nn.ModuleList(_Up(ndim, low, skip, mode, norm) for low, skip in pairs)
         self.out = conv(ndim)(channels[0], classes, 3, padding=1)
 
     def forward(self, levels: Sequence[Tensor]) -> Decoded:
@@ -89,7 +100,7 @@ class UNetDecoder(nn.Module):
 
 
 class UNet(SegNet):
-    """U-Net of the SSL4MIS protocol: batch norm, leaky ReLU, dropout in the encoder only.
+    """U-Net of the SSL4MIS protocol: leaky ReLU, dropout in the encoder only.
 
     Args:
         ndim: 2 or 3.
@@ -97,6 +108,7 @@ class UNet(SegNet):
         channels: per level; every spatial axis must be a multiple of 2^(levels - 1).
         decoders: made from `channels`, the tested one first; a generator, so that the encoder's
             first weights do not depend on their number.
+        norm: of the convolutions.
     """
 
     def __init__(
@@ -106,12 +118,13 @@ class UNet(SegNet):
         in_channels: int,
         channels: tuple[int, ...],
         decoders: Iterable[nn.Module],
+        norm: Norm,
     ) -> None:
         super().__init__()
         pool = nn.MaxPool3d if ndim == 3 else nn.MaxPool2d
         before = (in_channels, *channels[:-1])
         self.encoder = nn.ModuleList(
-            conv_block(ndim, first, last, dropout=dropout)
+            conv_block(ndim, first, last, norm, dropout=dropout)
             for first, last, dropout in zip(
                 before, channels, _DROPOUT[: len(channels)], strict=True
             )

@@ -11,7 +11,6 @@ from benchmarks.report.facts import Facts
 from benchmarks.report.latex import escape
 from benchmarks.report.paper.layout import Cell, Style, form_of
 from benchmarks.report.paper.tables import Group, framed, tabular_text
-from benchmarks.report.tables import plural
 
 PUBLISHED = "published_results.csv"
 _HEADER = (
@@ -63,7 +62,7 @@ def literature_table(config: BenchmarkConfig, facts: Facts, root: Path, style: S
         for labels in config.data[dataset].labels:
             own = [row for row in rows if row["labelled"] == str(labels)]
             if own:
-                title = f"{facts.titles[dataset]}, {plural(labels, 'labelled patient')}"
+                title = f"{facts.titles[dataset]}, {facts.dataset(dataset).labelled(labels)}"
                 label = f"tab:literature-{dataset}-{labels}".replace("_", "-")
                 caption = f"{title}: figures from the literature"
                 size = len(own) if style == "paper" else _SLIDE

@@ -91,7 +91,7 @@ def _group(printed: Printed, dataset: DatasetFacts, labels: int) -> Group:
         made.append([(titled_row(method, results, dataset.id) + mark, ""), *cells])
     own = last[(last["variant"] != EXTERNAL) & (last["labels"] == labels)]
     patients, runs = ("/".join(map(str, sorted(set(own[n])))) for n in ("patients", "runs"))
-    return f"{plural(labels, 'labelled patient')} ({patients} test patients, runs: {runs})", made
+    return f"{dataset.labelled(labels)} ({patients} test {dataset.word}s, runs: {runs})", made
 
 
 def _cases(results: Results, dataset: str, labels: int, method: MethodFacts) -> pd.DataFrame:

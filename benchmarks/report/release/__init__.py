@@ -12,12 +12,12 @@ from benchmarks.common.files import fill_folder, write_json, write_text
 from benchmarks.common.workspace import CASES, RUNS, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.excerpt import as_yaml
+from benchmarks.report.frames import table_frame
 from benchmarks.report.judged import judge_benchmark
 from benchmarks.report.load import Source
 from benchmarks.report.provenance import read_provenance
 from benchmarks.report.release.croissant import description
 from benchmarks.report.release.datasheet import Contents, citation, datasheet_text
-from benchmarks.report.results import table_frame
 from benchmarks.report.tables import csv
 from benchmarks.report.web.made import code_digests, packages
 from benchmarks.scoring.cases import ORIGIN
