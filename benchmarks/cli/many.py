@@ -183,12 +183,16 @@ def _renew_table(into: Path) -> None:
 
     from benchmarks.common.console import Board
     from benchmarks.plan.estimate import estimate, presets_table
+    from benchmarks.report.cost import measured_hours
     from benchmarks.report.documents import embed_text
 
-    rows = []
+    rows, measured = [], dict[str, float]()
     with Board() as board:
         for path in (PARAMS, *sorted(PRESETS.glob("*/params.yaml"))):
             config = read_config(path)
             progress = partial(board.update, f"plan {config.name}")
-            rows.append((path.as_posix(), config, estimate(config, progress)))
-    embed_text(into, presets_table(rows), name="presets")
+            found = estimate(config, progress)
+            rows.append((path.as_posix(), config, found))
+            hours = measured_hours(ROOT, config.name, sum(e.runs for e in found))
+            measured |= {config.name: hours} if hours is not None else {}
+    embed_text(into, presets_table(rows, measured), name="presets")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -234,25 +234,30 @@ def _seconds(net: SegNet, shape: tuple[int, ...], info: DatasetInfo, count: int)
     return min(spent)
 
 
-def presets_table(rows: Sequence[tuple[str, BenchmarkConfig, Sequence[Estimate]]]) -> str:
+def presets_table(
+    rows: Sequence[tuple[str, BenchmarkConfig, Sequence[Estimate]]], measured: Mapping[str, float]
+) -> str:
     """Presets as a Markdown table.
 
     Args:
         rows: path of the parameter file, its benchmark and the benchmark's estimates.
+        measured: core hours that all runs of a benchmark took, by its name; they stand in place of
+            the estimate.
     """
     lines = [
         "| preset | question | data | methods | runs | core hours |",
         "|---|---|---|---:|---:|---:|",
     ]
     for path, config, found in rows:
-        hours = sum(e.hours for e in found)
+        hours = measured.get(config.name, sum(e.hours for e in found))
+        size = f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else "< 0.1"
         cells = (
             f"[`{config.name}`]({path})",
             config.question,
             ", ".join(config.grid.datasets),
             len(config.grid.methods),
             sum(e.runs for e in found),
-            f"{hours:.1f}" if hours < 10 else f"{hours:,.0f}",
+            f"{size} (measured)" if config.name in measured else size,
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 
 from benchmarks.common.errors import RunError
 from benchmarks.common.files import read_json, write_text
-from benchmarks.common.workspace import MACHINE, RECORD
+from benchmarks.common.workspace import MACHINE, RECORD, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.cost import step_cost
 from benchmarks.plan.grid import RunKey, base_of
@@ -117,6 +117,26 @@ def _measured(benchmark: str, row: dict[str, Any], root: Path) -> dict[str, Any]
         }
     except (OSError, ValueError, KeyError):
         return {}
+
+
+def measured_hours(root: Path, name: str, planned: int) -> float | None:
+    """Core hours that all runs of a benchmark took, by its committed report.
+
+    Args:
+        root: the checkout.
+        name: of the benchmark.
+        planned: its runs.
+
+    Returns:
+        None where no report has them all, or a card trained some.
+    """
+    path = report_folder(root, name) / COST
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path, usecols=["seconds", "device", "threads"])
+    if len(table) != planned or set(table["device"]) != {"cpu"}:
+        return None
+    return float((table["seconds"] * table["threads"]).sum() / 3600)
 
 
 def read_cost(runs: pd.DataFrame | None, folder: Path) -> pd.DataFrame | None:

@@ -50,8 +50,10 @@ def test_what_training_would_refuse_is_refused_here(path: str, value: object, wo
 def test_table_adds_up() -> None:
     config = load_config(ROOT / "params.yaml")
     rows = [Estimate("a", "x", 3, 10, 0.25, 1.0), Estimate("a", "y", 4, 10, 20.0, 1.0)]
-    line = presets_table([("params.yaml", config, rows)]).splitlines()[-1]
+    line = presets_table([("params.yaml", config, rows)], {"another": 3.0}).splitlines()[-1]
     assert line.startswith("| [`quick`](params.yaml) |") and line.endswith("| 7 | 20 |")
+    known = presets_table([("params.yaml", config, rows)], {"quick": 0.01}).splitlines()[-1]
+    assert known.endswith("| 7 | < 0.1 (measured) |")
 
 
 @pytest.mark.parametrize("dataset", ["acdc", "brats2019"])

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.common.errors import RunError
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report import build_report
-from benchmarks.report.cost import COLUMNS, front, read_cost, write_cost
+from benchmarks.report.cost import COLUMNS, front, measured_hours, read_cost, write_cost
 from benchmarks.report.facts import collect_facts
 from benchmarks.report.load import Source
 from benchmarks.report.provenance import read_provenance
@@ -81,6 +81,17 @@ def test_cost_of_runs_that_are_gone_is_kept_and_a_damaged_table_made_anew(
     table.write_text("damaged")
     build_report(config, root=tmp_path, cost=True)
     assert "mean_teacher" not in table.read_text() and "supervised" in table.read_text()
+
+
+def test_core_hours_are_those_of_all_runs_on_cpus(tmp_path: Path) -> None:
+    path = tmp_path / "reports/tiny/cost.csv"
+    assert measured_hours(tmp_path, "tiny", 2) is None
+    path.parent.mkdir(parents=True)
+    path.write_text("seconds,device,threads\n3600,cpu,1\n1800,cpu,2\n")
+    assert measured_hours(tmp_path, "tiny", 2) == 2
+    assert measured_hours(tmp_path, "tiny", 3) is None
+    path.write_text("seconds,device,threads\n3600,cpu,1\n1800,NVIDIA X,1\n")
+    assert measured_hours(tmp_path, "tiny", 2) is None
 
 
 def test_times_of_two_machines_are_not_mixed(

@@ -60,7 +60,7 @@ def test_no_key_of_the_ablation_is_shown_to_a_reader() -> None:
     config = load_config(ABLATION)
     every = [config, *(swept(config, sweep) for sweep in config.sweeps)]
     titles = {m.key: m.title for c in every for m in facts_of(c).methods}
-    assert titles["egcl_net-a3b"] == "low entropy only, as many samples"
+    assert titles["egcl_net-a3b"] == "low entropy only, twice the budget"
     assert titles["egcl_net-a3f_tau=0.1"] == "low entropy only, fixed split, threshold 0.1"
     assert titles["egcl_net-a6_split=per_class_percentile"].endswith("split: per class percentile")
     assert len(set(titles.values())) == len(titles)
