@@ -145,8 +145,8 @@ def headline(config: BenchmarkConfig, facts: Facts, results: Results) -> str:
             [f"{cell}: {subject} {result}" for cell, subject, result in told], results
         )
     # What all cells begin with is said once.
-    each = [f"{cell} {result}" for cell, _, result in told]
-    return _sentences([f"{subjects.pop()}: {each[0]}", *each[1:]], results)
+    each = [f"{cell}: {result}" for cell, _, result in told]
+    return _sentences([f"{subjects.pop()}, {each[0]}", *each[1:]], results)
 
 
 def _sentences(words: Sequence[str], results: Results) -> str:
@@ -184,8 +184,8 @@ def _outcomes(differences: Sequence[Difference], facts: Facts) -> str:
     """Verdicts on methods and, apart, on controls that train on labels alone."""
     alone = {m.title for m in facts.methods if m.labels_alone}
     groups = {
-        "of the methods": [d for d in differences if d.better not in alone],
-        "of the controls": [d for d in differences if d.better in alone],
+        "methods": [d for d in differences if d.better not in alone],
+        "controls": [d for d in differences if d.better in alone],
     }
     told = [f"{name} {_counts(group)}" for name, group in groups.items() if group]
     return "; ".join(told) if len(told) > 1 else _counts(differences)

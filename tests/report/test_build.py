@@ -192,7 +192,7 @@ def test_methods_are_compared_with_the_controls_and_looks_are_corrected_for(
     assert set(own["than"]) == {"supervised-strong"}
     first = own[(own["better"] == "mean_teacher") & (own["labels"] == 2)].iloc[0]
     assert f"{100 * first['mean']:+.1f} [" in row
-    assert "of the methods 2 better" in page and "of the controls 1 " in page
+    assert ": methods 2 better" in page and "; controls 1 " in page
     assert "This is table number 3 of this benchmark" in page
     smallest = frame.groupby(["family", "labels", "checkpoint"])["p"].transform("min")
     count = frame.groupby(["family", "labels", "checkpoint"])["p"].transform("size")

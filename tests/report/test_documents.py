@@ -115,6 +115,7 @@ def test_landing_tables_are_short_and_lead_to_the_report(
 def test_committed_index_names_every_benchmark(tmp_path: Path) -> None:
     (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
     (tmp_path / "params.yaml").symlink_to(ROOT / "params.yaml")
+    (tmp_path / "datasets").symlink_to(ROOT / "datasets")
     (tmp_path / "reports").mkdir()
     for path in (ROOT / "reports").iterdir():
         if path.name not in {"index.html", "README.md", "PITFALLS.md", "FINDINGS.md"}:

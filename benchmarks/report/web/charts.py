@@ -30,6 +30,7 @@ def charts() -> dict[str, Spec]:
         "means": _means(),
         "differences": _differences(),
         "contrasts": _differences(),
+        "controls": _differences(),
         "paired": _paired(),
         "labels": _lines("labels", "labelled patients", points=True),
         "convergence": _lines("step", "training step", points=False),

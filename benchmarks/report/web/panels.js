@@ -31,7 +31,7 @@ const Panels = (() => {
       const base = D.methods.find((m) => m.baseline);
       return {
         ...compared(
-          D.differences.filter((d) => d.c === c && !d.name && chosen(d)),
+          D.differences.filter((d) => d.c === c && d.family === "baseline" && chosen(d)),
           (d) => title(d.m),
         ),
         axis: `minus ${base?.title}, Dice points`,
@@ -39,10 +39,17 @@ const Panels = (() => {
     },
     contrasts: (c) => ({
       ...compared(
-        D.differences.filter((d) => d.c === c && d.name),
+        D.differences.filter((d) => d.c === c && d.family === "declared"),
         (d) => d.name,
       ),
       axis: "difference, Dice points",
+    }),
+    controls: (c) => ({
+      ...compared(
+        D.differences.filter((d) => d.c === c && d.family === "controls" && chosen(d)),
+        (d) => `${title(d.m)} − ${title(d.than)}`,
+      ),
+      axis: "method minus control, Dice points",
     }),
     paired: (c) => {
       const m = +one("#p-method").value,

@@ -18,6 +18,7 @@ from benchmarks.report.cost import operations
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
 from benchmarks.report.mechanisms import Mechanisms
 from benchmarks.report.notes import notes
+from benchmarks.report.page import CONTROLS
 from benchmarks.report.results import Results
 from benchmarks.report.sections import cell_title, sections, select
 from benchmarks.report.web.looks import web_looks
@@ -83,6 +84,7 @@ def payload(given: Inputs) -> Json:
             for v in rulings(config, facts, results)
         ],
         "margin": 100 * MARGIN,
+        "controls": CONTROLS,
         "equal": config.grid.equal,
         "notes": notes(config, facts, results),
         "metrics": [
@@ -193,18 +195,21 @@ def _mean(row: Mapping[Any, Any], metric: str) -> list[float | None]:
 
 
 def _differences(config: BenchmarkConfig, facts: Facts, results: Results) -> Iterable[Json]:
-    """Comparisons of the last checkpoint in points; `name` of a declared contrast."""
+    """Comparisons of the last checkpoint in points, by family."""
     _, methods = _places(facts)
     cells = {(d.id, n): c for c, (_, d, n) in enumerate(_cells(config, facts))}
-    families = (*results.baseline, *results.external), results.declared
-    for declared, family in enumerate(families):
-        for d in family:
+    families = {
+        "baseline": (*results.baseline, *results.external),
+        "declared": results.declared,
+        "controls": results.controls,
+    }
+    for family, differences in families.items():
+        for d in differences:
             trained = {d.better, d.than} <= methods.keys()
             if trained and d.checkpoint == "last" and (d.dataset, d.labels) in cells:
                 yield {
                     "c": cells[d.dataset, d.labels], "m": methods[d.better],
-                    "than": methods[d.than], "name": d.name if declared else "",
-                    **_difference(d),
+                    "than": methods[d.than], "family": family, "name": d.name, **_difference(d),
                 }  # fmt: skip
 
 

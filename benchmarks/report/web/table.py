@@ -83,7 +83,7 @@ def rows(facts: Facts, made: Json, sections: list[Section], planned: int) -> lis
         planned: runs of every row of the grid.
     """
     means = {(row["c"], row["m"]): row for row in made["means"]}
-    differences = {(d["c"], d["m"]): d for d in made["differences"] if not d["name"]}
+    differences = {(d["c"], d["m"]): d for d in made["differences"] if d["family"] == "baseline"}
     ranks = {(r["c"], r["m"]): r for r in made["ranks"]}
     found = []
     for c, section in enumerate(sections):
