@@ -159,6 +159,11 @@ class BenchmarkConfig(Strict):
             for key in getattr(self, block):
                 if key not in self.methods:
                     raise ValueError(f"{block} names '{key}': {nearest(key, self.methods)}")
+        if self.steps and self.grid.equal == "operations":
+            raise ValueError(
+                "the block `steps` and `grid.equal: operations` both set the training length; leave"
+                " one out"
+            )
         return self
 
     @model_validator(mode="after")

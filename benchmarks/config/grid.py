@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -67,11 +67,12 @@ class GridConfig(Strict):
             return tuple(zip(self.folds, self.seeds, strict=True))
         return tuple(product(self.folds, self.seeds))
 
-    def folds_of(self, seeds: Collection[int]) -> tuple[int, ...]:
-        """Folds that are trained with some of the seeds: where they are bound, their own."""
+    def of_seeds(self, seeds: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        """`seeds` and `folds` of a grid with some of the seeds; where they are bound, in order."""
         if not self.bound:
-            return self.folds
-        return tuple(fold for fold, seed in self.pairs if seed in seeds)
+            return {"seeds": tuple(seeds), "folds": self.folds}
+        pairs = [(fold, seed) for fold, seed in self.pairs if seed in seeds]
+        return {"seeds": tuple(s for _, s in pairs), "folds": tuple(f for f, _ in pairs)}
 
 
 class ContrastConfig(Strict):
@@ -109,15 +110,22 @@ class SweepConfig(Strict):
     amp: tuple[Literal["off", "bf16"], ...] = Field(
         (), description="arithmetic in place of `train.amp`, each a row, compared with the first"
     )
-    seeds: tuple[Natural, ...] | None = Field(None, description="in place of those of the grid")
-    labels: tuple[Count, ...] | None = Field(None, description="in place of those of the data sets")
+    seeds: tuple[Natural, ...] | None = Field(
+        None, min_length=1, description="in place of those of the grid"
+    )
+    labels: tuple[Count, ...] | None = Field(
+        None, min_length=1, description="in place of those of the data sets"
+    )
     equal: Literal["steps", "operations"] = Field("steps", description="as in the grid")
+    looks: Count = Field(1, description="as in the grid")
 
     @model_validator(mode="after")
     def _once(self) -> SweepConfig:
         lists = {n: getattr(self, n) for n in ("methods", *ROW_BLOCKS, "seeds", "labels")}
         for name, values in {**lists, **self.values}.items():
             refuse_twice(values or (), f"{name} of a sweep")
+        if self.steps and self.equal == "operations":
+            raise ValueError("steps and `equal: operations` of a sweep both set its lengths")
         for name in self.values.keys() & set(ROW_BLOCKS):
             raise ValueError(f"values.{name}: of a sweep this is `{name}`, beside `values`")
         return self

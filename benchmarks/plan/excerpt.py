@@ -11,9 +11,10 @@ from benchmarks.common.errors import ConfigError
 from benchmarks.common.files import write_text
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import PRESETS
-from benchmarks.config import ROW_BLOCKS, BenchmarkConfig
+from benchmarks.config import ROW_BLOCKS, BenchmarkConfig, load_config
 from benchmarks.plan.grid import base_of
 from benchmarks.plan.restrict import Part, restricted
+from benchmarks.plan.sweeps import sweep_name
 
 
 def as_given(config: BenchmarkConfig) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def excerpt(
         if block in fields:
             fields[block] = {key: v for key, v in fields[block].items() if key in wanted}
     fields["name"] = name
+    fields["grid"].pop("looks", None)  # nobody has read a table of it
     fields["question"] = f"A part of {config.name}. {config.question}".strip()
     if iterations is not None:
         fields["train"]["iterations"] = iterations
@@ -72,16 +74,27 @@ def write_excerpt(part: BenchmarkConfig, folder: Path, root: Path) -> Path:
     Args:
         part: from `excerpt`.
         folder: of the file; the same part may be there already.
-        root: the checkout, whose presets keep their names.
+        root: the checkout, whose benchmarks and sweeps keep their names.
 
     Raises:
         ConfigError: another benchmark has the name.
     """
     target, text = folder / f"{part.name}.yaml", as_yaml(part)
-    other = root / PRESETS / part.name / "params.yaml"
+    other = _names(root).get(part.name)
     if target.exists() and target.read_text(encoding="utf-8") != text:
         other = target
-    if other.exists():
+    if other is not None:
         raise ConfigError(f"'{other}' is another benchmark of that name; choose another --name")
     write_text(target, text)
     return target
+
+
+def _names(root: Path) -> dict[str, Path]:
+    """Parameter files of the checkout by the names of their benchmarks and sweeps."""
+    found: dict[str, Path] = {}
+    for path in (root / "params.yaml", *sorted((root / PRESETS).glob("*/params.yaml"))):
+        if path.is_file():
+            known = load_config(path)
+            names = (known.name, *(sweep_name(known, sweep) for sweep in known.sweeps))
+            found |= dict.fromkeys(names, path)
+    return found

@@ -53,8 +53,7 @@ def restricted(config: BenchmarkConfig, part: Part) -> BenchmarkConfig:
     kept = {
         "datasets": datasets,
         "methods": methods,
-        "seeds": seeds,
-        "folds": grid.folds_of(seeds),
+        **grid.of_seeds(seeds),
         "baseline": grid.baseline if grid.baseline in methods else None,
     }
     left_out = set(grid.methods) - set(methods)

@@ -60,7 +60,7 @@ def swept(config: BenchmarkConfig, sweep: str) -> BenchmarkConfig:
     fields["question"] = chosen.question
     baseline = config.grid.baseline if config.grid.baseline in made else None
     fields["grid"] |= {"methods": list(made), "baseline": baseline, "equal": chosen.equal}
-    fields["grid"] |= {"seeds": seeds, "folds": config.grid.folds_of(seeds)}
+    fields["grid"] |= {**config.grid.of_seeds(seeds), "looks": chosen.looks}
     for dataset in config.grid.datasets if chosen.labels else ():
         fields["data"][dataset]["labels"] = chosen.labels
     fields["methods"] |= made

@@ -70,6 +70,7 @@ def read_cases(path: Path, *, metric: str = "dice") -> pd.DataFrame:
             at = int(words.argmax() if words.any() else numbers.isna().to_numpy().argmax())
             value = cases[column].iloc[at]
             raise DataError(f"'{path}' line {at + 2}: {column} is '{value}'; it must be a number")
+    _refuse_parts(cases, path)
     _refuse_impossible(cases[metric], path)
     unit_of = [c for c in (*_ASSUMED, *_NEEDED, "case", "class") if c in cases.columns]
     twice = cases.duplicated(unit_of)
@@ -82,6 +83,17 @@ def read_cases(path: Path, *, metric: str = "dice") -> pd.DataFrame:
             + (", and tell runs apart by a column 'seed'" if "seed" in assumed else "")
         )
     return cases
+
+
+def _refuse_parts(cases: pd.DataFrame, path: Path) -> None:
+    for column in _WHOLE:
+        broken = (cases[column] % 1 != 0).to_numpy()
+        if broken.any():
+            at = int(broken.argmax())
+            raise DataError(
+                f"'{path}' line {at + 2}: {column} is {cases[column].iloc[at]:g}; it must be a"
+                " whole number, of labelled patients for instance, not a share of them"
+            )
 
 
 def _refuse_impossible(scores: pd.Series[float], path: Path) -> None:

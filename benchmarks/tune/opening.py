@@ -51,6 +51,9 @@ def basis_of(plan: Plan, root: Path) -> dict[str, Any]:
         ConfigError: parameters of the method, or the low end of a range, are refused.
         DataError: data not prepared or not split.
     """
+    for r in plan.space:  # of a value that is refused, a trial would tell hours later
+        trial_run = trial_config(plan, {r.name: r.highest}, f"{plan.method}-highest")
+        resolve(trial_run, plan.dataset, trial_run.grid.methods[0], root)
     config = trial_config(plan, {r.name: r.lowest for r in plan.space}, f"{plan.method}-lowest")
     run = resolve(config, plan.dataset, config.grid.methods[0], root)[0]
     settings = {

@@ -9,7 +9,7 @@ from benchmarks.common.console import Board
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.lease import waiting_for
 from benchmarks.common.schema import check
-from benchmarks.common.workspace import report_folder, tuning_folder
+from benchmarks.common.workspace import report_folder, split_file, tuning_folder
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.plan.grid import base_of, check_names
 from benchmarks.training.one import Place
@@ -18,6 +18,7 @@ from benchmarks.tune.results import apply_best, best_words, write_budget, write_
 from benchmarks.tune.sandbox import make_sandbox
 from benchmarks.tune.space import space_of
 from benchmarks.tune.study import Plan, equal_budget, run_study
+from datasets.preparing.split import Fold, load_split
 
 _CV = "cv"  # every patient is tested in one fold
 
@@ -78,21 +79,35 @@ def _study_name(config: BenchmarkConfig, dataset: str, labels: int, fold: int) -
     return f"{config.name}-{dataset}-l{labels}" + f"-f{fold}" * bool(named)
 
 
-def _refuse_tested(config: BenchmarkConfig, dataset: str, fold: int) -> None:
+def _refuse_tested(config: BenchmarkConfig, dataset: str, searched: Fold, root: Path) -> None:
     """Refuse values for a benchmark that tests patients by whom they were chosen.
 
+    Args:
+        config: of the benchmark that would get the values.
+        dataset: id; a benchmark without it gets none.
+        searched: whose training and validation patients choose.
+        root: the checkout, with the split of the benchmark.
+
     Raises:
-        ConfigError: what is searched, what the benchmark tests, and what can be done.
+        ConfigError: some of these patients are tested there, or its split is not known.
     """
-    block = config.data.get(dataset)
-    if block is None or block.split.scheme != _CV or config.grid.folds == (fold,):
+    if dataset not in config.grid.datasets:
         return
-    raise ConfigError(
-        f"--apply: values are searched in fold {fold}, and '{config.name}' is a cross-validation"
-        f" with folds {', '.join(map(str, config.grid.folds))}, which test the validation patients"
-        f" that choose these values. Leave --apply out; or use a benchmark with `grid: {{folds:"
-        f" [{fold}]}}`, or one with `scheme: seeded`, where no fold tests them"
-    )
+    path = split_file(root, config.name, dataset)
+    if not path.is_file():
+        raise ConfigError(
+            f"--apply: whom '{config.name}' tests is not known, since there is no '{path}'. Make it"
+            f" with `python -m benchmarks split {dataset} --params FILE`, or leave --apply out"
+        )
+    folds = load_split(path).folds
+    tested = {who for number in config.grid.folds for who in folds[number].test}
+    common = sorted(tested & {*searched.train, *searched.val})
+    if common:
+        raise ConfigError(
+            f"--apply: '{config.name}' tests {len(common)} of the patients who choose these values"
+            f" ({', '.join(common[:3])}{', ...' * (len(common) > 3)}). Leave --apply out, or use a"
+            " benchmark that trains only folds which test none of them, by `grid: {folds: [...]}`"
+        )
 
 
 def tune(
@@ -121,16 +136,23 @@ def tune(
     config = _shortened(config, dataset, options.iterations)
     for method in methods:
         check_names(config, dataset, method)
+        if methods.count(method) > 1:
+            raise ConfigError(f"'{method}' is named twice; each method is searched once")
         if "-" in method:
             raise ConfigError(f"'{method}' is a variant; tune the method '{base_of(method)}'")
     fold = _fold(config, options)
-    if options.apply is not None:
-        _refuse_tested(config, dataset, fold)
-        _refuse_tested(load_config(options.apply), dataset, fold)
     study_name = _study_name(config, dataset, options.labels, fold)
     sandbox = tuning_folder(root, study_name)
     with waiting_for(sandbox.with_name(f"{study_name}.lock")):
         make_sandbox(config, dataset, root, sandbox, fold)
+    searched = load_split(split_file(root, config.name, dataset)).folds[fold]
+    if not searched.val:
+        raise ConfigError(
+            f"trials are compared on validation patients, and fold {fold} has none: set"
+            f" data.{dataset}.split.val to 1 or more"
+        )
+    for other in (config, load_config(options.apply)) if options.apply is not None else ():
+        _refuse_tested(other, dataset, searched, root)
     train = config.train_for(dataset)
     plans = [
         Plan(

@@ -54,10 +54,14 @@ class Range:
         return int(self.low) if self.integer else self.low
 
     @property
+    def highest(self) -> float | int:
+        """The high end, likewise."""
+        return int(self.high) if self.integer else self.high
+
+    @property
     def text(self) -> str:
         """As it is given on the command line."""
-        high = int(self.high) if self.integer else self.high
-        return f"{self.lowest}:{high}{':log' * self.log}"
+        return f"{self.lowest}:{self.highest}{':log' * self.log}"
 
     def draw(self, trial: Trial) -> float | int:
         """A value for a trial."""

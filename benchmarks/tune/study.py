@@ -83,6 +83,8 @@ def trial_config(plan: Plan, values: dict[str, Any], variant: str) -> BenchmarkC
         "folds": [plan.fold],
     }  # fmt: skip
     fields |= {"titles": {}, "steps": {}, "sweeps": {}, "contrasts": [], "claim": None}
+    amp = fields["amp"].get(plan.method)
+    fields["amp"] = {variant: amp} if amp else {}
     return check(BenchmarkConfig, fields, where=f"trial {variant}")
 
 

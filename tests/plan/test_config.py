@@ -15,6 +15,7 @@ from benchmarks.common.schema import check
 from benchmarks.common.workspace import RESERVED
 from benchmarks.config import BenchmarkConfig, SweepConfig, TrainConfig, load_config
 from benchmarks.plan.resolve import method_params, train_config
+from benchmarks.plan.restrict import Part, restricted
 from benchmarks.plan.sweeps import swept
 from benchmarks.report.index import _OTHERS
 from methods.base import MethodParams
@@ -226,6 +227,24 @@ def test_a_sweep_of_arithmetics_compares_each_with_the_first() -> None:
         check(BenchmarkConfig, put("sweeps", {"p": {**sweep, "values": {"amp": ["off"]}}}))
     with pytest.raises(ConfigError, match="amp names 'dps'"):
         check(BenchmarkConfig, put("amp", {"dps": "off"}))
+
+
+def test_seeds_of_a_sweep_stay_with_the_folds_that_they_are_bound_to() -> None:
+    config = load_config(ROOT / "benchmarks/presets/acdc_cpu/params.yaml")
+    sweep = SweepConfig(methods=("supervised",), seeds=(2, 0))
+    own = config.model_copy(update={"sweeps": {"p": sweep}})
+    assert swept(own, "p").grid.pairs == ((0, 0), (2, 2))
+    assert config.grid.looks > 1 == swept(own, "p").grid.looks  # its table is read for itself
+    assert restricted(config, Part(seeds=(2, 0))).grid.pairs == ((0, 0), (2, 2))
+
+
+def test_a_training_length_is_set_in_one_way() -> None:
+    with pytest.raises(ValueError, match="both set its lengths"):
+        SweepConfig(methods=("supervised",), steps=(5, 10), equal="operations")
+    value = yaml.safe_load((ROOT / "benchmarks/presets/acdc_cpu/params.yaml").read_text())
+    value["steps"], value["grid"]["equal"] = {"supervised": 5}, "operations"
+    with pytest.raises(ConfigError, match="both set the training length"):
+        check(BenchmarkConfig, value)
 
 
 def test_a_sweep_names_a_seed_that_no_fold_is_bound_to() -> None:

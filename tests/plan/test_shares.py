@@ -121,6 +121,7 @@ def test_a_part_is_a_benchmark_of_its_own(tmp_path: Path) -> None:
     few = load_config(ROOT / "benchmarks/presets/ablation/params.yaml")
     few_again = excerpt(few, Part(), name="few")
     assert (few_again.contrasts, few_again.claim) == (few.contrasts, few.claim)
+    assert few.grid.looks > 1 == few_again.grid.looks
     assert few_again.methods == few.methods
     without = excerpt(whole, Part(methods=(kept.better,)), name="mine")
     assert without.grid.baseline is None or without.grid.baseline == kept.better
@@ -137,6 +138,8 @@ def test_a_part_is_a_benchmark_of_its_own(tmp_path: Path) -> None:
     for other, words in (
         (without, r"mine\.yaml' is another benchmark"),
         (excerpt(quick, Part(), name="paper"), r"presets/paper/params\.yaml' is another"),
+        (excerpt(whole, Part(), name="quick"), r"/params\.yaml' is another"),
+        (excerpt(quick, Part(), name="acdc_cpu_convergence"), r"acdc_cpu/params\.yaml' is anoth"),
     ):
         with pytest.raises(ConfigError, match=words):
             write_excerpt(other, tmp_path, ROOT)

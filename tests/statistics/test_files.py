@@ -208,6 +208,8 @@ def edited(path: Path, kind: str) -> None:
         cases.astype({"dice": object}).replace({"dice": {cases["dice"].iloc[2]: "good"}}).to_csv(
             path, index=False
         )
+    elif kind == "share":
+        cases.assign(labels=0.05).to_csv(path, index=False)
     elif kind == "twice":
         pd.concat([cases, cases.tail(1)]).to_csv(path, index=False)
     elif kind == "text":
@@ -221,6 +223,7 @@ def edited(path: Path, kind: str) -> None:
     [
         ("column", r"lacks the columns \['method'\]"),
         ("word", "line 4: dice is 'good'; it must be a number"),
+        ("share", "line 2: labels is 0.05; it must be a whole number"),
         ("twice", "line 302: there twice: dataset acdc, labels 50"),
         ("text", "no readable case table"),
         ("absent", "no readable case table"),

@@ -15,9 +15,10 @@ from benchmarks.common.errors import ConfigError, DataError
 from benchmarks.common.files import read_json, write_json
 from benchmarks.common.workspace import RECORD, prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
+from benchmarks.pipeline import prepare_stage, split_stage
 from benchmarks.tune.sandbox import make_sandbox
 from benchmarks.tune.search import tune
-from datasets.preparing.split import load_split
+from datasets.preparing.split import Fold, load_split, save_split, sealed
 from datasets.preparing.store import FINGERPRINT, Fingerprint, open_prepared
 from tests.tune.small import DATA, OPTIONS, PARAMS, changed, make_checkout
 
@@ -88,6 +89,33 @@ def test_where_folds_share_their_test_patients_the_first_is_not_named(root: Path
     assert names == [f"tiny_two-{DATA}-l2", f"tiny_two-{DATA}-l2", f"tiny_two-{DATA}-l2-f1"]
 
 
+def test_patients_are_looked_up_in_the_split_of_the_file_that_takes_values(
+    root: Path, tmp_path: Path
+) -> None:
+    """Schemes say nothing: in another seeded split, those who choose may be tested."""
+    searched = load_split(split_file(root, SEEDED.name, DATA)).folds[0]
+    file, other = tmp_path / "other.yaml", split_file(root, "other", DATA)
+    file.write_text(yaml.safe_dump(changed(SHARED, name="other", grid__folds=[0])))
+    options = replace(UNTRAINED, apply=file)
+    with pytest.raises(ConfigError, match=r"whom 'other' tests is not known.*--params FILE"):
+        tune(SEEDED, DATA, ("mean_teacher",), options, root)
+    tested = Fold(searched.test, (), (searched.val[0],))
+    save_split(sealed(DATA, SEEDED.data[DATA].split, [tested]), other)
+    with pytest.raises(ConfigError, match=rf"'other' tests 1 of the .*\({searched.val[0]}\)"):
+        tune(SEEDED, DATA, ("mean_teacher",), options, root)
+
+
+def test_a_fold_without_validation_patients_is_not_searched(root: Path) -> None:
+    tree = changed(SHARED, name="tiny_blind", **{f"data__{DATA}__split__val": 0})
+    config = BenchmarkConfig.model_validate(tree)
+    prepare_stage(config, DATA, root, jobs=1)
+    split_stage(config, DATA, root)
+    with pytest.raises(ConfigError, match=r"fold 0 has none: set data\.\w+\.split\.val to 1"):
+        tune(config, DATA, ("mean_teacher",), UNTRAINED, root)
+    with pytest.raises(ConfigError, match="'mean_teacher' is named twice"):
+        tune(SEEDED, DATA, ("mean_teacher", "mean_teacher"), UNTRAINED, root)
+
+
 def test_a_split_of_another_configuration_is_refused(root: Path) -> None:
     """Its folds would be searched under the name of folds that are not made yet."""
     other = BenchmarkConfig.model_validate(changed(FOLDS, **{f"data__{DATA}__split__seed": 1}))
@@ -107,7 +135,7 @@ def test_values_are_not_applied_where_their_validation_patients_are_tested(
     def apply(config: BenchmarkConfig, name: str) -> None:
         tune(config, DATA, ("mean_teacher",), replace(UNTRAINED, labels=3, apply=files[name]), root)
 
-    words = r"--apply.*fold 1.*'tiny_cv' is a cross-validation with folds 1, 0.*scheme: seeded"
+    words = r"--apply: 'tiny_cv' tests \d+ of the patients who choose these values \("
     for config, name in ((CV, "all"), (CV, "alone"), (CV, "seeded")):
         with pytest.raises(ConfigError, match=words):
             apply(config, name)

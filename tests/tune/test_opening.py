@@ -127,6 +127,17 @@ def test_more_trials_another_time_and_applied_values_go_on(root: Path, tmp_path:
     assert trials(root) == 3
 
 
+def test_the_high_end_of_a_range_is_tried_before_the_first_trial(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"momentum.*given 1\.5"):
+        search(root, replace(ONE, parameters=("train.optimizer.momentum=0.5:1.5",)))
+
+
+def test_rows_with_an_arithmetic_of_their_own_can_be_tuned(root: Path) -> None:
+    shutil.rmtree(root / FOLDER)
+    search(root, amp={"mean_teacher": "off", "egcl_net": "bf16"})
+    assert trials(root) == 1
+
+
 def test_a_mistake_may_be_mended(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study without a trial that counts takes what it is opened with."""
 
