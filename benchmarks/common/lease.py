@@ -3,8 +3,8 @@
 Locks of the kernel (`flock`) are not there on every network disk, and a job that a scheduler
 killed must not hold its run for ever. So a lease is a file that one process alone can create
 (`O_CREAT | O_EXCL`, atomic on NFS since version 3), that its holder touches while it works, and
-that others take over once it was not touched for long, or at once where they can see that its
-holder is dead: on the same machine.
+that others take over once it was not touched for long, or on the same machine at once if its holder
+is dead and never while it lives: one that was stopped there may go on at any time.
 """
 
 from __future__ import annotations
@@ -207,6 +207,11 @@ def _refuse_alive(path: Path, stale: float) -> None:
     age = _age(path)
     if age <= stale:
         raise BlockingIOError(f"held by process {holder.pid} on {holder.host}")
+    if holder.machine == _machine() != "":  # which is alive, as was just seen
+        raise BlockingIOError(
+            f"held by process {holder.pid} on {holder.host}, which stands still: `kill -CONT"
+            f" {holder.pid}` lets it go on, `kill -KILL {holder.pid}` ends it"
+        )
 
 
 def _age(path: Path) -> float:

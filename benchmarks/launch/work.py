@@ -9,17 +9,14 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from random import Random
-from socket import gethostname
 from typing import Literal
 
-from benchmarks.common.errors import BenchError, Held, Interrupted, RunError
+from benchmarks.common.errors import BenchError, Held, Interrupted
 from benchmarks.common.files import read_json, write_json
 from benchmarks.common.signals import refuse_stopped
 from benchmarks.common.workers import Report, quiet
-from benchmarks.plan.identity import code_digest
 from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place, train_run
@@ -53,7 +50,6 @@ def attempt(run: Run, report: Report, place: Place) -> Outcome:
     try:
         if finished(run, place.root):
             return Outcome(run, "kept")
-        _refuse_other_code(run, place.root)
         trained = train_run(run, report, place)
     except Interrupted:
         raise
@@ -107,20 +103,3 @@ def _once(run: Run, place: Place, notes: Path) -> Outcome:
     if outcome.state == "failed":
         write_json(note, {"run": run.key.title, "reason": outcome.reason})
     return outcome
-
-
-@lru_cache(maxsize=256)
-def _code_here(root: Path, method: str) -> str:
-    """Code digest of this checkout, once in a process: what it has imported stays."""
-    return code_digest(root, method)
-
-
-def _refuse_other_code(run: Run, root: Path) -> None:
-    """Raise a RunError if this checkout would make another run than the launcher's."""
-    here = _code_here(root, run.key.base)
-    if here != run.code:
-        raise RunError(
-            f"the checkout '{root}' on {gethostname()} has other code for {run.key.method}"
-            f" ({here}) than the one that launched it ({run.code}): bring both to the same state,"
-            " for instance with `git pull`, and launch again"
-        )

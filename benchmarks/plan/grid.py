@@ -109,13 +109,27 @@ def expand(config: BenchmarkConfig, split: Split, method: str) -> list[RunKey]:
     """All runs of one method on the data set of a split.
 
     A method with `all_labels` has one labelled count: all training patients with masks.
+
+    Raises:
+        ConfigError: a fold that the split lacks, or no training patient is left without a label
+            for a method that learns from such.
+        DataError: more labelled patients than a fold has.
     """
     dataset = split.dataset
-    all_labels = load_method(base_of(method)).all_labels
+    kind = load_method(base_of(method))
+    all_labels = kind.all_labels
     keys = []
     for fold, seed in config.grid.pairs:
         part = fold_of(split, fold)
         everyone = len(part.train) - part.without_mask
         counts: Iterable[int] = (everyone,) if all_labels else config.data[dataset].labels
+        for count in counts:
+            part.labeled(count)
+            if kind.uses_unlabeled and count == len(part.train):
+                raise ConfigError(
+                    f"data.{dataset}.labels: {count} are all training patients of fold {fold},"
+                    f" which leaves {method} no unlabelled image; lower it, or take {method} out of"
+                    " grid.methods"
+                )
         keys += [RunKey(config.name, dataset, method, labels, fold, seed) for labels in counts]
     return keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from benchmarks.common.blame import blamed
 from benchmarks.common.device import cores_per_run, energy_meter, environment, pick_device
 from benchmarks.common.errors import BenchError, Held, RunError, StorageError
 from benchmarks.common.files import storing, write_json, write_text
-from benchmarks.common.lease import leased
+from benchmarks.common.lease import BEAT_SECONDS, leased
 from benchmarks.common.signals import catching_stops, stop_asked
 from benchmarks.common.workers import Report
 from benchmarks.common.workspace import (
@@ -29,6 +30,7 @@ from benchmarks.common.workspace import (
 )
 from benchmarks.plan.record import finished, mismatch, write_record
 from benchmarks.plan.resolve import Run, open_job
+from benchmarks.training.code import refuse_other_code
 
 if TYPE_CHECKING:
     from benchmarks.engine.job import Job
@@ -98,12 +100,13 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
         if not mismatch(run, partial):  # killed just before the folder got its name
             _move(partial, run.key.folder(place.root))
             return True
+        refuse_other_code(run, place.root)
         job = open_job(run, place.root, partial)
         if device.type == "cpu":
             torch.set_num_threads(min(place.threads or cores_per_run(1), useful_threads(job)))
         hooks = Hooks(
             report=lambda done, note: report(run.key.title, done, run.train.iterations, note),
-            stop=stop_asked,
+            stop=_watching(held, run, place.root),
             checkpoint_seconds=place.checkpoint_seconds,
         )
         used = _energy(str(device), whole=not (partial / STATE).exists())
@@ -112,15 +115,34 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
             torch.cuda.reset_peak_memory_stats(device)  # of the run before in this process
         with _naming_code(run, partial), memory_advice(job, device):
             position = Trainer(job, device, hooks).train()
-        if not held():
-            raise RunError(
-                f"another process took '{run.key.folder(place.root)}' over, since this one stood"
-                " still for minutes; nothing of it was changed. Run the same command again"
-            )
+        _refuse_lost(held, run, place.root)
         arithmetic = str(precision(job.train, device)).removeprefix("torch.")
         _write_record(run, job, position, arithmetic, {**environment(str(device)), **used()})
         _move(partial, run.key.folder(place.root))
     return True
+
+
+def _watching(held: Callable[[], bool], run: Run, root: Path) -> Callable[[], bool]:
+    """Whether to stop; after a pause, such as of a machine that slept, the lease is looked at."""
+    seen = time.time()
+
+    def stop() -> bool:
+        nonlocal seen
+        paused, seen = time.time() - seen > BEAT_SECONDS, time.time()
+        if paused:
+            _refuse_lost(held, run, root)
+        return stop_asked()
+
+    return stop
+
+
+def _refuse_lost(held: Callable[[], bool], run: Run, root: Path) -> None:
+    """Raise a RunError if another process has the run now."""
+    if not held():
+        raise RunError(
+            f"another process took '{run.key.folder(root)}' over, since this one stood still for"
+            " minutes; nothing of it was changed. Run the same command again"
+        )
 
 
 def _energy(device: str, *, whole: bool) -> Callable[[], dict[str, float]]:

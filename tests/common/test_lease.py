@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import lease
-from benchmarks.common.lease import leased
+from benchmarks.common.lease import is_held, leased
 from tests.common.contend import FORK, overlaps_of
 
 
@@ -86,6 +86,21 @@ def test_a_silent_holder_of_another_machine_is_replaced_and_notices(tmp_path: Pa
             path.write_bytes((tmp_path / "other.lock").read_bytes())  # taken over meanwhile
         assert not first_held()
     assert path.exists(), "the lease of another process was removed"
+
+
+def test_a_stopped_holder_of_this_machine_keeps_its_lease(tmp_path: Path) -> None:
+    """After Ctrl-Z it may go on at any time, and would write beside the one who took it over."""
+    path = tmp_path / "run.lock"
+    holder = start_holder(path)
+    os.kill(holder.pid or 0, signal.SIGSTOP)
+    os.utime(path, (1, 1))
+    with pytest.raises(BlockingIOError, match=f"`kill -CONT {holder.pid}` lets it go on"):
+        leased(path).__enter__()
+    assert is_held(path)
+    os.kill(holder.pid or 0, signal.SIGKILL)
+    holder.join()
+    with leased(path) as held:
+        assert held()
 
 
 def test_a_holder_gives_signs_of_life(tmp_path: Path) -> None:

@@ -166,6 +166,25 @@ def test_data_and_split_of_other_parameters_are_refused(
         resolve(changed(make_config(), **blocks), "phantom_acdc", "supervised", flat)
 
 
+@pytest.mark.parametrize(
+    ("method", "labels", "words"),
+    [
+        ("supervised", [2, 99], "99 labelled patients were asked for, 1 to 4 are possible"),
+        ("mean_teacher", [2, 4], "labels: 4 are all training patients of fold 0"),
+    ],
+)
+def test_labelled_counts_are_checked_before_anything_is_trained(
+    flat: Path, method: str, labels: list[int], words: str
+) -> None:
+    """Six patients, of whom one validates and one tests."""
+    with pytest.raises(BenchError, match=words):
+        resolve(
+            changed(make_config(), data__phantom_acdc__labels=labels), "phantom_acdc", method, flat
+        )
+    whole = changed(make_config(), data__phantom_acdc__labels=[4])
+    assert [run.key.labels for run in resolve(whole, "phantom_acdc", "supervised", flat)] == [4]
+
+
 def test_data_and_split_of_another_data_set_are_refused(
     trained: tuple[Path, list[Run]],
 ) -> None:

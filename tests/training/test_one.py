@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -21,7 +22,7 @@ from benchmarks.plan.resolve import resolve
 from benchmarks.training import memory
 from benchmarks.training.many import train_runs
 from benchmarks.training.memory import estimate, kept_bytes
-from benchmarks.training.one import Place
+from benchmarks.training.one import Place, _watching
 from methods.base import Batch, Progress
 from methods.supervised import Supervised
 from tests.engine.small import build, job_of, make_config
@@ -150,3 +151,28 @@ def test_a_size_that_does_not_fit_is_refused_before_anything_is_estimated(flat: 
     (resolved,) = resolve(config, "phantom_acdc", "supervised", flat)
     with pytest.raises(ConfigError, match="needs multiples of 8"):
         train_runs([resolved], Place(flat, "cpu"), jobs=1)
+
+
+def test_code_that_was_edited_after_the_command_began_is_not_trained(flat: Path) -> None:
+    """The file as it is now would be trained under the digest of what it was."""
+    (run,) = resolve(make_config(), "phantom_acdc", "supervised", flat)
+    with pytest.raises(RunError, match=r"other code for supervised \(\w+\) than .* \(0ld\)"):
+        train_runs([replace(run, code="0ld")], Place(flat, "cpu"), jobs=1)
+
+
+def test_a_process_that_was_paused_looks_whether_the_run_is_its_own_still(
+    flat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = resolve(make_config(), "phantom_acdc", "supervised", flat)
+    now, looked = [0.0], list[bool]()
+
+    def held() -> bool:
+        looked.append(True)
+        return False
+
+    monkeypatch.setattr("benchmarks.training.one.time.time", lambda: now[0])
+    stop = _watching(held, run, flat)
+    assert not stop() and not looked
+    now[0] = 1000.0
+    with pytest.raises(RunError, match=r"another process took .* over, since this one stood still"):
+        stop()
