@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.common.errors import RunError
 from benchmarks.common.files import digest, file_digest, read_json, write_json, write_text
 from benchmarks.common.workspace import PRESETS
 from benchmarks.config import ROW_BLOCKS
 from benchmarks.plan.grid import RunKey, base_of
+from benchmarks.plan.imported import code_at_start
 from benchmarks.plan.same_bits import same_bits
 from benchmarks.plan.sweeps import study_files
 from benchmarks.plan.syntax import Code
@@ -64,14 +66,31 @@ def own_digest(root: Path, method: str) -> str:
     return _run_digest(Code(root), _engine(root), method)
 
 
+def digest_at_start(root: Path, method: str) -> str:
+    """`code_digest` of the code with which this process began."""
+    own = _run_digest(code_at_start(root), _engine(root), method)
+    return same_bits(root).get((method, own), own)
+
+
 def scoring_digest(root: Path, dataset: str) -> str:
     """Digest of the code that decides the scores of finished runs on a data set.
 
     Args:
         root: the checkout.
         dataset: id.
+
+    Raises:
+        RunError: it was changed since this process began, which has imported the older code.
     """
-    return _scoring_digest(Code(root), dataset)
+    here = _scoring_digest(Code(root), dataset)
+    begun = _scoring_digest(code_at_start(root), dataset)
+    if here != begun:
+        raise RunError(
+            f"the code that scores {dataset} in '{root}' was changed since this command started:"
+            f" it is {here} now and was {begun}, so scores would be named after code that did not"
+            " make them. Nothing of them was kept; run the same command again"
+        )
+    return here
 
 
 def stage_digests(root: Path) -> dict[str, Any]:

@@ -79,12 +79,14 @@ class Code:
     def _module(self, name: str) -> Module | None:
         """None for a name that is no module, such as one taken from a module."""
         if name not in self._known:
-            place = self._root.joinpath(*name.split("."))
-            files = (place.with_suffix(".py"), place / "__init__.py")
-            texts = (file.read_text(encoding="utf-8") for file in files if file.is_file())
-            text = next(texts, None)
+            text = self._text(name)
             self._known[name] = None if text is None else parse(text)
         return self._known[name]
+
+    def _text(self, name: str) -> str | None:
+        place = self._root.joinpath(*name.split("."))
+        files = (place.with_suffix(".py"), place / "__init__.py")
+        return next((f.read_text(encoding="utf-8") for f in files if f.is_file()), None)
 
 
 def _within(name: str, packages: tuple[str, ...]) -> bool:

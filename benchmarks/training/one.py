@@ -81,7 +81,8 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
     Raises:
         Interrupted: stopped by a signal; the state is kept.
         Held: another process trains this run.
-        RunError: another process took it over, a loss is not finite, or memory ran out.
+        RunError: another process took it over, a loss is not finite, memory ran out, or the code
+            is not that of the run.
         DataError: data or split changed since the run was resolved.
         StorageError: the disk is full or `runs/` cannot be written; the last state is kept.
     """
@@ -93,6 +94,7 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
     from benchmarks.training.memory import memory_advice
 
     device = pick_device(place.device)
+    refuse_other_code(run, place.root)
     with catching_stops(), _partial_folder(run, place.root) as claim:
         if claim is None:
             return False
@@ -100,7 +102,6 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
         if not mismatch(run, partial):  # killed just before the folder got its name
             _move(partial, run.key.folder(place.root))
             return True
-        refuse_other_code(run, place.root)
         job = open_job(run, place.root, partial)
         if device.type == "cpu":
             torch.set_num_threads(min(place.threads or cores_per_run(1), useful_threads(job)))

@@ -1,0 +1,42 @@
+"""The code with which this process began, which is what it has imported.
+
+A file that is edited later is on disk what nobody here runs: numbers made now must not be called
+those of the code that is there then.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.plan.syntax import PACKAGES, Code
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def _texts() -> dict[str, str]:
+    """Source texts of this checkout by dotted name."""
+    files = [path for package in PACKAGES for path in (_CHECKOUT / package).rglob("*.py")]
+    names = (".".join(path.relative_to(_CHECKOUT).with_suffix("").parts) for path in files)
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in files)
+    return {n.removesuffix(".__init__"): text for n, text in zip(names, texts, strict=True)}
+
+
+_AT_START = _texts()
+
+
+class _Begun(Code):
+    """The modules as they were when this process began."""
+
+    def _text(self, name: str) -> str | None:
+        return _AT_START.get(name)
+
+
+def code_at_start(root: Path) -> Code:
+    """The code of a checkout when this process began.
+
+    Args:
+        root: the checkout, or a folder with links to its code. Of another checkout, of which
+            nothing is imported here, it is the code that is there now.
+    """
+    ours = (root / PACKAGES[0]).resolve() == _CHECKOUT / PACKAGES[0]
+    return _Begun(root) if ours else Code(root)
