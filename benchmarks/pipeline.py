@@ -19,6 +19,7 @@ from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import Run, prepare_params, resolve
 from benchmarks.plan.shares import counted
+from benchmarks.plan.usable import refuse_torn_patients, refuse_unknown_unit
 from benchmarks.report import Report, build_report
 from benchmarks.scoring.evaluate import evaluate_dataset
 from benchmarks.training.many import train_runs
@@ -118,9 +119,12 @@ def split_stage(config: BenchmarkConfig, dataset: str, root: Path) -> Path:
 
     Raises:
         ConfigError: a split that the data set does not have.
-        DataError: data not prepared, or too few patients.
+        DataError: data not prepared, too few patients, patients in both of the publisher's parts,
+            or distances without a unit.
     """
     data = open_prepared(prepared_folder(root, config.name, dataset))
+    refuse_torn_patients(config, dataset, data)
+    refuse_unknown_unit(config, dataset, data)
     public = load_dataset(dataset).public_splits()
     made = make_split(patients_of(data), dataset, config.data[dataset].split, public)
     refuse_changed(load_dataset(dataset), data, prepare_params(config, dataset))

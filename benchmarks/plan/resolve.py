@@ -16,6 +16,7 @@ from benchmarks.config import BenchmarkConfig, TrainConfig
 from benchmarks.plan.grid import RunKey, base_of, check_names, expand, fold_of
 from benchmarks.plan.identity import code_digest, run_digest
 from benchmarks.plan.shares import counted
+from benchmarks.plan.usable import refuse_unknown_unit
 from datasets import load_dataset
 from datasets.preparing.parts import refuse_other_split
 from datasets.preparing.raw import refuse_changed
@@ -116,7 +117,8 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
 
     Raises:
         ConfigError: names outside the grid, wrong parameters, or a stage that outlasts the run.
-        DataError: data not prepared, of other raw files than are there now, or not split.
+        DataError: data not prepared, of other raw files than are there now, or not split; or
+            distances without a unit.
     """
     check_names(config, dataset, method)
     config = counted(config, root)
@@ -134,6 +136,7 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
                 f" {dataset}`"
             )
     refuse_other_split(split, config.data[dataset].split)
+    refuse_unknown_unit(config, dataset, data)
     code = code_digest(root, base_of(method))
     known = {"train": train.model_dump(mode="json"), "params": params.model_dump(mode="json")}
     return [

@@ -104,6 +104,7 @@ def add_nnunet(
         cases = adapter.scan(folder, adapter.Params())
         labeled = {case.patient for case in cases if case.label is not None}
         block = _block(name, dimensions, len(labeled), _median_shape(cases))
+        block += "    unit: pixels\n" * (found.file_ending == ".png")  # they carry no spacing
         _link(raw, folder, force=force)
     except BaseException:
         file.unlink()

@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from benchmarks.common.errors import ConfigError, DataError
 from datasets.reading.adding import _source
@@ -149,6 +150,24 @@ def test_descriptions_that_cannot_be_used(
     assert words in message
     assert not (checkout / "datasets/mine.py").exists()
     assert not (checkout / "data/raw/mine").is_symlink()
+
+
+def test_the_block_of_images_without_spacing_can_be_used(checkout: Path, tmp_path: Path) -> None:
+    folder, rng = tmp_path / "raw", np.random.default_rng(0)
+    for name in (*(f"imagesTr/p{n}_0000" for n in range(5)), *(f"labelsTr/p{n}" for n in range(5))):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        grey = rng.integers(0, 2 if "labels" in name else 255, (40, 36))
+        Image.fromarray(grey.astype(np.uint8)).save(folder / f"{name}.png")
+    describe(folder, file_ending=".png", numTraining=5)
+    done = call("datasets", "add", "--nnunet", str(folder), "--name", "mine", cwd=checkout)
+    shown = yaml.safe_load(done.stdout[done.stdout.index("data:") :])
+    assert shown["data"]["mine"]["unit"] == "pixels"
+    value = yaml.safe_load((ROOT / "params.yaml").read_text())
+    grid = {**value["grid"], "datasets": ["mine"]}
+    (checkout / "mine.yaml").write_text(yaml.safe_dump({**value, **shown, "grid": grid}))
+    for command in ("prepare", "split"):
+        made = call(command, "mine", "--params", "mine.yaml", cwd=checkout)
+        assert made.returncode == 0, made.stderr
 
 
 def test_descriptions_of_odd_shape(tmp_path: Path) -> None:
