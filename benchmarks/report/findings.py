@@ -90,8 +90,8 @@ def _contrast(d: Mapping[Hashable, Any], *, losses: bool) -> tuple[str, str, str
     if d["outcome"] == "not tested":
         return "", "", "", ""
     silent = d["outcome"] in NO_VERDICT
-    limit = max(0.0, -100 * d["low"] if losses else 100 * d["high"])
-    excluded = f"none, {d['outcome']}" if silent else f"above {limit:.1f}"
+    limit = -100 * d["low"] if losses else 100 * d["high"]
+    excluded = f"none, {d['outcome']}" if silent else f"above {limit:.1f}" if limit > 0 else "any"
     difference = _points(d["mean"], d["low"], d["high"])
     return difference, f"{d['p_holm']:.3f}", f"{100 * d['detectable']:.1f}", excluded
 

@@ -47,7 +47,8 @@ def _excluded(d: Mapping[Hashable, Any]) -> str:
     """The gain that an undecided or equivalent contrast excludes."""
     if d["outcome"] not in {"undecided", "equivalent"}:
         return ""
-    return f", a gain above {100 * d['high']:.1f} outside the interval"
+    size = f"a gain above {100 * d['high']:.1f}" if d["high"] > 0 else "any gain"
+    return f", {size} outside the interval"
 
 
 def _length(one: Told) -> str:

@@ -76,6 +76,12 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
     assert "contribution of high entropy +2.1 points, better; entropy against" in short
     assert "split -1.0 points, undecided, a gain above 1.7 outside the interval; conv" in short
 
+    frame.loc[second, ["mean", "high"]] = -0.02, -0.003
+    frame.to_csv(path, index=False)
+    none = findings_page(tmp_path, known)
+    assert "undecided, any gain outside the interval" in none
+    assert "| any | undecided" in _row(none, "| entropy against a random split |")
+
     row = _row(page, "| cross term |")
     assert "+1.2 [-0.5, +2.9]" in row and "above 2.9" in row and "undecided, 10 runs" in row
     assert "none, pilot" in _row(page, "| contribution of high entropy |")
