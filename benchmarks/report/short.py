@@ -66,6 +66,7 @@ def _gains(one: Told) -> Iterator[str]:
         if judged.empty or baseline is None:
             continue
         inside = (against["dataset"] == dataset) & (against["labels"] == labels)
+        inside &= ~against["outcome"].isin(NO_VERDICT)
         parts = [
             (f"methods against {baseline.title}", judged[judged["key"].isin(one.methods)]),
             *(
