@@ -12,11 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.common.console import Board
+from benchmarks.common.device import refuse_unknown_device
 from benchmarks.common.errors import DataError, Interrupted
 from benchmarks.common.files import read_json
 from benchmarks.common.schema import Strict, check
 from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.beforehand import refuse_wrong_cells
 from benchmarks.plan.resolve import Run, prepare_params, resolve
 from benchmarks.plan.shares import counted
 from benchmarks.plan.usable import refuse_torn_patients, refuse_unknown_unit
@@ -153,9 +155,10 @@ def whole_benchmark(
     Raises:
         BenchError: raw data missing, wrong parameters, or runs that failed.
     """
-    # PyTorch takes seconds to import and hides a Ctrl-C meanwhile: the stages before do without.
+    # PyTorch takes seconds to import and hides a Ctrl-C meanwhile: single stages do without.
     from benchmarks.plan.estimate import by_cost
 
+    refuse_unknown_device(place.device)
     grid, root = config.grid, place.root
     make_ready(config, root)
     config = counted(config, root)
@@ -188,8 +191,12 @@ def make_ready(config: BenchmarkConfig, root: Path) -> None:
     """Prepare and split the data sets of the grid where it is not done; generate phantoms.
 
     Raises:
-        BenchError: raw data missing, or wrong parameters.
+        ConfigError: wrong parameters, before anything is fetched or prepared.
+        DataError: raw data missing or not usable.
     """
+    for dataset in config.grid.datasets:
+        _fetch_params(config, dataset)
+    refuse_wrong_cells(config)
     for dataset in config.grid.datasets:
         if load_dataset(dataset).synthetic and not raw_folder(root, dataset).exists():
             fetch_stage(config, dataset, root)

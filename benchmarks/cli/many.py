@@ -103,6 +103,7 @@ def launch(
     find all runs done. Exit code 0: all are done.
     """
     from benchmarks.common.console import Board
+    from benchmarks.common.device import refuse_unknown_device
     from benchmarks.launch.backend import Slots
     from benchmarks.launch.campaign import launch as do
     from benchmarks.launch.campaign import ready, shard_of
@@ -114,15 +115,14 @@ def launch(
 
     part = part_of(datasets, methods, labels, seeds)
     config = restricted(read_config(params, sweep=sweep), part)
-    slots = Slots(workers, per_card, _pairs(job or []))
+    slots, own = Slots(workers, per_card, _pairs(job or [])), shard_of(shard)
+    refuse_unknown_device(device, here=on is On.local)
     if dry_run:
         _show_plan(config)
         return
     ready(config, ROOT)
     config = counted(config, ROOT)
-    runs = by_cost(config, all_runs(config, ROOT))
-    if shard:
-        runs = shard_of(runs, shard)
+    runs = by_cost(config, all_runs(config, ROOT))[own]
     with Board() as board:
         take_over(runs, ROOT, board.say)
         backend = _backend(on, slots)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -29,10 +30,7 @@ def pick_device(name: str) -> torch.device:
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    allowed = ["auto", "cpu", "cuda"][: 2 + torch.cuda.is_available()]
-    allowed += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    if name not in allowed:
-        raise ConfigError(f"no device '{name}' here; allowed: {', '.join(allowed)}")
+    refuse_unknown_device(name)
     if name.startswith("cuda"):
         # cuBLAS repeats its results only with a fixed workspace.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -40,6 +38,28 @@ def pick_device(name: str) -> torch.device:
     if device.index is not None:
         torch.cuda.set_device(device)
     return device
+
+
+def refuse_unknown_device(name: str, *, here: bool = True) -> None:
+    """Refuse a device that is not in this machine; no device is opened.
+
+    Args:
+        name: as `pick_device` takes it.
+        here: False where other machines have it: any name that one of them may know is taken then.
+
+    Raises:
+        ConfigError: no such device.
+    """
+    if name in {"auto", "cpu"} or (not here and re.fullmatch(r"cuda(:\d+)?", name)):
+        return
+    if not here:
+        raise ConfigError(f"no device '{name}'; allowed: auto, cpu, cuda, cuda:<n>")
+    import torch
+
+    allowed = ["auto", "cpu", "cuda"][: 2 + torch.cuda.is_available()]
+    allowed += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if name not in allowed:
+        raise ConfigError(f"no device '{name}' here; allowed: {', '.join(allowed)}")
 
 
 def environment(device: str) -> dict[str, Any]:

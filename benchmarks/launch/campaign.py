@@ -146,17 +146,18 @@ def _again(
     return False
 
 
-def shard_of(runs: Sequence[Run], shard: str) -> list[Run]:
-    """The i-th of n parts of about equal cost.
+def shard_of(shard: str) -> slice:
+    """Where the i-th of n parts of about equal cost is in a plan, the longest run first.
 
     Args:
-        runs: the plan, the longest first.
-        shard: "i/n", with i from 1 to n.
+        shard: "i/n", with i from 1 to n; "" is all.
 
     Raises:
         ConfigError: another text.
     """
+    if not shard:
+        return slice(None)
     part, slash, parts = shard.partition("/")
     if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
         raise ConfigError(f"--shard '{shard}': give a part and their number, such as 1/4 to 4/4")
-    return list(runs[int(part) - 1 :: int(parts)])
+    return slice(int(part) - 1, None, int(parts))

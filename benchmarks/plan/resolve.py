@@ -124,7 +124,7 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
     config = counted(config, root)
     params = method_params(config, method, dimension(config, dataset))
     train = train_config(config, dataset, method)
-    _refuse_long_stages(method, params, train.iterations)
+    refuse_long_stages(method, params, train.iterations)
     data = open_prepared(prepared_folder(root, config.name, dataset))
     refuse_changed(load_dataset(dataset), data, prepare_params(config, dataset))
     split = load_split(split_file(root, config.name, dataset))
@@ -153,8 +153,13 @@ def resolve(config: BenchmarkConfig, dataset: str, method: str, root: Path) -> l
     ]
 
 
-def _refuse_long_stages(method: str, params: MethodParams, total: int) -> None:
+def refuse_long_stages(method: str, params: MethodParams, total: int) -> None:
     """Refuse a run that ends before one of the method's terms begins.
+
+    Args:
+        method: key in the grid.
+        params: its parameters.
+        total: steps of the run.
 
     Raises:
         ConfigError: names method, term, parameter and both lengths.

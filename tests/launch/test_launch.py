@@ -206,12 +206,12 @@ def test_shards_are_all_runs_once_and_the_longest_come_first(empty: Path) -> Non
     ordered = by_cost(make_config(iterations=2), runs)
     # Mean Teacher's step has 7/3 of the operations of a supervised one.
     assert [r.key.method for r in ordered] == ["mean_teacher"] * 3 + ["supervised"] * 3
-    shards = [shard_of(ordered, f"{part}/4") for part in (1, 2, 3, 4)]
+    shards = [ordered[shard_of(f"{part}/4")] for part in (1, 2, 3, 4)]
     assert [len(s) for s in shards] == [2, 2, 1, 1]
     assert sorted(r.digest for s in shards for r in s) == sorted(r.digest for r in runs)
     for wrong in ("0/4", "5/4", "1", "a/b"):
         with pytest.raises(ConfigError, match="--shard"):
-            shard_of(ordered, wrong)
+            shard_of(wrong)
 
 
 def test_a_worker_of_ray_that_was_asked_to_stop_is_no_failure() -> None:

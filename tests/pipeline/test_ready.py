@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from benchmarks import pipeline
+from benchmarks.cli import app
 from benchmarks.common.errors import ConfigError, DataError
 from benchmarks.common.files import write_json
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import ROOT, raw_folder
 from benchmarks.config import BenchmarkConfig, load_config
-from benchmarks.pipeline import make_ready
+from benchmarks.pipeline import make_ready, whole_benchmark
+from benchmarks.training.one import Place
 from tests.engine.small import make_config
 
 PHANTOM = "phantom_acdc"
@@ -39,6 +45,41 @@ def test_prepared_data_do_not_need_their_raw_files(
     monkeypatch.setattr(pipeline, "split_stage", lambda _, dataset, __: split.append(dataset))
     make_ready(config, tmp_path)
     assert split == ["acdc"]
+
+
+def test_what_is_wrong_of_any_cell_is_refused_before_data_are_made(tmp_path: Path) -> None:
+    value = make_config().model_dump(mode="json")
+    for path, wrong, words in (
+        (("methods", "mean_teacher", "weigth"), 1, r"methods\.mean_teacher\.weigth.*'weight'"),
+        (("grid", "folds"), [0, 3], r"fold 3, but data\.phantom_acdc\.split\.folds is 1: .*to 4"),
+        (("data", PHANTOM, "train", "iteratons"), 5, r"phantom_acdc\.train\.iteratons"),
+        (("methods", "ad_mt", "copy_steps"), 6, r"ad_mt\.copy_steps is 6: .*a run has 6"),
+    ):
+        *way, last = path
+        changed = deepcopy(value)
+        reduce(getitem, way, changed)[last] = wrong
+        with pytest.raises(ConfigError, match=words):
+            make_ready(check(BenchmarkConfig, changed), tmp_path)
+    place = Place(tmp_path, "cud")
+    with pytest.raises(ConfigError, match="no device 'cud' here; allowed: auto, cpu"):
+        whole_benchmark(make_config(), place, params=Path("params.yaml"))
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (["--shard", "9/4"], "--shard '9/4'"),
+        (["--device", "cud"], "no device 'cud' here"),
+        (["--on", "slurm", "--device", "cud"], "no device 'cud'; allowed: .*cuda:<n>"),
+    ],
+)
+def test_wrong_options_of_a_launch_are_refused_before_data_are_made(
+    option: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.launch.campaign.ready", lambda *_: pytest.fail("prepares"))
+    with pytest.raises(ConfigError, match=words):
+        CliRunner().invoke(app, ["launch", *option], catch_exceptions=False)
 
 
 def test_open_data_that_are_not_there_name_the_download(tmp_path: Path) -> None:
