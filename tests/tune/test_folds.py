@@ -133,7 +133,7 @@ def test_values_are_not_applied_where_their_validation_patients_are_tested(
         files[name].write_text(yaml.safe_dump(tree))
 
     def apply(config: BenchmarkConfig, name: str) -> None:
-        tune(config, DATA, ("mean_teacher",), replace(UNTRAINED, labels=3, apply=files[name]), root)
+        tune(config, DATA, ("mean_teacher",), replace(UNTRAINED, labels=1, apply=files[name]), root)
 
     words = r"--apply: 'tiny_cv' tests \d+ of the patients who choose these values \("
     for config, name in ((CV, "all"), (CV, "alone"), (CV, "seeded")):
