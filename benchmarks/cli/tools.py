@@ -170,12 +170,17 @@ def export(
     checkpoint: Checkpoint = "last",
 ) -> None:
     """Write the network of a finished run, or what it predicts, for other programs."""
-    from benchmarks.scoring.bridge import Bridge, write_bridge
+    from benchmarks.scoring.bridge import Bridge, refuse_folder, write_bridge
     from benchmarks.scoring.export import export as write
+    from benchmarks.scoring.export import refuse_target
     from benchmarks.scoring.trained import open_trained
 
     if (out is None) == (nnunet is None):
         raise ConfigError("give one of --out FILE and --nnunet DIR/Dataset501_Name")
+    if out is not None:
+        refuse_target(out)
+    if nnunet is not None:
+        refuse_folder(nnunet)
     config = read_config(params, dataset)
     run = pick_runs(config, dataset, method, labels=labels, fold=fold, seed=seed)[0]
     trained = open_trained(run, place(config, "cpu"), checkpoint=checked(checkpoint))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 from benchmarks.common.errors import Interrupted, StorageError
@@ -47,6 +48,19 @@ def storing(path: Path) -> Iterator[None]:
             f"'{error.filename or path}': {error.strerror or error}; {remedy}, then run the same"
             " command again. What was finished before is kept"
         ) from None
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a target that could not be written, before the work that makes it; nothing is left.
+
+    Raises:
+        StorageError: a file stands in place of one of its folders, or there is no permission.
+    """
+    above = next(p for p in path.absolute().parents if p.exists() or p.is_symlink())
+    with storing(path):
+        above.mkdir(exist_ok=True)  # says so where this is no folder
+        with TemporaryFile(dir=above):
+            pass
 
 
 @contextmanager

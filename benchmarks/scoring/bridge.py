@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.common.console import Board
 from benchmarks.common.errors import ConfigError, DataError
-from benchmarks.common.files import fill_folder, write_bytes, write_json
+from benchmarks.common.files import fill_folder, refuse_unwritable, write_bytes, write_json
 from benchmarks.common.workspace import raw_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import prepare_params
@@ -58,6 +58,23 @@ class Bridged:
     pseudo: int
 
 
+def refuse_folder(out: Path) -> None:
+    """Refuse a folder that `write_bridge` could not make, before a run is opened.
+
+    Raises:
+        ConfigError: it has another form of name, or exists.
+        StorageError: it cannot be written.
+    """
+    if not _NAME.fullmatch(out.name):
+        raise ConfigError(
+            f"nnU-Net names raw data sets like Dataset501_Heart, not '{out.name}'; give --nnunet"
+            f" {out.parent / 'Dataset501_Pseudo'}"
+        )
+    if out.exists() or out.is_symlink():
+        raise ConfigError(f"'{out}' exists; name another --nnunet or remove it")
+    refuse_unwritable(out)
+
+
 def write_bridge(config: BenchmarkConfig, trained: Trained, wanted: Bridge) -> Bridged:
     """Write a folder that `nnUNetv2_plan_and_preprocess` takes.
 
@@ -75,13 +92,7 @@ def write_bridge(config: BenchmarkConfig, trained: Trained, wanted: Bridge) -> B
             get pseudo-labels.
         DataError: the raw images are not one NIfTI or PNG file per channel, or are missing.
     """
-    if not _NAME.fullmatch(wanted.out.name):
-        raise ConfigError(
-            f"nnU-Net names raw data sets like Dataset501_Heart, not '{wanted.out.name}'; give"
-            f" --nnunet {wanted.out.parent / 'Dataset501_Pseudo'}"
-        )
-    if wanted.out.exists():
-        raise ConfigError(f"'{wanted.out}' exists; name another --nnunet or remove it")
+    refuse_folder(wanted.out)
     labeled, pseudo = _chosen(trained, wanted.only)
     dataset = trained.run.key.dataset
     raw = wanted.raw or raw_folder(wanted.root, dataset)

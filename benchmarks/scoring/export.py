@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common.errors import ConfigError, RunError, not_installed
-from benchmarks.common.files import write_bytes
+from benchmarks.common.files import refuse_unwritable, write_bytes
 from benchmarks.engine.job import blank_image
 from benchmarks.engine.nets import stride
 from benchmarks.scoring.card import card
@@ -48,6 +48,22 @@ class Tested(nn.Module):
         return logits.float().softmax(1)
 
 
+def refuse_target(target: Path) -> None:
+    """Refuse a file that `export` could not write, before a run is opened.
+
+    Raises:
+        ConfigError: another ending, or the file exists.
+        StorageError: it cannot be written.
+    """
+    if target.suffix not in _KINDS:
+        raise ConfigError(
+            f"--out '{target}' must end in {', '.join(_KINDS)} (ONNX, TorchScript, weights alone)"
+        )
+    if target.exists() or target.is_symlink():
+        raise ConfigError(f"'{target}' exists; name another --out or remove it")
+    refuse_unwritable(target)
+
+
 def export(trained: Trained, target: Path) -> dict[str, Any]:
     """Write the tested network, and compare what it predicts with what the suite predicts.
 
@@ -65,16 +81,11 @@ def export(trained: Trained, target: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: another ending, an existing file, or missing packages.
+        StorageError: the file cannot be written.
         RunError: the file predicts something else than the network.
     """
-    kinds = {".onnx": _onnx, ".pt": _torchscript, ".safetensors": _weights}
-    if target.suffix not in kinds:
-        raise ConfigError(
-            f"--out '{target}' must end in {', '.join(kinds)} (ONNX, TorchScript, weights alone)"
-        )
-    if target.exists():
-        raise ConfigError(f"'{target}' exists; name another --out or remove it")
-    net, write = Tested(trained).eval(), kinds[target.suffix]
+    refuse_target(target)
+    net, write = Tested(trained).eval(), _KINDS[target.suffix]
     image = blank_image(trained.job, trained.device).repeat(2, *(1,) * (trained.job.data.ndim + 1))
     image = torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
     step = stride(trained.job.train.network)
@@ -178,3 +189,6 @@ def _weights(net: Tested, image: Tensor, facts: dict[str, Any], step: int) -> Wr
         tensor.zero_()
     read.method.load_state_dict(load(data), strict=False)
     return data, read
+
+
+_KINDS = {".onnx": _onnx, ".pt": _torchscript, ".safetensors": _weights}

@@ -13,8 +13,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
-from benchmarks.common.errors import ConfigError
+from benchmarks.cli import app, tools
+from benchmarks.common.errors import BenchError, ConfigError
 from benchmarks.common.files import file_digest
 from benchmarks.config import UNetConfig
 from benchmarks.engine.nets import Builder
@@ -137,3 +139,29 @@ def test_a_network_of_fixed_size_keeps_it(tmp_path: Path, monkeypatch: pytest.Mo
     call, facts = torchscript_file(tmp_path / "net.pt")
     np.testing.assert_allclose(call(image), expected(trained)[1], atol=1e-5)
     assert facts["sizes"] == "fixed"
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "words"),
+    [
+        ("--out", "taken.pt", "exists; name another --out"),
+        ("--out", "net.h5", r"must end in \.onnx"),
+        ("--out", "taken.pt/net.pt", "stands where a folder belongs"),
+        ("--out", "/proc/net.pt", "give write permission"),
+        ("--nnunet", "Dataset001_Taken", "exists; name another --nnunet"),
+        ("--nnunet", "taken.pt/Dataset002_New", "stands where a folder belongs"),
+    ],
+)
+def test_a_target_in_the_way_is_refused_before_a_run_is_looked_for(
+    option: str, place: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken.pt").touch()
+    (tmp_path / "Dataset001_Taken").mkdir()
+    monkeypatch.setattr(tools, "pick_runs", lambda *_, **__: pytest.fail("opens a run"))
+    with pytest.raises(BenchError, match=words):
+        CliRunner().invoke(
+            app,
+            ["export", "phantom_acdc", "supervised", option, str(tmp_path / place)],
+            catch_exceptions=False,
+        )
+    assert {path.name for path in tmp_path.iterdir()} == {"taken.pt", "Dataset001_Taken"}
