@@ -30,7 +30,7 @@ def charts() -> dict[str, Spec]:
         "means": _means(),
         "differences": _differences(),
         "contrasts": _differences(),
-        "controls": _differences(),
+        "controls": _differences(room=380),  # names of two rows
         "paired": _paired(),
         "labels": _lines("labels", "labelled patients", points=True),
         "convergence": _lines("step", "training step", points=False),
@@ -66,7 +66,7 @@ def _means() -> Spec:
     }
 
 
-def _differences() -> Spec:
+def _differences(room: int = 190) -> Spec:
     color = {
         "field": "word", "type": "nominal", "title": None,
         "legend": {"orient": "top", "columns": 2},
@@ -78,7 +78,8 @@ def _differences() -> Spec:
         "scale": {"domain": "@reach"},
     }  # fmt: skip
     tips = tips_of("comparison", "phrase", mean="difference", low="low", high="high", p="p (Holm)")
-    y = {**ROWS, "field": "pair", "sort": None}
+    axis = {**ROWS["axis"], "labelLimit": room}
+    y = {**ROWS, "axis": axis, "field": "pair", "sort": None}
     return {
         "height": "@height",
         "layer": [
