@@ -13,6 +13,7 @@ from benchmarks.common.workspace import report_folder, split_file, tuning_folder
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.plan.grid import base_of, check_names
 from benchmarks.training.one import Place
+from benchmarks.tune.effect import with_effect
 from benchmarks.tune.opening import basis_of, open_study
 from benchmarks.tune.results import apply_best, best_words, write_budget, write_results
 from benchmarks.tune.sandbox import make_sandbox
@@ -60,6 +61,15 @@ def _shortened(config: BenchmarkConfig, dataset: str, iterations: int | None) ->
     fields = config.model_dump(mode="json")
     fields["data"][dataset]["train"]["iterations"] = iterations
     return check(BenchmarkConfig, fields, where="--iterations")
+
+
+def _check_methods(config: BenchmarkConfig, dataset: str, methods: tuple[str, ...]) -> None:
+    for method in methods:
+        check_names(config, dataset, method)
+        if methods.count(method) > 1:
+            raise ConfigError(f"'{method}' is named twice; each method is searched once")
+        if "-" in method:
+            raise ConfigError(f"'{method}' is a variant; tune the method '{base_of(method)}'")
 
 
 def _fold(config: BenchmarkConfig, options: TuneOptions) -> int:
@@ -134,12 +144,7 @@ def tune(
             else, or runs that failed.
     """
     config = _shortened(config, dataset, options.iterations)
-    for method in methods:
-        check_names(config, dataset, method)
-        if methods.count(method) > 1:
-            raise ConfigError(f"'{method}' is named twice; each method is searched once")
-        if "-" in method:
-            raise ConfigError(f"'{method}' is a variant; tune the method '{base_of(method)}'")
+    _check_methods(config, dataset, methods)
     fold = _fold(config, options)
     study_name = _study_name(config, dataset, options.labels, fold)
     sandbox = tuning_folder(root, study_name)
@@ -154,14 +159,14 @@ def tune(
     for other in (config, load_config(options.apply)) if options.apply is not None else ():
         _refuse_tested(other, dataset, searched, root)
     train = config.train_for(dataset)
-    plans = [
-        Plan(
+    plans, notes, given = [], list[str](), bool(options.parameters)
+    for method in methods:
+        plan = Plan(
             config, dataset, method, options.labels, fold, options.seeds,
             tuple(space_of(method, options.parameters, train)), options.trials, options.timeout,
             options.jobs,
-        )
-        for method in methods
-    ]  # fmt: skip
+        )  # fmt: skip
+        plans.append(with_effect(plan, given=given, say=notes.append))
     equal_budget(plans)
     studies = [  # all of them before one is searched, since each may be refused
         open_study(
@@ -174,6 +179,8 @@ def tune(
     place = Place(sandbox, options.device, checkpoint_seconds=seconds)
     target, files, found = report_folder(root, "tuning") / study_name, [], []
     with Board() as board:
+        for note in notes:
+            board.say(note)
         for plan, opened in zip(plans, studies, strict=True):
             run_study(plan, place, opened.study, opened.sharing, board.say)
             files += write_results(opened.study, plan, target / plan.method)

@@ -55,7 +55,7 @@ class Range:
 
     @property
     def highest(self) -> float | int:
-        """The high end, likewise."""
+        """The high end as a value that may be drawn."""
         return int(self.high) if self.integer else self.high
 
     @property
