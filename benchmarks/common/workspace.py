@@ -40,6 +40,7 @@ SCORED = "scored.json"
 # Tables of a report.
 TRACES = "traces.csv"
 CONVERGENCE = "convergence.csv"
+DIFFERENCES = "differences.csv"
 
 
 def weights_file(checkpoint: str) -> str:

@@ -180,6 +180,7 @@ def _write_tables(
 ) -> list[Path]:
     """Everything that is rows and columns, and the files' paths."""
     from benchmarks.common.files import write_json, write_text
+    from benchmarks.common.workspace import DIFFERENCES
     from benchmarks.report.frames import (
         classes_frame,
         components_frame,
@@ -194,7 +195,7 @@ def _write_tables(
 
     frames = {
         "table.csv": table_frame(results),
-        "differences.csv": differences_frame(results),
+        DIFFERENCES: differences_frame(results),
         "ranks.csv": ranks_frame(results),
         "classes.csv": classes_frame(results.cases),
         "components.csv": components_frame(results.cases),

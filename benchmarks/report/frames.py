@@ -48,7 +48,10 @@ def classes_frame(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences_frame(results: Results) -> pd.DataFrame:
-    """Content of `differences.csv`: all comparisons of all families."""
+    """Content of `differences.csv`: all comparisons of all families.
+
+    With a column `looks` where p is multiplied by more than one of them; `compare` reads it.
+    """
     families = {
         "baseline": results.baseline,
         "declared": results.declared,
@@ -56,7 +59,8 @@ def differences_frame(results: Results) -> pd.DataFrame:
         "external": results.external,
     }
     rows = [{"family": name, **asdict(d)} for name, family in families.items() for d in family]
-    return pd.DataFrame(rows, columns=["family", *(f.name for f in fields(Difference))])
+    frame = pd.DataFrame(rows, columns=["family", *(f.name for f in fields(Difference))])
+    return frame if (frame["looks"] > 1).any() else frame.drop(columns="looks")
 
 
 def ranks_frame(results: Results) -> pd.DataFrame:

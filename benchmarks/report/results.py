@@ -17,14 +17,13 @@ from benchmarks.report.facts import Facts
 from benchmarks.report.load import all_labels_counts, rows_of, with_cell_labels
 from benchmarks.report.tables import plural
 from benchmarks.scoring.cases import EXTERNAL
-from benchmarks.statistics.difference import Difference
+from benchmarks.statistics.difference import Difference, pilot_of_patients
 from benchmarks.statistics.mechanisms import SUMMARY, State, inert_terms
 from benchmarks.statistics.pairs import cells, method_keys
 from benchmarks.statistics.ranks import RankInterval, rank_intervals
 from benchmarks.statistics.rule import against, compare
 from benchmarks.statistics.summary import CELL, summarize
 
-_VERDICTS = ("better", "worse", "equivalent", "undecided")
 _NONE_LATE: Mapping[tuple[str, int], Collection[str]] = MappingProxyType({})
 
 J = TypeVar("J")
@@ -132,12 +131,9 @@ def collect_results(
 
 def _judged(config: BenchmarkConfig, found: Sequence[Difference]) -> tuple[Difference, ...]:
     """The comparisons; of a benchmark that is a pilot whatever its runs none is a verdict."""
-    return tuple(
-        replace(d, outcome="pilot", reason=plural(d.patients, config.data[d.dataset].word))
-        if config.grid.pilot and d.outcome in _VERDICTS
-        else d
-        for d in found
-    )
+    if not config.grid.pilot:
+        return tuple(found)
+    return tuple(pilot_of_patients(d, config.data[d.dataset].word) for d in found)
 
 
 def _placed(ranks: Sequence[RankInterval], *, pilot: bool) -> tuple[RankInterval, ...]:

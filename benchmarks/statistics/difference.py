@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmarks.statistics.pairs import Design
@@ -50,6 +50,7 @@ class Difference:
         reason: why there is no verdict, in words.
         left_out: runs and patients that could not be paired.
         metric: column of scores.
+        looks: tables made of growing data, by which p is multiplied after Holm's correction.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Difference:
     reason: str = ""
     left_out: str = ""
     metric: str = "dice"
+    looks: int = 1
 
 
 def less_is_better(metric: str) -> bool:
@@ -92,6 +94,18 @@ def less_is_better(metric: str) -> bool:
 def unit(metric: str) -> tuple[float, str]:
     """Factor and name of the unit that a metric is told in: 100 points to 1, or mm."""
     return (1.0, "mm") if less_is_better(metric) else (100.0, "points")
+
+
+def pilot_of_patients(d: Difference, word: str = "patient") -> Difference:
+    """The comparison where no verdict is possible, whatever the runs.
+
+    Args:
+        d: as the rule has it.
+        word: for what was tested, such as `slice`.
+    """
+    if d.outcome not in {"better", "worse", "equivalent", "undecided"}:
+        return d
+    return replace(d, outcome="pilot", reason=f"{d.patients} {word}{'s' * (d.patients != 1)}")
 
 
 def phrase(d: Difference) -> str:

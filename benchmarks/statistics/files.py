@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.common.errors import ConfigError, nearest
+from benchmarks.statistics.beside import told_beside
 from benchmarks.statistics.case_table import read_cases
 from benchmarks.statistics.difference import Difference, less_is_better, phrase, unit
 from benchmarks.statistics.inference import MIN_RUNS
 from benchmarks.statistics.pairs import CELL, method_keys
 from benchmarks.statistics.power import Power, power
-from benchmarks.statistics.rule import against
 
 Row = dict[str, str]
 _WORST_FIRST = (
@@ -47,7 +47,9 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
 
     All methods of a cell count, as in a report whose baseline is the second one: for the run
     variance that they have in common, and as the family over which p is corrected. A pair picked
-    from many gets no other outcome here than there.
+    from many gets no other outcome here than there: where the list of comparisons of a report lies
+    beside its case table, references with more labels and external rows count as they do there,
+    and so do inert terms, rows that are not converged, too few patients and repeated looks.
 
     Args:
         path: the case table.
@@ -56,7 +58,8 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
         metric: column of scores; less is better where its name ends in `_mm`.
 
     Raises:
-        DataError: no readable table, a column is missing, a value is no number.
+        DataError: no readable table, a column is missing, a value is no number, or the list of
+            comparisons beside it is damaged.
         ConfigError: a method or the metric is not in the table, or no cell has both methods.
     """
     cases = read_cases(path, metric=metric)
@@ -67,7 +70,7 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
             raise ConfigError(f"'{path}' holds no method '{name}': {nearest(name, known)}")
     if better == than:
         raise ConfigError(f"'{better}' is given twice; give two of {', '.join(known)}")
-    family = against(cases, than, metric=metric)
+    family = told_beside(path).against(cases, better, than, metric=metric)
     found = [d for d in family if d.better == better and d.design != "none"]
     where = cases.assign(key=keys)[[*CELL, "key"]].drop_duplicates()
     if not found:
@@ -103,6 +106,8 @@ def _claim(d: Difference, family: int) -> str:
         f"probability of a false claim in {_place(d)}: {both} with runs and patients drawn at"
         f" random; {_p(d.p_false_patients)} with patients alone; p is corrected over"
         f" {family} comparison{'s' * (family != 1)} with {d.than} (Holm)"
+        + f", times {d.looks} looks at growing data"
+        * (d.looks > 1)
     )
 
 

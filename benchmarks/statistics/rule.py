@@ -154,7 +154,7 @@ def judge(
     decision = decide(family, runs=runs, margin=margin, less=less, awaited=awaited, looks=looks)
     found = []
     for i, (c, s, reason) in enumerate(zip(contrasts, selections, reasons, strict=True)):
-        d = Difference(c.name, *cell.key, c.better, c.than, s.design, metric=metric)
+        d = Difference(c.name, *cell.key, c.better, c.than, s.design, metric=metric, looks=looks)
         d = replace(d, runs=int(runs[i]), patients=s.size, left_out="; ".join(s.left_out))
         d = _decided(replace(d, mean=float(family.mean[i]), reason=reason), decision, i)
         d = _described(d, cell, s) if describe and s.design != "none" else d

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,10 @@ from rich.table import Table
 from scipy import stats
 
 from benchmarks.common.errors import BenchError, ConfigError, DataError
+from benchmarks.report.frames import differences_frame
+from benchmarks.report.results import Results
 from benchmarks.statistics.case_table import read_cases
+from benchmarks.statistics.difference import pilot_of_patients
 from benchmarks.statistics.files import (
     compare_file,
     power_file,
@@ -139,6 +144,33 @@ def test_a_pair_picked_from_many_gets_the_outcome_of_their_table(tmp_path: Path)
     assert rule["a"].p_holm == pytest.approx(min(1, 4 * rule["a"].p))
     assert (found.rows[0]["outcome"], alone.rows[0]["outcome"]) == ("undecided", "better")
     assert "p is corrected over 4 comparisons with base (Holm)" in found.claims[0]
+
+
+@pytest.mark.parametrize("looks", [1, 3])
+def test_the_report_beside_a_table_decides_for_its_pairs(tmp_path: Path, looks: int) -> None:
+    """Without its list of comparisons a reference counts, and nothing is known of the rows."""
+    path, g = tmp_path / "cases.csv", np.random.default_rng(5)
+    scores = noisy({"a": 0.03, "late": 0.04, "idle": 0.05, "reference": 0.01, "base": 0.0})
+    cases = table({k: v + 0.015 * g.standard_normal((5, 1)) for k, v in scores.items()})
+    cases.to_csv(path, index=False)
+    alone = {name: compare_file(path, name, "base").rows[0] for name in ("a", "late", "idle")}
+    assert not {"unconverged", "not tested"} & {row["outcome"] for row in alone.values()}
+    compared = cases[cases["method"] != "reference"]
+    told = against(compared, "base", unconverged=["late"], inert={"idle": "kl"}, looks=looks)
+    for few in (False, True):
+        listed = tuple(map(pilot_of_patients, told) if few else told)
+        families = {"baseline": listed, "declared": (), "controls": (), "external": ()}
+        frame = differences_frame(cast(Results, SimpleNamespace(**families)))
+        assert ("looks" in frame) == (looks > 1)
+        frame.to_csv(path.with_name("differences.csv"), index=False)
+        for d in listed:
+            (row,) = compare_file(path, d.better, "base").rows
+            assert row["outcome"] == d.outcome
+            assert row["p"] == ("n/a" if math.isnan(d.p_holm) else f"{d.p_holm:.3f}")
+        assert compare_file(path, "a", "base").rows[0]["p"] != alone["a"]["p"]
+    path.with_name("differences.csv").write_text("better,than\n")
+    with pytest.raises(DataError, match=r"no list of comparisons.*report --kept"):
+        compare_file(path, "a", "base")
 
 
 @pytest.mark.parametrize(
