@@ -10,6 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.common.device import pick_device
+from benchmarks.common.errors import ConfigError
 from benchmarks.common.workspace import report_folder
 from benchmarks.engine.job import Job
 from benchmarks.engine.trainer import SECTIONS, Hooks, Trainer
@@ -45,8 +46,20 @@ def profile_run(run: Run, place: Place, steps: int) -> list[str]:
 
     Returns:
         Lines of a summary; the last names the trace.
+
+    Raises:
+        ConfigError: the run has fewer steps than are to be measured.
     """
-    key = run.key
+    key, length = run.key, run.train.iterations
+    most = length - _WARM_UP
+    if steps > most:
+        given = f"--profile {steps} measures {steps} steps after {_WARM_UP} that warm up"
+        mend = (
+            f"give at most `python -m benchmarks run {key.dataset} {key.method} --profile {most}`"
+            if most > 0
+            else f"set train.iterations to {steps + _WARM_UP} or more"
+        )
+        raise ConfigError(f"{given}, but a run has {length} (train.iterations): {mend}")
     trace = report_folder(place.root, "profile") / f"{key.dataset}-{key.method}.json"
     with TemporaryDirectory() as folder:
         job = open_job(run, place.root, Path(folder))
@@ -60,7 +73,7 @@ def profile_run(run: Run, place: Place, steps: int) -> list[str]:
 def profile_job(
     job: Job, device: torch.device, hooks: Hooks, *, steps: int, trace: Path
 ) -> list[Share]:
-    """Train the first steps of a run, and one validation, under the profiler.
+    """Train the first steps of a run, and one validation if it has any, under the profiler.
 
     Args:
         job: what to train; nothing is kept of it but the trace.
@@ -83,7 +96,8 @@ def profile_job(
         with profile(activities=activities) as found:
             for step in range(_WARM_UP, _WARM_UP + steps):
                 trainer.step(step)
-            trainer.score_validation()
+            if trainer.val_cases:
+                trainer.score_validation()
     finally:
         trainer.loader.close()
     trace.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ from benchmarks.training.one import Place
 from benchmarks.training.profile import profile_run
 from methods import method_ids
 from methods.base import Batch, OracleBatch
-from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
+from tests.engine.small import QUIET, build, job_of, make_config, stop_at, weights
 from tests.noting import noted
 
 
@@ -399,6 +399,23 @@ def test_profile_names_every_part_of_a_step_and_leaves_no_run(flat: Path) -> Non
     assert shares["forward"] > 0 and shares["backward"] > 0 and shares["validation"] > 0
     assert json.loads(Path(lines[-1].removeprefix("trace: ")).read_text())["traceEvents"]
     assert not resolved.key.folder(flat).exists()
+
+
+def test_a_profile_longer_than_the_run_is_refused_and_needs_no_validation(tmp_path: Path) -> None:
+    config = make_config()
+    block = config.data["phantom_acdc"]
+    split = block.split.model_copy(update={"val": 0})
+    block = block.model_copy(update={"split": split})
+    config = config.model_copy(update={"data": {"phantom_acdc": block}})
+    build(tmp_path, config)
+    (run,) = resolve(config, "phantom_acdc", "supervised", tmp_path)
+    place = Place(tmp_path, "cpu")
+    with pytest.raises(
+        ConfigError, match=r"a run has 6 .* run phantom_acdc supervised --profile 3"
+    ):
+        profile_run(run, place, 4)
+    lines = profile_run(run, place, 3)
+    assert [line.split()[1] for line in lines if line.startswith("validation")] == ["0.00"]
 
 
 def test_an_oracle_alone_reads_labels_of_unlabeled_images(flat: Path, tmp_path: Path) -> None:
