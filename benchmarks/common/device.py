@@ -144,10 +144,16 @@ def _cpuinfo(key: str) -> str:
     return next(values, "")
 
 
+def usable_cores() -> int:
+    """CPU cores that this process may use; all of the machine where the system does not tell."""
+    allowed = getattr(os, "sched_getaffinity", None)  # of Linux alone
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
 def cores_per_run(runs: int) -> int:
     """CPU cores for each of some runs at once: `OMP_NUM_THREADS` where it is set."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() else max(1, len(os.sched_getaffinity(0)) // runs)
+    return int(asked) if asked.isdigit() else max(1, usable_cores() // runs)
 
 
 def on_cpu(device: str) -> bool:
@@ -157,4 +163,4 @@ def on_cpu(device: str) -> bool:
 
 def default_jobs(device: str) -> int:
     """Runs at once without a look at memory: one per core on CPU, one on CUDA."""
-    return len(os.sched_getaffinity(0)) if on_cpu(device) else 1
+    return usable_cores() if on_cpu(device) else 1

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from benchmarks.common.device import usable_cores
 from benchmarks.common.errors import Interrupted, RunError
 from benchmarks.common.signals import catching_stops, refuse_stopped, stop_asked
 from benchmarks.common.workers import Report, quiet
@@ -111,7 +112,7 @@ def _cluster(ray: Any, place: Place, slots: Slots) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
     address = os.environ.get("RAY_ADDRESS")
     found = cards_of(place.device)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     most = slots.workers or len(found) * (slots.per_card or 1) or cores
     own = {
         "num_cpus": most,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from benchmarks.engine.nets import stride
 from methods.base import Batch, Method, Progress
 
 _CPU_FULL = "can't allocate memory"  # how PyTorch's CPU allocator says it
+_MEMINFO = Path("/proc/meminfo")  # of Linux alone
 _FLOAT = 4  # bytes
 # Copies of every trained weight: itself, its gradient, and the optimiser's momenta.
 _COPIES = {"sgd": 3, "adam": 4, "adamw": 4}
@@ -150,8 +152,15 @@ def _batch(
 
 
 def available(device: torch.device) -> int:
-    """Bytes that are free on the device, or in the machine for CPU."""
+    """Bytes that are free on the device, or in the machine for CPU.
+
+    Without Linux's `/proc` they are the pages that no process has, or all of the machine's where
+    the system does not count those.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    if not _MEMINFO.is_file():
+        pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf(pages)
+    lines = dict(line.split(":") for line in _MEMINFO.read_text().splitlines())
     return int(lines["MemAvailable"].split()[0]) * 1024

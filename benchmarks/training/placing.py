@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from benchmarks.common.device import (
     default_jobs,
     on_cpu,
     pick_device,
+    usable_cores,
     visible_cards,
 )  # fmt: skip
 from benchmarks.common.errors import Interrupted
@@ -129,7 +129,7 @@ def find_room(
         jobs = len(cards)
         if len(todo) > len(cards):
             measured = (measure or measured_on)(todo[0], place, Room(1, cards[:1]))
-            jobs *= per_card(measured, len(cards), len(os.sched_getaffinity(0)))
+            jobs *= per_card(measured, len(cards), usable_cores())
     count = min(jobs, len(todo))
     return Room(count, cards[:count])
 

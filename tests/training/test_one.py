@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.common.device import cores_per_run, default_jobs
 from benchmarks.common.errors import ConfigError, DataError, RunError
 from benchmarks.common.files import read_json
 from benchmarks.common.workspace import MACHINE, RECORD, split_file
@@ -119,6 +121,22 @@ def test_estimate_agrees_with_what_a_step_keeps(method: str, flat: Path, tmp_pat
     assert need.activations == pytest.approx(real, rel=0.25)
     trained = sum(p.numel() for p in build_method(job, CPU).parameters() if p.requires_grad)
     assert need.weights >= 3 * 4 * trained
+
+
+def test_a_run_is_trained_where_the_system_tells_as_little_as_macos(
+    flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {key: value for key, value in os.sysconf_names.items() if key != "SC_AVPHYS_PAGES"}
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sysconf_names", names)
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "none", raising=False)
+    assert default_jobs("cpu") == os.cpu_count() and cores_per_run(10**6) == 1
+    assert memory.available(CPU) == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    (run,) = resolve(make_config(iterations=2), "phantom_acdc", "supervised", flat)
+    train_runs([run], Place(flat, "cpu"), jobs=1)
+    assert finished(run, flat)
+    shutil.rmtree(flat / "runs")
 
 
 @pytest.mark.parametrize("error", ["device", "allocator"])
