@@ -33,6 +33,7 @@ VALUES = {
     "params": "params.yaml",
     "params_file(params)": "params.yaml",
     "extra": "ray",
+    "most": "3",
 }
 # A pattern of commands, and a page that names some without their arguments.
 NO_MESSAGES = {ROOT / "benchmarks/cli/remedies.py", ROOT / "benchmarks/report/checklist.py"}

@@ -38,8 +38,8 @@ def test_a_threshold_that_the_split_never_reads_is_left_out_or_refused() -> None
 
 
 def test_the_readme_searches_what_its_row_reads() -> None:
-    text = " ".join((ROOT / "README.md").read_text().split())
-    command = text.split("`python -m benchmarks tune ")[1].split("`")[0].split()
+    text = (ROOT / "README.md").read_text()
+    command = text.split("\npython -m benchmarks tune ")[1].splitlines()[0].split()
     ranges = [command[i + 1] for i, word in enumerate(command) if word == "--parameter"]
     assert command[:2] == ["acdc", "egcl_net"] and "acdc_cpu" in command
     names = searched(plan_of("egcl_net", *ranges), given=True, said=[])
