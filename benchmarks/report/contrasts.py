@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import seaborn as sns
@@ -52,63 +53,60 @@ def verdict_text(found: Sequence[Verdict]) -> str:
     return "\n\n".join(parts)
 
 
-def contrast_section(facts: Facts, results: Results) -> str:
-    """The table of declared contrasts, last checkpoint, as Markdown; "" where none is declared."""
-    last = [d for d in titled(results.declared, facts.titles) if d.checkpoint == "last"]
-    parts = []
+def _by_cell(
+    family: Sequence[Difference], facts: Facts
+) -> Iterator[tuple[str, list[Difference], list[Difference]]]:
+    """Comparisons of the last checkpoint, a heading for each cell with some, and with titles."""
+    last = [d for d in family if d.checkpoint == "last"]
     for dataset, labels in dict.fromkeys((d.dataset, d.labels) for d in last):
         own = [d for d in last if (d.dataset, d.labels) == (dataset, labels)]
-        if all(d.design == "none" for d in own):
-            continue
-        parts.append(f"### {dataset}, {facts.dataset(dataset).labelled(labels)}")
+        if any(d.design != "none" for d in own):
+            heading = f"### {facts.titles[dataset]}, {facts.dataset(dataset).labelled(labels)}"
+            yield heading, own, titled(own, facts.titles)
+
+
+def contrast_section(facts: Facts, results: Results) -> str:
+    """The table of declared contrasts, last checkpoint, as Markdown; "" where none is declared."""
+    parts = []
+    for heading, raw, own in _by_cell(results.declared, facts):
         table = pipe_table(_HEADER, tuple(_row(d) for d in own), words=(0, len(_HEADER) - 1))
-        parts.append(table)
-        parts.append(_by_run(own, results))
+        parts += [heading, table, _by_run(raw, results)]
         left = dict.fromkeys(f"- {d.name}: {d.left_out}" for d in own if d.left_out)
         parts += ["\n".join(["Left out:", "", *left])] if left else []
     return "\n\n".join(filter(None, [*parts, _NOTE])) if parts else ""
 
 
-def _by_run(shown: Sequence[Difference], results: Results) -> str:
+def _by_run(differences: Sequence[Difference], results: Results) -> str:
     """The difference in every run, so that one that decides alone is seen; as a list."""
-    wanted = {d.name: d for d in results.declared if d.checkpoint == "last"}
     scores = patient_runs(results.cases)
     lines = []
-    for d in shown:
-        raw = wanted[d.name]
+    for d in differences:
         own = scores[
-            (scores["dataset"] == raw.dataset)
-            & (scores["labels"] == raw.labels)
+            (scores["dataset"] == d.dataset)
+            & (scores["labels"] == d.labels)
             & (scores["checkpoint"] == "last")
-            & scores["key"].isin([raw.better, raw.than])
+            & scores["key"].isin([d.better, d.than])
         ]
         means = own.groupby(["fold", "seed", "key"])["score"].mean().unstack().dropna()
-        if raw.design != "none" and len(means):
-            each = 100 * (means[raw.better] - means[raw.than])
+        if d.design != "none" and len(means):
+            each = 100 * (means[d.better] - means[d.than])
             lines.append(f"- {d.name}: {', '.join(f'{value:+.1f}' for value in each)}")
     return "\n".join(["Of every run, points:", "", *lines]) if lines else ""
 
 
 def control_section(facts: Facts, results: Results) -> str:
     """Every method against every control, last checkpoint, as Markdown; "" without a control."""
-    last = [d for d in titled(results.controls, facts.titles) if d.checkpoint == "last"]
     parts = []
-    for dataset, labels in dict.fromkeys((d.dataset, d.labels) for d in last):
-        own = [d for d in last if (d.dataset, d.labels) == (dataset, labels)]
-        if all(d.design == "none" for d in own):
-            continue
-        parts.append(f"### {dataset}, {facts.dataset(dataset).labelled(labels)}")
+    for heading, _, own in _by_cell(results.controls, facts):
         rows: dict[str, tuple[str, ...]] = {}
         for d in own:
             told = (points(d.mean, d.low, d.high, sign="+"), phrase(d))
             rows[d.better] = (*rows.get(d.better, (d.better,)), *told)
-        controls = list(dict.fromkeys(d.than for d in own))
-        header = (
-            "Method",
-            *(n for c in controls for n in (f"Minus {c}, points [95 %]", "Outcome")),
-        )
+        controls = dict.fromkeys(d.than for d in own)
+        pairs = ((f"Minus {control}, points [95 %]", "Outcome") for control in controls)
+        header = ("Method", *chain.from_iterable(pairs))
         words = tuple(range(0, len(header), 2))
-        parts.append(pipe_table(header, tuple(rows.values()), words=words))
+        parts += [heading, pipe_table(header, tuple(rows.values()), words=words)]
     return "\n\n".join(parts)
 
 

@@ -163,6 +163,16 @@ def test_five_runs_give_verdicts_and_a_claim_its_ruling(tmp_path: Path) -> None:
     assert '"teachers help" is supported' in page and "pilot of" not in page
     assert "the rows that do so without another loss term tell how much: nothing is cred" in page
     differences = pd.read_csv(tmp_path / "reports/tiny/differences.csv")
+    # The runs of each labelled count by themselves; their mean is the difference that is tested.
+    runs = [
+        [float(value) for value in line.removeprefix("- gain: ").split(", ")]
+        for line in page.split("## Declared contrasts")[1].splitlines()
+        if line.startswith("- gain: ")
+    ]
+    declared = differences[(differences["family"] == "declared")]
+    means = 100 * declared.loc[declared["checkpoint"] == "last", "mean"]
+    assert [len(each) for each in runs] == [5, 5] and runs[0] != runs[1]
+    assert [sum(each) / 5 for each in runs] == pytest.approx(means.to_list(), abs=0.06)
     families = differences.groupby("family")["better"].unique().map(set).to_dict()
     assert families == {"baseline": {"mean_teacher", "egcl_net-a5"}, "declared": {"mean_teacher"}}
     table = pd.read_csv(tmp_path / "reports/tiny/table.csv").set_index("method")
