@@ -92,7 +92,7 @@ def build_report(
     from benchmarks.report.mechanisms import mechanisms_section
     from benchmarks.report.overlays import overlay_figures
     from benchmarks.report.page import More, page
-    from benchmarks.report.provenance import code_words, read_provenance
+    from benchmarks.report.provenance import code_words
     from benchmarks.report.ranks import rank_figure
     from benchmarks.report.tables import csv
     from benchmarks.report.traces import DECIMALS as LOSSES
@@ -105,9 +105,9 @@ def build_report(
     source = Source(root, params, kept=kept, partial=partial)
     judged = judge_benchmark(config, source)
     loaded, found, results = judged.loaded, judged.ledger, judged.results
+    runs = judged.runs
     facts, source, folder = judged.facts, loaded.source, _ready_folder(config.name, source)
     steps = read_groups(config, facts, source)
-    runs = read_provenance(config, facts, source)
     written = _write_origin(loaded.origin, folder)
     written += _write_tables(config, facts, results, folder)
     if not kept:

@@ -215,7 +215,7 @@ def _fresh(
             TRACES: (read_traces(config, facts, there), LOSSES),
             CURVES: (read_curves(config, facts, there), None),
             GROUPS: (read_groups(config, facts, there), LOGGED),
-            RUNS: (read_provenance(config, facts, there), None),
+            RUNS: (read_provenance(config, facts, there, here.root), None),
         }
     return {n: _text(csv(f, decimals=d)) for n, (f, d) in frames.items() if f is not None}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import pandas as pd
 
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.convergence import is_studied, unconverged
@@ -10,6 +12,7 @@ from benchmarks.report.external import Loaded, load_rows
 from benchmarks.report.facts import Facts, collect_facts
 from benchmarks.report.load import Source
 from benchmarks.report.mechanisms import Mechanisms, read_mechanisms
+from benchmarks.report.provenance import precision_words, read_provenance
 from benchmarks.report.results import Results, collect_results
 
 
@@ -21,11 +24,13 @@ class Judged:
         loaded: all rows.
         ledger: of the runs, where there is one.
         results: by the one rule; inert and unconverged rows are not tested.
+        runs: identity of every run, where it was recorded.
     """
 
     loaded: Loaded
     ledger: Mechanisms | None
     results: Results
+    runs: pd.DataFrame | None
 
     @property
     def facts(self) -> Facts:
@@ -54,4 +59,6 @@ def judge_benchmark(config: BenchmarkConfig, source: Source) -> Judged:
         unconverged(config, source.root),
         studied=is_studied(config, source.root),
     )
-    return Judged(loaded, found, results)
+    runs = read_provenance(config, loaded.facts, loaded.source)
+    results = replace(results, mixed=precision_words(config, loaded.facts, runs))
+    return Judged(loaded, found, results, runs)

@@ -20,6 +20,7 @@ def warnings(facts: Facts, results: Results) -> list[str]:
     found = [results.interim] if results.interim else []
     found += [
         *results.unfit,
+        *results.mixed,
         *_barren(facts, results),
         *_idle(facts, results),
         *_unfit(facts, results),

@@ -1,34 +1,41 @@
-"""Which code and configuration the runs behind a table are of."""
+"""Which code and configuration the runs behind a table are of, and in what precision they are."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import combinations
+from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.common.files import read_json
-from benchmarks.common.workspace import RUNS, SCORED, report_folder
+from benchmarks.common.workspace import RECORD, RUNS, SCORED, report_folder
 from benchmarks.config import BenchmarkConfig
-from benchmarks.plan.grid import cell_name
+from benchmarks.plan.grid import RunKey, cell_name
 from benchmarks.report.facts import Facts
 from benchmarks.report.load import Source
 from benchmarks.scoring.cases import MADE_WITH
 
 # Columns of digests, which are text: 12e4 is no number.
-DIGESTS = dict.fromkeys(("code", "digest", *MADE_WITH, "weights"), str)
+DIGESTS = dict.fromkeys(("code", "digest", *MADE_WITH, "weights", "precision"), str)
+_CELL = ["dataset", "method", "labels", "fold", "seed"]
 
 
-def read_provenance(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFrame | None:
+def read_provenance(
+    config: BenchmarkConfig, facts: Facts, source: Source, root: Path | None = None
+) -> pd.DataFrame | None:
     """Identity of every run of the grid, and digests of its code and weights.
 
     Args:
         config: the benchmark.
         facts: its methods and data sets.
         source: of the scores, or of the kept `runs.csv`.
+        root: the checkout with the runs; None takes that of the scores.
 
     Returns:
         Columns `dataset`, `method`, `labels`, `fold`, `seed`, `code`, `digest`, what the run was
-        made with and the digest of its last `weights`; None where it was not recorded.
+        made with, the digest of its last `weights` and the `precision` of its training, "" where
+        neither run nor report tell it; None where nothing was recorded.
     """
     if source.kept:
         path = report_folder(source.root, config.name) / RUNS
@@ -42,7 +49,62 @@ def read_provenance(config: BenchmarkConfig, facts: Facts, source: Source) -> pd
         frame.insert(0, "dataset", dataset)
         frame.insert(1, "method", method)
         frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    runs = pd.concat(frames, ignore_index=True)
+    return runs.assign(precision=_precisions(config, runs, root or source.root))
+
+
+def _precisions(config: BenchmarkConfig, runs: pd.DataFrame, root: Path) -> list[str]:
+    """The precision of every run, by its record, or by the kept table where the run is gone."""
+    columns = [*_CELL, "digest", "weights"]
+    path, known = report_folder(root, config.name) / RUNS, {}
+    with suppress(OSError, ValueError, KeyError):  # a table without them tells nothing
+        kept = pd.read_csv(path, dtype=DIGESTS)
+        told = kept["precision"].fillna("")
+        known = dict(zip(kept[columns].itertuples(index=False, name=None), told, strict=True))
+    found = []
+    for row in runs[columns].itertuples(index=False, name=None):
+        dataset, method, labels, fold, seed, code, _ = row
+        folder = RunKey(config.name, dataset, method, labels, fold, seed).folder(root)
+        precision = str(known.get(row, ""))
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            record = read_json(folder / RECORD)
+            precision = str(record["precision"]) if record["digest"] == code else precision
+        found.append(precision)
+    return found
+
+
+def precision_words(
+    config: BenchmarkConfig, facts: Facts, runs: pd.DataFrame | None
+) -> tuple[str, ...]:
+    """A warning for every data set whose rows were trained in different precisions unasked.
+
+    Rows whose precision the parameters name have what they ask for; `amp: auto` follows the device,
+    which is no part of a run's identity.
+
+    Args:
+        config: the benchmark.
+        facts: its methods and data sets.
+        runs: from `read_provenance`; a table without precisions tells nothing.
+    """
+    if runs is None or "precision" not in runs:
+        return ()
+    words = []
+    for dataset in facts.datasets:
+        if config.train_for(dataset.id).amp != "auto":
+            continue
+        own = runs[(runs["dataset"] == dataset.id) & ~runs["method"].isin([*config.amp])]
+        each = own[own["precision"].fillna("") != ""].groupby("precision")["method"].unique()
+        if len(each) > 1:
+            rows = "; ".join(
+                f"{precision}: {', '.join(facts.titles[key] for key in keys)}"
+                for precision, keys in each.items()
+            )
+            words.append(
+                f"Trained in different precisions on {dataset.title}, by `train.amp: auto` on"
+                f" different devices ({rows}): their differences are not of the methods alone. Set"
+                " `train.amp` to off or bf16 and train them again."
+            )
+    return tuple(words)
 
 
 def code_words(facts: Facts, runs: pd.DataFrame | None) -> str:

@@ -50,6 +50,7 @@ class Results:
         interim: of a grid of which runs are missing, how many there are, in a sentence; "" of a
             complete one.
         unfit: scores that were left out of such a table, and why.
+        mixed: of rows that were trained in different precisions, a warning.
         pilot: whether no verdict is possible, whatever the runs.
         studied: whether it was studied which rows are converged.
         whole: by data set and key, the labelled counts of a method with all labels, in words.
@@ -67,6 +68,7 @@ class Results:
     done: Mapping[tuple[str, int, str], int]
     interim: str = ""
     unfit: tuple[str, ...] = ()
+    mixed: tuple[str, ...] = ()
     pilot: bool = False
     studied: bool = True
     whole: Mapping[tuple[str, str], str] = field(default_factory=dict)

@@ -33,11 +33,14 @@ from benchmarks.plan.resolve import Run, open_job
 from benchmarks.training.code import refuse_other_code
 
 if TYPE_CHECKING:
+    import torch
+
     from benchmarks.engine.job import Job
     from benchmarks.engine.state import Position
 
 
 ERROR = "error.txt"
+PRECISION = "precision.txt"  # in which an unfinished run was begun
 # Of what PyTorch calls not deterministic on CUDA, two have no part in what is trained: the order in
 # which the mean of a cross entropy is summed, of which no gradient depends; and windows of pooling
 # that overlap, which those of the networks here do not.
@@ -81,8 +84,8 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
     Raises:
         Interrupted: stopped by a signal; the state is kept.
         Held: another process trains this run.
-        RunError: another process took it over, a loss is not finite, memory ran out, or the code
-            is not that of the run.
+        RunError: another process took it over, a loss is not finite, memory ran out, the code is
+            not that of the run, or it was begun in another precision than that of this device.
         DataError: data or split changed since the run was resolved.
         StorageError: the disk is full or `runs/` cannot be written; the last state is kept.
     """
@@ -105,6 +108,8 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
         job = open_job(run, place.root, partial)
         if device.type == "cpu":
             torch.set_num_threads(min(place.threads or cores_per_run(1), useful_threads(job)))
+        arithmetic = str(precision(job.train, device)).removeprefix("torch.")
+        _refuse_other_precision(run, partial, arithmetic, device)
         hooks = Hooks(
             report=lambda done, note: report(run.key.title, done, run.train.iterations, note),
             stop=_watching(held, run, place.root),
@@ -117,10 +122,31 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
         with _naming_code(run, partial), memory_advice(job, device):
             position = Trainer(job, device, hooks).train()
         _refuse_lost(held, run, place.root)
-        arithmetic = str(precision(job.train, device)).removeprefix("torch.")
         _write_record(run, job, position, arithmetic, {**environment(str(device)), **used()})
         _move(partial, run.key.folder(place.root))
     return True
+
+
+def _refuse_other_precision(run: Run, partial: Path, arithmetic: str, device: torch.device) -> None:
+    """Refuse to go on with a run in another precision than that in which it was begun.
+
+    `train.amp: auto` follows the device, and is the same identity on all.
+
+    Raises:
+        RunError: names both precisions.
+    """
+    from benchmarks.engine.state import PREVIOUS, STATE
+
+    note = partial / PRECISION
+    begun = any((partial / name).exists() for name in (STATE, PREVIOUS))
+    known = note.read_text(encoding="utf-8").strip() if begun and note.is_file() else arithmetic
+    if known != arithmetic:
+        raise RunError(
+            f"{run.key.title} was begun in {known} and would go on in {arithmetic} on {device}, by"
+            f" train.amp: {run.train.amp}. Go on with it on the kind of device it was begun on"
+            f" (`--device`), or train it anew here after `rm -r '{partial}'`"
+        )
+    write_text(note, f"{arithmetic}\n")
 
 
 def _watching(held: Callable[[], bool], run: Run, root: Path) -> Callable[[], bool]:
@@ -236,6 +262,6 @@ def _move(partial: Path, target: Path) -> None:
 
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
-    useless = [target / name for name in (STATE, PREVIOUS, ERROR)]
+    useless = [target / name for name in (STATE, PREVIOUS, ERROR, PRECISION)]
     for rest in (*useless, *target.glob(f"*{DAMAGED}")):
         rest.unlink(missing_ok=True)

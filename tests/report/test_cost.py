@@ -41,6 +41,30 @@ def write_runs(root: Path, config: BenchmarkConfig, **environment: Any) -> None:
             (folder / "run.json").write_text(json.dumps({"digest": "1d"}))
 
 
+def test_precisions_of_runs_are_kept_and_mixed_ones_told_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, folder = make_config(), tmp_path / "reports/tiny"
+    write_scores(tmp_path, config)
+    write_runs(tmp_path, config)
+    leave_figures_undrawn(monkeypatch)
+    build_report(config, root=tmp_path)
+    assert "different precisions" not in (folder / "README.md").read_text()  # older records
+    for record in (tmp_path / "runs/tiny/heart").glob("*/*/run.json"):
+        precision = "bfloat16" if record.parts[-3] == "supervised" else "float32"
+        record.write_text(json.dumps({"digest": "1d", "precision": precision}))
+    build_report(config, root=tmp_path)
+    page = (folder / "README.md").read_text()
+    assert "**Trained in different precisions on Heart" in page
+    assert "(bfloat16: Supervised; float32: " in page
+    first = (folder / "runs.csv").read_bytes()
+    shutil.rmtree(tmp_path / "runs")
+    build_report(config, root=tmp_path)
+    assert (folder / "runs.csv").read_bytes() == first
+    build_report(config, root=tmp_path, kept=True)
+    assert (folder / "README.md").read_text() == page
+
+
 def test_costs_are_kept_and_the_report_is_the_same_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

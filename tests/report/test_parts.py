@@ -26,7 +26,7 @@ from benchmarks.report.facts import (
 )
 from benchmarks.report.groups import late_means, read_groups
 from benchmarks.report.load import Source
-from benchmarks.report.provenance import code_words, equal_rows
+from benchmarks.report.provenance import code_words, equal_rows, precision_words
 from benchmarks.report.sections import cell_title
 from benchmarks.report.style import method_looks
 from datasets import load_dataset
@@ -214,6 +214,29 @@ def test_rows_of_different_code_say_so() -> None:
     assert first.endswith("`01d`, `c0de0` (of different versions)")
     assert second == f"{facts.methods[1].title} `c0de1`"
     assert "not recorded" in code_words(facts, None)
+
+
+@pytest.mark.parametrize(
+    ("more", "mixed"),
+    [
+        ({}, True),
+        ({"amp": {"mean_teacher": "bf16"}}, False),
+        ({"amp": {"egcl_net-a5": "off"}}, True),
+    ],
+)
+def test_rows_of_different_precision_are_told_unless_they_were_asked_for(
+    more: dict[str, object], mixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_made_datasets(monkeypatch)
+    config = make_config(more)
+    facts = collect_facts(config)
+    rows = [("heart", m.key, "float32") for m in facts.methods]
+    runs = pd.DataFrame(rows, columns=["dataset", "method", "precision"])
+    assert precision_words(config, facts, runs) == ()
+    runs.loc[runs["method"] == "mean_teacher", "precision"] = "bfloat16"
+    words = precision_words(config, facts, runs)
+    assert len(words) == mixed and all("(bfloat16: Mean Teacher; float32: " in w for w in words)
+    assert precision_words(config, facts, runs.drop(columns="precision")) == ()
 
 
 def test_rows_that_compute_the_same_say_so() -> None:

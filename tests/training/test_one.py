@@ -24,7 +24,7 @@ from benchmarks.plan.resolve import resolve
 from benchmarks.training import memory
 from benchmarks.training.many import train_runs
 from benchmarks.training.memory import estimate, kept_bytes
-from benchmarks.training.one import Place, _watching
+from benchmarks.training.one import Place, _watching, partial_run
 from methods.base import Batch, Progress
 from methods.supervised import Supervised
 from tests.engine.small import build, job_of, make_config
@@ -106,6 +106,34 @@ def test_data_that_change_between_two_runs_stop_the_command(tmp_path: Path) -> N
     with pytest.raises(DataError, match="changed since this command started"):
         train_runs(runs[1:], Place(tmp_path, "cpu"), jobs=1)
     assert not finished(runs[1], tmp_path)
+
+
+def test_a_run_is_not_gone_on_with_in_another_precision(
+    flat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As begun on a card and resumed on a processor, where `amp: auto` is something else."""
+    (run,) = resolve(make_config(), "phantom_acdc", "supervised", flat)
+    partial, place = partial_run(run.key.folder(flat)), Place(flat, "cpu", checkpoint_seconds=0.0)
+    trained = Supervised.losses
+
+    def losses(self: Supervised, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        if t.step == 3:
+            raise ValueError("no such thing")
+        return trained(self, batch, t)
+
+    monkeypatch.setattr(Supervised, "losses", losses)
+    with pytest.raises(RunError, match="no such thing"):
+        train_runs([run], place, jobs=1)
+    monkeypatch.undo()
+    note = partial / "precision.txt"
+    assert note.read_text() == "float32\n"
+    note.write_text("bfloat16\n")
+    with pytest.raises(RunError, match=r"begun in bfloat16 and would go on in float32 on cpu"):
+        train_runs([run], place, jobs=1)
+    note.unlink()  # of a run that older code began
+    train_runs([run], place, jobs=1)
+    assert finished(run, flat) and not (run.key.folder(flat) / note.name).exists()
+    shutil.rmtree(flat / "runs")
 
 
 @pytest.mark.parametrize("method", ["supervised", "mean_teacher", "egcl_net", "bcp", "ctct"])

@@ -15,7 +15,6 @@ from benchmarks.plan.excerpt import as_yaml
 from benchmarks.report.frames import table_frame
 from benchmarks.report.judged import judge_benchmark
 from benchmarks.report.load import Source
-from benchmarks.report.provenance import read_provenance
 from benchmarks.report.release.croissant import description
 from benchmarks.report.release.datasheet import Contents, citation, datasheet_text
 from benchmarks.report.tables import csv
@@ -73,7 +72,7 @@ def _others(out: Path) -> list[str]:
 def _fill(config: BenchmarkConfig, folder: Path, source: Source) -> None:
     judged = judge_benchmark(config, source)
     loaded, facts, results = judged.loaded, judged.facts, judged.results
-    runs = read_provenance(config, facts, source)
+    runs = judged.runs
     write_text(folder / CASES, csv(loaded.cases))
     write_text(folder / "table.csv", csv(table_frame(results), decimals=_DECIMALS))
     for name, frame in ((RUNS, runs), (ORIGIN, loaded.origin)):
