@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ from benchmarks.common.files import write_text
 from benchmarks.common.schema import merge
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.report.style import figure_style, save
-from benchmarks.tune.sharing import ERROR
 from benchmarks.tune.space import put
-from benchmarks.tune.study import Plan, done
+from benchmarks.tune.study import Plan
 
 # What Optuna calls "Objective Value" unless told.
 _TARGET = {"target_name": "validation Dice"}
@@ -118,36 +117,6 @@ def _lay_out(figure: Figure, title: str, name: str) -> None:
     bar.set_position((0.91, 0.1, 0.02, 0.8))
     for ax in figure.axes[:-1]:
         ax.tick_params(which="minor", labelbottom=False, labelleft=False)
-
-
-def write_budget(studies: Sequence[tuple[Plan, optuna.Study]], path: Path) -> Path:
-    """Write the budget of every method: what a fair comparison of tuned methods must state.
-
-    Rows of methods that were tuned before and are not among `studies` stay.
-    """
-    rows = []
-    for plan, study in studies:
-        whole = study.get_trials(states=(TrialState.COMPLETE,))
-        rows.append(
-            {
-                "method": plan.method,
-                "trials": done(study),
-                "pruned": done(study) - len(whole),
-                "failed": len([t for t in study.trials if ERROR in t.user_attrs]),
-                "seeds": len(plan.seeds),
-                "iterations": plan.config.train_for(plan.dataset).iterations,
-                "parameters": " ".join(r.name for r in plan.space),
-                "best_validation_dice": study.best_value if whole else float("nan"),
-            }
-        )
-    frame = pd.DataFrame(rows)
-    if path.is_file():
-        before = pd.read_csv(path)
-        others = before[~before["method"].isin(frame["method"])]
-        frame = pd.concat([others, frame]) if len(others) else frame
-    frame = frame.sort_values("method")
-    write_text(path, frame.to_csv(index=False, float_format="%.6f"))
-    return path
 
 
 def apply_best(study: optuna.Study, plan: Plan, params: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from benchmarks.common.workspace import report_folder, split_file, tuning_folder
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.plan.grid import base_of, check_names
 from benchmarks.training.one import Place
+from benchmarks.tune.budget import compare_budgets, write_budget
 from benchmarks.tune.effect import with_effect
 from benchmarks.tune.opening import basis_of, open_study
-from benchmarks.tune.results import apply_best, best_words, write_budget, write_results
+from benchmarks.tune.results import apply_best, best_words, write_results
 from benchmarks.tune.sandbox import make_sandbox
 from benchmarks.tune.space import space_of
-from benchmarks.tune.study import Plan, equal_budget, run_study
+from benchmarks.tune.study import Plan, run_study
 from datasets.preparing.split import Fold, load_split
 
 _CV = "cv"  # every patient is tested in one fold
@@ -120,6 +122,26 @@ def _refuse_tested(config: BenchmarkConfig, dataset: str, searched: Fold, root: 
         )
 
 
+def _plans(
+    config: BenchmarkConfig,
+    dataset: str,
+    methods: tuple[str, ...],
+    options: TuneOptions,
+    fold: int,
+    say: Callable[[str], None],
+) -> list[Plan]:
+    """What is searched of every method."""
+    plans, train = [], config.train_for(dataset)
+    for method in methods:
+        plan = Plan(
+            config, dataset, method, options.labels, fold, options.seeds,
+            tuple(space_of(method, options.parameters, train)), options.trials, options.timeout,
+            options.jobs,
+        )  # fmt: skip
+        plans.append(with_effect(plan, given=bool(options.parameters), say=say))
+    return plans
+
+
 def tune(
     config: BenchmarkConfig,
     dataset: str,
@@ -148,7 +170,8 @@ def tune(
     fold = _fold(config, options)
     study_name = _study_name(config, dataset, options.labels, fold)
     sandbox = tuning_folder(root, study_name)
-    with waiting_for(sandbox.with_name(f"{study_name}.lock")):
+    lease = sandbox.with_name(f"{study_name}.lock")
+    with waiting_for(lease):
         make_sandbox(config, dataset, root, sandbox, fold)
     searched = load_split(split_file(root, config.name, dataset)).folds[fold]
     if not searched.val:
@@ -158,16 +181,10 @@ def tune(
         )
     for other in (config, load_config(options.apply)) if options.apply is not None else ():
         _refuse_tested(other, dataset, searched, root)
-    train = config.train_for(dataset)
-    plans, notes, given = [], list[str](), bool(options.parameters)
-    for method in methods:
-        plan = Plan(
-            config, dataset, method, options.labels, fold, options.seeds,
-            tuple(space_of(method, options.parameters, train)), options.trials, options.timeout,
-            options.jobs,
-        )  # fmt: skip
-        plans.append(with_effect(plan, given=given, say=notes.append))
-    equal_budget(plans)
+    budget = report_folder(root, "tuning") / study_name / "budget.csv"
+    notes: list[str] = []
+    plans = _plans(config, dataset, methods, options, fold, notes.append)
+    compare_budgets(plans, budget, notes.append)
     studies = [  # all of them before one is searched, since each may be refused
         open_study(
             basis_of(plan, sandbox), name=f"{study_name}-{plan.method}",
@@ -177,16 +194,16 @@ def tune(
     ]  # fmt: skip
     seconds = config.runtime.checkpoint_seconds
     place = Place(sandbox, options.device, checkpoint_seconds=seconds)
-    target, files, found = report_folder(root, "tuning") / study_name, [], []
+    files, found = list[Path](), []
     with Board() as board:
         for note in notes:
             board.say(note)
         for plan, opened in zip(plans, studies, strict=True):
             run_study(plan, place, opened.study, opened.sharing, board.say)
-            files += write_results(opened.study, plan, target / plan.method)
+            files += write_results(opened.study, plan, budget.with_name(plan.method))
             board.say(best_words(opened.study, plan))
             found.append((plan, opened.study))
-    files.append(write_budget(found, target / "budget.csv"))
+    files.append(write_budget(found, budget, lease))
     if options.apply is not None:
         for plan, study in found:
             apply_best(study, plan, options.apply)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,14 +220,3 @@ def _say(
     shown = ", ".join(f"{key}={value:.4g}" for key, value in trial.params.items())
     value = "pruned" if trial.state == TrialState.PRUNED else f"{trial.value:.4f}"
     say(f"{study.study_name} {done(study)}/{plan.trials}: {value}  {shown}")
-
-
-def equal_budget(plans: Sequence[Plan]) -> None:
-    """Refuse plans whose methods would get different budgets.
-
-    Raises:
-        ConfigError: trials, seeds or iterations differ.
-    """
-    budgets = {(p.trials, p.seeds, p.config.train_for(p.dataset).iterations) for p in plans}
-    if len(budgets) > 1:
-        raise ConfigError(f"methods must have equal budgets, given {sorted(budgets, key=str)}")

@@ -8,6 +8,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import optuna
@@ -19,10 +20,11 @@ from optuna.trial import TrialState
 from benchmarks.common.errors import ConfigError, DataError, Lost, RunError
 from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.training.one import Place
+from benchmarks.tune.budget import compare_budgets, write_budget
 from benchmarks.tune.sandbox import make_sandbox
 from benchmarks.tune.search import tune
 from benchmarks.tune.sharing import JOURNAL, Journal
-from benchmarks.tune.study import Plan, Sampler, equal_budget
+from benchmarks.tune.study import Plan, Sampler
 from datasets.preparing.split import load_split
 from datasets.preparing.store import open_prepared
 from tests.tune.small import CONFIG, OPTIONS, PARAMS, drawn, make_checkout, make_plan, search
@@ -169,20 +171,54 @@ def test_a_second_search_leaves_the_data_of_the_first_alone(root: Path, tmp_path
     assert np.array_equal(np.load(image), expected) and np.array_equal(opened, expected)
 
 
-def test_the_budget_keeps_methods_that_were_tuned_before(root: Path) -> None:
+def test_the_budget_keeps_methods_that_were_tuned_before(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = replace(OPTIONS, labels=3)
     for methods, trials in (("mean_teacher", 2), ("egcl_net", 1), ("mean_teacher", 3)):
-        tune(CONFIG, "phantom_acdc", (methods,), replace(OPTIONS, labels=3, trials=trials), root)
+        tune(CONFIG, "phantom_acdc", (methods,), replace(options, trials=trials), root)
     budgets = pd.read_csv(root / "reports/tuning/tiny-phantom_acdc-l3/budget.csv")
     assert budgets[["method", "trials"]].to_numpy().tolist() == [
         ["egcl_net", 1],
         ["mean_teacher", 3],
     ]
+    told = " ".join(capsys.readouterr().err.split())
+    assert "1 trials are planned" in told and "other numbers: egcl_net (1); search all" in told
+    other = replace(options, iterations=1)
+    words = "2 seeds of 1 iterations are planned, but .* egcl_net with 2 seeds of 2 iterations"
+    with pytest.raises(ConfigError, match=words):
+        tune(CONFIG, "phantom_acdc", ("mean_teacher",), other, root)
 
 
-def test_budgets_must_be_equal_and_seeds_several() -> None:
-    equal_budget([make_plan(), make_plan()])
-    with pytest.raises(ConfigError, match="equal budgets"):
-        equal_budget([make_plan(), make_plan(trials=5)])
+def test_processes_that_write_the_budget_at_once_keep_each_other_s_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one comes when the first one has read the table and not written it yet."""
+    path, lease, second = tmp_path / "budget.csv", tmp_path / "s.lock", list[Thread]()
+    study = optuna.create_study()
+
+    def write(method: str) -> None:
+        write_budget([(replace(make_plan(), method=method), study)], path, lease)
+
+    def read(file: Path) -> pd.DataFrame:
+        found = pd.DataFrame(original(file))
+        if not second:
+            second.append(Thread(target=write, args=("egcl_net",)))
+            second[0].start()
+            second[0].join(1)
+        return found
+
+    write("supervised")
+    original = pd.read_csv
+    monkeypatch.setattr("benchmarks.tune.budget.pd.read_csv", read)
+    write("mean_teacher")
+    second[0].join()
+    assert original(path)["method"].tolist() == ["egcl_net", "mean_teacher", "supervised"]
+
+
+def test_methods_are_named_once_and_seeds_are_several(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="named twice: mean_teacher"):
+        compare_budgets([make_plan(), make_plan()], tmp_path / "budget.csv", print)
     with pytest.raises(ConfigError, match="two seeds"):
         make_plan(seeds=(0,))
 
