@@ -24,7 +24,7 @@ from ruamel.yaml.error import YAMLError
 from benchmarks.common.errors import BenchError, RunError
 from benchmarks.common.files import FILLING, claimed, in_use, write_bytes
 from benchmarks.common.lease import is_held, leased
-from benchmarks.common.workspace import PRESETS, RECORD
+from benchmarks.common.workspace import PRESETS, RECORD, params_files
 from benchmarks.config import load_config
 from benchmarks.engine.state import DAMAGED, PREVIOUS, STATE
 from benchmarks.plan.identity import write_digests
@@ -37,7 +37,6 @@ _TEMPORARY = re.compile(r"\..+\.(\d+)\.(?:tmp|new)")
 _OF_RUN = re.compile(r"\.l\d+-f\d+-s\d+\.(partial|lock)")
 # Locks that there are, and parameters of benchmarks, each of which stands beside its lock.
 _LOCKS = ("dvc.lock", "datasets/dvc.lock", "benchmarks/dvc.lock", f"{PRESETS}/*/dvc.lock")
-_BENCHMARKS = ("params.yaml", f"{PRESETS}/*/params.yaml")
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ def _dvc(root: Path) -> Iterator[Repair]:
     if rwlock.is_file() and not _is_json(rwlock):
         yield Repair(rwlock, "cannot be read, and says nothing without DVC: remove", rwlock.unlink)
     locks = {lock for pattern in _LOCKS for lock in root.glob(pattern)}
-    locks |= {p.with_name("dvc.lock") for pattern in _BENCHMARKS for p in root.glob(pattern)}
+    locks |= {file.with_name("dvc.lock") for file in params_files(root)}
     for lock in sorted(locks):
         yield from _lock(lock, root)
 

@@ -26,7 +26,7 @@ from benchmarks.cli.options import (
     show,
 )  # fmt: skip
 from benchmarks.common.errors import ConfigError, RunError
-from benchmarks.common.workspace import PRESETS, ROOT
+from benchmarks.common.workspace import ROOT, params_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -188,11 +188,11 @@ def _renew_table(into: Path) -> None:
 
     rows, measured = [], dict[str, float]()
     with Board() as board:
-        for path in (PARAMS, *sorted(PRESETS.glob("*/params.yaml"))):
+        for path in params_files(ROOT):
             config = read_config(path)
             progress = partial(board.update, f"plan {config.name}")
             found = estimate(config, progress)
-            rows.append((path.as_posix(), config, found))
+            rows.append((path.relative_to(ROOT).as_posix(), config, found))
             hours = measured_hours(ROOT, config.name, sum(e.runs for e in found))
             measured |= {config.name: hours} if hours is not None else {}
     embed_text(into, presets_table(rows, measured), name="presets")

@@ -48,6 +48,12 @@ def weights_file(checkpoint: str) -> str:
     return f"{checkpoint}.safetensors"
 
 
+def params_files(root: Path) -> list[Path]:
+    """Parameter files of the checkout's benchmarks, its own first, then those of the presets."""
+    files = [root / "params.yaml", *sorted((root / PRESETS).glob("*/params.yaml"))]
+    return [file for file in files if file.is_file()]
+
+
 def raw_folder(root: Path, dataset: str) -> Path:
     """Raw data of a data set: a folder or a link to one."""
     return root / "data" / "raw" / dataset

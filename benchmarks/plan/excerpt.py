@@ -10,7 +10,7 @@ import yaml
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.files import write_text
 from benchmarks.common.schema import check
-from benchmarks.common.workspace import PRESETS
+from benchmarks.common.workspace import params_files
 from benchmarks.config import ROW_BLOCKS, BenchmarkConfig, load_config
 from benchmarks.plan.grid import base_of
 from benchmarks.plan.restrict import Part, restricted
@@ -92,9 +92,8 @@ def write_excerpt(part: BenchmarkConfig, folder: Path, root: Path) -> Path:
 def _names(root: Path) -> dict[str, Path]:
     """Parameter files of the checkout by the names of their benchmarks and sweeps."""
     found: dict[str, Path] = {}
-    for path in (root / "params.yaml", *sorted((root / PRESETS).glob("*/params.yaml"))):
-        if path.is_file():
-            known = load_config(path)
-            names = (known.name, *(sweep_name(known, sweep) for sweep in known.sweeps))
-            found |= dict.fromkeys(names, path)
+    for path in params_files(root):
+        known = load_config(path)
+        names = (known.name, *(sweep_name(known, sweep) for sweep in known.sweeps))
+        found |= dict.fromkeys(names, path)
     return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.common.errors import RunError
 from benchmarks.common.files import digest, file_digest, read_json, write_json, write_text
-from benchmarks.common.workspace import PRESETS
+from benchmarks.common.workspace import params_files
 from benchmarks.config import ROW_BLOCKS
 from benchmarks.plan.grid import RunKey, base_of
 from benchmarks.plan.imported import code_at_start
@@ -112,8 +112,7 @@ def stage_digests(root: Path) -> dict[str, Any]:
     """
     from benchmarks.config import load_config
 
-    files = [root / "params.yaml", *sorted((root / PRESETS).glob("*/params.yaml"))]
-    configs = [load_config(path) for path in files]
+    configs = [load_config(path) for path in params_files(root)]
     code, engine = Code(root), _engine(root)
 
     def by_dataset(beside: tuple[str, ...], *starts: str) -> dict[str, str]:

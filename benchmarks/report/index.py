@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.common.files import write_text
-from benchmarks.common.workspace import report_folder
+from benchmarks.common.workspace import params_files, report_folder
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.plan.shares import counted
 from benchmarks.plan.sweeps import swept
@@ -80,10 +80,7 @@ def write_index(root: Path) -> list[Path]:
 
 def _benchmarks(root: Path) -> Iterator[tuple[str, BenchmarkConfig]]:
     """The benchmarks of all parameter files with their sweeps, in the order of the index."""
-    files = [root / "params.yaml", *sorted(root.glob("benchmarks/presets/*/params.yaml"))]
-    for path in files:
-        if not path.is_file():
-            continue
+    for path in params_files(root):
         config = load_config(path)
         yield config.name, counted(config, root)
         for sweep in config.sweeps:
