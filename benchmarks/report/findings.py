@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig
@@ -54,6 +55,8 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
         " checkpoint with 95 % intervals, outcomes by the one rule of"
         " [`statistics`](../benchmarks/statistics). A pilot has fewer than five runs, or too few"
         " patients, and is no verdict. Rows of two benchmarks with equal settings are the same."
+        " What the rule takes for granted, such as folds that are independent though they share"
+        " training patients, and what that may cost is [simulated](statistics/README.md)."
     )
     parts = [f"## {title}\n\n{text or _NO_FILE}" for title, text in pages.items()]
     return "\n\n".join([head, *parts]) + "\n"
@@ -96,6 +99,13 @@ def _contrast(d: Mapping[Hashable, Any], *, losses: bool) -> tuple[str, str, str
     return difference, f"{d['p_holm']:.3f}", f"{100 * d['detectable']:.1f}", excluded
 
 
+def _outcomes(one: Told, outcomes: pd.Series[str], keys: pd.Series[str]) -> tuple[str, str, str]:
+    """How many rows have which outcome, and the names of the better and of the worse ones."""
+    words = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.value_counts().items())
+    better, worse = (one.names(keys[outcomes == word]) or "none" for word in ("better", "worse"))
+    return words, better, worse
+
+
 def _gains(told: list[Told]) -> str:
     """How many methods got which outcome, at equal steps and at equal operations."""
     rows = []
@@ -104,14 +114,8 @@ def _gains(told: list[Told]) -> str:
             continue
         methods = one.table[one.table["key"].isin(one.methods)].dropna(subset="difference")
         for (dataset, labels), cell in methods.groupby(["dataset", "labels"]):
-            counts = cell["outcome"].value_counts()
-            names = (
-                one.names(cell.loc[cell["outcome"] == outcome, "key"])
-                for outcome in ("better", "worse")
-            )
-            words = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
             at = one.link, one.place(dataset, labels), f"equal {one.config.grid.equal}"
-            rows.append((*at, words, *(name or "none" for name in names)))
+            rows.append((*at, *_outcomes(one, cell["outcome"], cell["key"])))
     header = (
         "Benchmark", "Data", "At", "Outcomes of the methods", "Better than the baseline", "Worse",
     )  # fmt: skip
@@ -149,14 +153,8 @@ def _over_controls(told: list[Told]) -> str:
         ):
             if not one.alone or (cell["design"] == "none").all():
                 continue
-            counts = cell["outcome"].value_counts()
-            words = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-            named = (
-                one.names(cell.loc[cell["outcome"] == outcome, "better"]) or "none"
-                for outcome in ("better", "worse")
-            )
             at = one.link, one.place(dataset, labels), one.title(str(control))
-            rows.append((*at, words, *named))
+            rows.append((*at, *_outcomes(one, cell["outcome"], cell["better"])))
     header = (
         "Benchmark", "Data", "Control", "Outcomes of the methods", "Better than it", "Worse",
     )  # fmt: skip
