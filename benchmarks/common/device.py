@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,7 @@ def environment(device: str) -> dict[str, Any]:
     """Versions and hardware for run.json."""
     import torch
 
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, else KiB
     on_card = _card(torch.device(device)) if device.startswith("cuda") else {}
     return {
         "python": platform.python_version(),
@@ -77,7 +79,7 @@ def environment(device: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "threads": torch.get_num_threads(),
         "bf16": "native" if native_bf16(device) else "in software, several times slower than fp32",
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mb": peak // (2**20 if sys.platform == "darwin" else 2**10),
         **on_card,
     }
 

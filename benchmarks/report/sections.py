@@ -13,7 +13,7 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
 from benchmarks.report.load import rows_of
 from benchmarks.report.results import Results, titled
-from benchmarks.report.tables import NONE, Rows, number, p_value, points
+from benchmarks.report.tables import NONE, Rows, number, p_value, points, ranges
 from benchmarks.statistics.difference import Difference, phrase
 from benchmarks.statistics.mechanisms import State
 from benchmarks.statistics.ranks import RankInterval
@@ -193,7 +193,7 @@ def _sample(
     own = compared if len(compared) else grid_rows
     runs, patients = (sorted(set(own[name])) for name in ("runs", "patients"))
     grid = config.grid
-    folds, seeds = (", ".join(map(str, v)) for v in (grid.folds, grid.seeds))
+    folds, seeds = ranges(grid.folds), ranges(grid.seeds)
     pairs = "one seed per fold" if grid.bound else "each with each"
     how = "" if len(grid.pairs) == 1 or min(len(grid.folds), len(grid.seeds)) == 1 else f", {pairs}"
     return (

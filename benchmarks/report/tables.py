@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -69,6 +70,17 @@ def p_value(value: float) -> str:
     if math.isnan(value):
         return NONE
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def ranges(values: Sequence[int]) -> str:
+    """Integers in ascending order; three or more that follow one another as "0 to 9"."""
+    parts, rest = [], sorted(set(values))
+    while rest:
+        length = next((i for i, v in enumerate(rest) if v != rest[0] + i), len(rest))
+        length = length if length > 2 else 1
+        parts.append(f"{rest[0]} to {rest[length - 1]}" if length > 1 else str(rest[0]))
+        rest = rest[length:]
+    return ", ".join(parts)
 
 
 def plural(count: int, word: str) -> str:

@@ -256,7 +256,7 @@ def test_folds_of_a_cross_validation_test_other_patients(tmp_path: Path) -> None
     assert set(pd.read_csv(tmp_path / "reports/tiny/differences.csv")["design"]) == {
         "cross-validation"
     }
-    assert "(folds 0, 1, 2, 3, 4; seeds 7, 8, 9, 10, 11, one seed per fold)" in page_of(tmp_path)
+    assert "(folds 0 to 4; seeds 7 to 11, one seed per fold)" in page_of(tmp_path)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -29,6 +29,7 @@ from benchmarks.report.load import Source
 from benchmarks.report.provenance import code_words, equal_rows, precision_words
 from benchmarks.report.sections import cell_title
 from benchmarks.report.style import method_looks
+from benchmarks.report.tables import ranges
 from datasets import load_dataset
 from methods import method_ids
 from tests.report.made import LOGGED, make_config, use_made_datasets, write_scores
@@ -204,6 +205,22 @@ def test_committed_benchmarks_have_facts() -> None:
         assert config.question
         assert len({m.title for m in facts.methods}) == len(facts.methods)
         assert all(replace(d, tolerance=0) != d for d in facts.datasets)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([], ""),
+        ([3], "3"),
+        ([1, 0], "0, 1"),
+        ([0, 1, 2], "0 to 2"),
+        ([9, 0, 1, 2, 3, 5, 6], "0 to 3, 5, 6, 9"),
+    ],
+)
+def test_numbers_that_follow_one_another_are_told_by_their_ends(
+    values: list[int], words: str
+) -> None:
+    assert ranges(values) == words
 
 
 def test_rows_of_different_code_say_so() -> None:

@@ -17,7 +17,7 @@ from benchmarks.common.errors import RunError
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.checklist import open_pitfalls
 from benchmarks.report.facts import DatasetFacts, Facts
-from benchmarks.report.tables import pipe_table, plural
+from benchmarks.report.tables import pipe_table, plural, ranges
 from benchmarks.scoring.cases import EXTERNAL
 from datasets import load_dataset
 
@@ -94,7 +94,7 @@ def datasheet_text(given: Contents) -> str:
         _datasets(given),
         _methods(facts),
         "## How it was made",
-        f"Runs: folds {_listed(grid.folds)}, seeds {_listed(grid.seeds)},"
+        f"Runs: folds {ranges(grid.folds)}, seeds {ranges(grid.seeds)},"
         f" {'one seed per fold' if grid.bound else 'each with each'}; equal {grid.equal} for all"
         " methods. `params.yaml` holds every parameter, `splits/` who was trained with and tested,"
         " `runs.csv` the identity of every run with the digest of the code that trained it,"
