@@ -155,8 +155,9 @@ def _clear_dead(path: Path, stale: float) -> None:
     """
     _refuse_alive(path, stale)
     with _gate(path.with_name(f"{path.name}.takeover"), stale):
-        _refuse_alive(path, stale)
-        path.unlink(missing_ok=True)
+        # Where none was seen, the file that is there by now would be a fresh lease.
+        if _refuse_alive(path, stale):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -199,11 +200,11 @@ def _remove_dead_gate(path: Path, stale: float) -> None:
                 path.unlink()
 
 
-def _refuse_alive(path: Path, stale: float) -> None:
-    """Raise a BlockingIOError unless the lease is gone or its holder dead."""
+def _refuse_alive(path: Path, stale: float) -> bool:
+    """Raise a BlockingIOError unless the lease is gone (False) or its holder dead (True)."""
     holder = _holder(path)
     if holder is None or holder.dead():
-        return
+        return holder is not None
     age = _age(path)
     if age <= stale:
         raise BlockingIOError(f"held by process {holder.pid} on {holder.host}")
@@ -212,6 +213,7 @@ def _refuse_alive(path: Path, stale: float) -> None:
             f"held by process {holder.pid} on {holder.host}, which stands still: `kill -CONT"
             f" {holder.pid}` lets it go on, `kill -KILL {holder.pid}` ends it"
         )
+    return True
 
 
 def _age(path: Path) -> float:

@@ -153,7 +153,7 @@ PITFALLS = (
     Pitfall(
         "Tuning on more labels than a user would have",
         "Trials, seeds and iterations of a study are stated in its `budget.csv`",
-        ("tests/tune/test_tune.py::test_budgets_must_be_equal_and_seeds_several",),
+        ("tests/tune/test_tune.py::test_the_budget_keeps_methods_that_were_tuned_before",),
         _validation,
     ),
     Pitfall(
