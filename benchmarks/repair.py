@@ -35,7 +35,7 @@ from benchmarks.tune.sharing import JOURNAL, alone_with_journal, journal_in_use
 _PLACES = ("data", "runs", "reports", "datasets/splits")
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.(?:tmp|new)")
 _OF_RUN = re.compile(r"\.l\d+-f\d+-s\d+\.(partial|lock)")
-# Locks that there are, and parameters of benchmarks, each of which stands beside its lock.
+# Locks that there are; each benchmark's stands beside its parameters.
 _LOCKS = ("dvc.lock", "datasets/dvc.lock", "benchmarks/dvc.lock", f"{PRESETS}/*/dvc.lock")
 
 

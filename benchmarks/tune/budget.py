@@ -26,15 +26,11 @@ def compare_budgets(plans: Sequence[Plan], path: Path, say: Callable[[str], None
         say: is told of methods that had other numbers of trials, since they can be gone on with.
 
     Raises:
-        ConfigError: a method is named twice, or others had runs of other seeds or iterations.
+        ConfigError: others had runs of other seeds or iterations.
     """
-    names = [plan.method for plan in plans]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"methods are named twice: {', '.join(twice)}; name each of them once")
     if not path.is_file():
         return
-    before, plan = _others(names, path), plans[0]
+    before, plan = _others([plan.method for plan in plans], path), plans[0]
     planned = len(plan.seeds), _iterations(plan)
     other = before[(before[["seeds", "iterations"]] != planned).any(axis=1)]
     if len(other):

@@ -51,6 +51,23 @@ def test_a_lease_is_exclusive_without_locks_of_the_kernel(
     assert [p.name for p in tmp_path.iterdir()] == ["ready"]
 
 
+def test_a_fresh_lease_is_not_removed_by_who_saw_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process takes the lease right after this one has looked and seen none."""
+    path, looks, fresh = tmp_path / "run.lock", list[None](), lease.Holder.me()
+
+    def holder(_: Path) -> None:
+        looks.append(None)
+        if len(looks) == 2:  # the one that decides what is removed
+            assert lease._create(path, fresh)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lease, "_holder", holder)
+        lease._clear_dead(path, 60.0)
+    assert len(looks) == 2 and lease._holder(path) == fresh
+
+
 def test_a_killed_holder_of_this_machine_is_replaced_at_once(tmp_path: Path) -> None:
     path = tmp_path / "run.lock"
     holder = start_holder(path)

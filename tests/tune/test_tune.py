@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from benchmarks.common.errors import ConfigError, DataError, Lost, RunError
 from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.training.one import Place
-from benchmarks.tune.budget import compare_budgets, write_budget
+from benchmarks.tune.budget import write_budget
 from benchmarks.tune.sandbox import make_sandbox
 from benchmarks.tune.search import tune
 from benchmarks.tune.sharing import JOURNAL, Journal
@@ -216,9 +216,7 @@ def test_processes_that_write_the_budget_at_once_keep_each_other_s_rows(
     assert original(path)["method"].tolist() == ["egcl_net", "mean_teacher", "supervised"]
 
 
-def test_methods_are_named_once_and_seeds_are_several(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="named twice: mean_teacher"):
-        compare_budgets([make_plan(), make_plan()], tmp_path / "budget.csv", print)
+def test_seeds_are_several() -> None:
     with pytest.raises(ConfigError, match="two seeds"):
         make_plan(seeds=(0,))
 
