@@ -43,6 +43,7 @@ from methods.blocks.families import StudentTeacher, TeacherParams
 from methods.blocks.heads import ProjectionHead
 from methods.blocks.losses import consistency_mse, masked_mean, softmax32, supervised_loss
 from methods.blocks.ramps import sigmoid_ramp
+from methods.blocks.resize import resize_linear
 from methods.networks import NetBuilder, SegNet
 
 # c(t): first and last value, share of the run until it is reached.
@@ -170,8 +171,8 @@ class DyCON(StudentTeacher[DyCONParams]):
     def seen(net: SegNet, head: ProjectionHead, image: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (N, D, *G) of the patches of images (N, C, *S), and logits (N, K, *S)."""
         levels = net.encode(image)
-        mode = "trilinear" if image.ndim == 5 else "bilinear"
-        coarse = F.interpolate(levels[-1], scale_factor=2, mode=mode, align_corners=True)
+        double = [2 * voxels for voxels in levels[-1].shape[2:]]
+        coarse = resize_linear(levels[-1], double, align_corners=True)
         return head(coarse), net.decode(levels).logits
 
     def after_step(self, t: Progress) -> None:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.resize import resize_linear
+
 # Tolerance and threshold of a missing class, as in cleanlab's `count.py`.
 _NEAR, _NEVER = 1e-6, 2.0
 
@@ -77,8 +79,7 @@ def off_prototype(label: Tensor, feature: Tensor, probability: Tensor, certain: 
     Returns:
         (N, *S) bool.
     """
-    mode = "trilinear" if label.ndim == 4 else "bilinear"
-    f = F.interpolate(feature.float(), size=label.shape[1:], mode=mode).flatten(2)
+    f = resize_linear(feature.float(), label.shape[1:], align_corners=False).flatten(2)
     p = probability.float().flatten(2)
     taken = F.one_hot((p * certain.flatten(2)).argmax(1), p.shape[1]).mT * p
     mass = taken.sum(2)

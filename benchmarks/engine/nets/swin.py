@@ -8,10 +8,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from benchmarks.config.training import Norm
-from benchmarks.engine.nets.unet import conv, conv_block
+from benchmarks.engine.nets.blocks import conv, conv_block
+from methods.blocks.resize import resize_linear
 from methods.networks import Decoded, SegNet
 
 _WINDOW = {2: 7, 3: 4}  # tokens per axis: 7 as in the paper, 4 in 3D to bound the cost
@@ -54,7 +54,6 @@ class SwinDecoder(nn.Module):
         norm: Norm = "batch",
     ) -> None:
         super().__init__()
-        self._mode = "trilinear" if ndim == 3 else "bilinear"
         below = (*stages[1:], levels[-1])
         self.join = nn.ModuleList(
             conv(ndim)(low + skip, width, 1)
@@ -70,7 +69,7 @@ class SwinDecoder(nn.Module):
         """Logits and the maps of all stages from the encoder's levels, finest first."""
         x, stages = levels[-1], list[Tensor]()
         for skip, join, mix in zip(levels[-2::-1], self.join, self.mix, strict=True):
-            up = F.interpolate(x, size=skip.shape[2:], mode=self._mode, align_corners=False)
+            up = resize_linear(x, skip.shape[2:], align_corners=False)
             x = mix(join(torch.cat([skip, up], 1)))
             stages.insert(0, x)
         return Decoded(self.out(x), tuple(stages))

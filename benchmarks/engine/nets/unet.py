@@ -9,44 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.config.training import Norm
-from benchmarks.engine.nets.dropout import Dropout
+from benchmarks.engine.nets.blocks import conv, conv_block
+from methods.blocks.resize import resize_linear
 from methods.networks import Decoded, Decoder, SegNet
 
 # Encoder dropout per level and kernel sizes: SSL4MIS `networks/unet.py`.
 _DROPOUT = (0.05, 0.1, 0.2, 0.3, 0.5, 0.5)
-_NORMS: dict[Norm, dict[int, type[nn.Module]]] = {
-    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
-    "instance": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
-}
 
 
-def conv(ndim: int) -> type[nn.Conv2d | nn.Conv3d]:
-    """Convolution of a dimension, 2 or 3."""
-    return nn.Conv3d if ndim == 3 else nn.Conv2d
+class _Doubled(nn.Upsample):
+    """Linear interpolation to twice the resolution, by `resize_linear`."""
 
+    def __init__(self, ndim: int) -> None:
+        mode = "trilinear" if ndim == 3 else "bilinear"
+        super().__init__(scale_factor=2, mode=mode, align_corners=True)
 
-def conv_block(
-    ndim: int, first: int, last: int, norm: Norm, *, dropout: float = 0.0
-) -> nn.Sequential:
-    """Two 3x3 convolutions with a norm and leaky ReLU, dropout between them.
-
-    Args:
-        ndim: 2 or 3.
-        first: channels before.
-        last: channels after.
-        norm: of the batch, or of each image without weights of its own, as in SSL4MIS.
-        dropout: probability.
-    """
-    made = _NORMS[norm][ndim]
-    return nn.Sequential(
-        conv(ndim)(first, last, 3, padding=1),
-        made(last),
-        nn.LeakyReLU(inplace=True),
-        Dropout(dropout),
-        conv(ndim)(last, last, 3, padding=1),
-        made(last),
-        nn.LeakyReLU(inplace=True),
-    )
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of the parent class
+        return resize_linear(input, [2 * s for s in input.shape[2:]], align_corners=True)
 
 
 class _Up(nn.Module):
@@ -58,12 +37,7 @@ class _Up(nn.Module):
             transposed = nn.ConvTranspose3d if ndim == 3 else nn.ConvTranspose2d
             self.up: nn.Module = transposed(low, skip, 2, stride=2)
         else:
-            linear = "trilinear" if ndim == 3 else "bilinear"
-            resize = (
-                nn.Upsample(scale_factor=2, mode=linear, align_corners=True)
-                if mode == "linear"
-                else nn.Upsample(scale_factor=2)
-            )
+            resize = _Doubled(ndim) if mode == "linear" else nn.Upsample(scale_factor=2)
             self.up = nn.Sequential(conv(ndim)(low, skip, 1), resize)
         self.conv = conv_block(ndim, 2 * skip, skip, norm)
 
