@@ -6,7 +6,8 @@ cross entropy and a Dice loss that goes over the classes one by one; plain SGD; 
 over the weights one by one; and every iteration reads its losses, to log them.
 
 In its favour: a batch lies ready in pinned memory, so that its loader costs nothing, and no log is
-written. The network is the suite's, in 2D that of its protocol, so that the step alone differs.
+written. The network is the suite's, with the widths and the norm of its protocol, so that the step
+alone differs.
 """
 
 from __future__ import annotations

@@ -77,9 +77,13 @@ def test_baseline_is_the_protocol() -> None:
 
 def test_timing_writes_table_and_figure(tmp_path: Path) -> None:
     flat, solid = TINY[:1], TINY[1:]
-    rows = list(measure(tmp_path, flat, ["mean_teacher", "bcp"], CPU, at_once=(2,), seconds=0.2,
-                        mps=str(tmp_path)))  # fmt: skip
-    rows += measure(tmp_path, solid, [], CPU, at_once=())
+    rows = list(
+        measure(
+            tmp_path, flat, ["mean_teacher", "bcp"], CPU,
+            packed=flat, at_once=(2,), seconds=0.2, mps=str(tmp_path),
+        )
+    )  # fmt: skip
+    rows += measure(tmp_path, solid, [], CPU)
     files = write(rows, tmp_path / "out", CPU)
     assert {p.name for p in files} == {"gpu.csv", "gpu_machine.json", "gpu.pdf", "gpu.png"}
     table = pd.read_csv(tmp_path / "out/gpu.csv")
@@ -98,7 +102,7 @@ def test_timing_writes_table_and_figure(tmp_path: Path) -> None:
 
 
 def test_what_time_is_too_short_for_is_named(tmp_path: Path) -> None:
-    rows = list(measure(tmp_path, TINY[:1], ["cct"], CPU, until=0.0, at_once=(4,)))
+    rows = list(measure(tmp_path, TINY[:1], ["cct"], CPU, until=0.0, packed=TINY[:1], at_once=(4,)))
     assert [r["method"] for r in rows] == ["mean_teacher", "mean_teacher", "cct"]
     assert {r["note"] for r in rows} == {"not timed: the time was over"}
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ class Size:
     rounds: int = 3
 
     @property
+    def norm(self) -> str:
+        """That of SSL4MIS's network of the dimension."""
+        return "batch" if self.ndim == 2 else "instance"
+
+    @property
     def words(self) -> str:
         """Such as "2D, 256, 12 + 12"."""
         return f"{self.ndim}D, {self.voxels}, {self.images} + {self.images}"
@@ -61,6 +67,8 @@ class Size:
 
 # SSL4MIS: 24 slices of 256 x 256, 4 crops of 96^3, one half labelled.
 PAPER = (Size(2, 256, 12), Size(3, 96, 2, steps=4))
+# Of the preset `acdc_cpu`: a step that does not fill a card.
+SMALL = Size(2, 96, 4, channels=(16, 32, 64, 128), steps=20)
 
 
 def prepared(root: Path, size: Size) -> Path:
@@ -75,7 +83,7 @@ def _config(size: Size, **train: Any) -> Any:
     config = make_config(
         dataset, labeled_batch=size.images, unlabeled_batch=size.images, iterations=_TOTAL,
         patch=[size.voxels] * 3 if size.ndim == 3 else None, augment="ssl4mis",
-        network={"kind": "unet", "channels": list(size.channels)}, **train,
+        network={"kind": "unet", "channels": list(size.channels), "norm": size.norm}, **train,
     )  # fmt: skip
     matrix = size.voxels if size.ndim == 2 else max(32, size.voxels * 3 // 2)
     block = config.data[dataset].model_copy(
@@ -272,6 +280,7 @@ def measure(
     device: torch.device,
     *,
     until: float = math.inf,
+    packed: Sequence[Size] = (),
     at_once: Sequence[int] = (1, 4),
     seconds: float = 3.0,
     mps: str = "",
@@ -284,17 +293,17 @@ def measure(
         names: methods, the most wanted first.
         device: that is timed.
         until: `time.monotonic()` after which nothing more is timed.
+        packed: sizes of steps that several runs make at once.
         at_once: numbers of runs on one card.
         seconds: of each of these.
         mps: see `at_once_rows`; with it, several runs are timed in both ways.
     """
-    roots = {size: prepared(root / size.words.replace(" ", ""), size) for size in sizes}
-    first = sizes[0]
+    roots = {s: prepared(root / s.words.replace(" ", ""), s) for s in (*sizes, *packed)}
     parts = [("mean_teacher", s, partial(baseline_rows, roots[s], s, device)) for s in sizes]
-    for count in at_once:
+    for size, count in product(packed, at_once):
         for shared in ("", mps) if mps and count > 1 else ("",):
-            together = partial(at_once_rows, roots[first], first, device, count, seconds, shared)
-            parts.append(("mean_teacher", first, together))
+            together = partial(at_once_rows, roots[size], size, device, count, seconds, shared)
+            parts.append(("mean_teacher", size, together))
     for name in names:
         parts += [(name, s, partial(method_rows, name, roots[s], s, device)) for s in sizes]
     for name, size, rows in parts:
