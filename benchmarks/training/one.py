@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import time
 import traceback
@@ -118,7 +119,10 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
         used = _energy(str(device), whole=not (partial / STATE).exists())
         if device.type == "cuda":
             warnings.filterwarnings("ignore", message=_HARMLESS)
-            torch.cuda.reset_peak_memory_stats(device)  # of the run before in this process
+            # The run before in this process, whose trainer and recordings refer to one another.
+            gc.collect()
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
         with _naming_code(run, partial), memory_advice(job, device):
             position = Trainer(job, device, hooks).train()
         _refuse_lost(held, run, place.root)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,13 +16,14 @@ from benchmarks.common.device import (
     usable_cores,
     visible_cards,
 )  # fmt: skip
-from benchmarks.common.errors import Interrupted
 from benchmarks.common.workers import Report, run_tasks
 from benchmarks.plan.resolve import Run, open_job
 from benchmarks.training.one import Place
 
-# Steps whose memory is measured: three, a recording's own, and one that is played from it.
+# Steps whose memory is measured: three, a recording's own, and two that are played from it.
 _STEPS = 6
+# They are made where all terms of most methods have started.
+_LATE = 3 / 4
 # What a process takes of a card beside PyTorch's memory, for CUDA and its libraries, in MB.
 _CONTEXT = 700
 # Share of a card's free memory that is given to runs; validation and other data sets need some.
@@ -135,24 +136,43 @@ def find_room(
 
 
 def measured_on(run: Run, place: Place, room: Room) -> Measured | None:
-    """Memory of the first steps of a run, in a process of its own; None if that fails."""
+    """Memory of some steps of a run, in a process of its own; None if that fails."""
     tasks = [(run, room.place(place))]
-    (outcome,) = run_tasks(_first_steps, tasks, 1, variables=room.variables)
+    (outcome,) = run_tasks(_some_steps, tasks, 1, variables=room.variables)
     return outcome.result
 
 
-def _first_steps(task: tuple[Run, Place], report: Report) -> Measured:
+def measured_steps(total: int) -> list[int]:
+    """Steps of a run, from 0, that need as much memory as any of its others.
+
+    Late ones, the first of which are recorded where that is possible, and the last one, which is
+    probed and logged and therefore made beside the recording.
+
+    Args:
+        total: of the run.
+    """
+    first = int(_LATE * total)
+    return [*range(first, min(first + _STEPS, total - 1)), total - 1]
+
+
+def _some_steps(task: tuple[Run, Place], report: Report) -> Measured:
     """The work of `measured_on`; nothing of the run is kept."""
     import torch
 
+    from benchmarks.engine.graph import CudaRecording, Graphed, why_eager
     from benchmarks.engine.trainer import Hooks, Trainer
 
     del report
     run, place = task
-    device, steps = pick_device(place.device), iter(range(_STEPS - 1))
+    device = pick_device(place.device)
     free = torch.cuda.mem_get_info(device)[0]
-    hooks = Hooks(report=lambda _done, _note: None, stop=lambda: next(steps, None) is None)
-    with TemporaryDirectory() as folder, suppress(Interrupted):
-        Trainer(open_job(run, place.root, Path(folder)), device, hooks).train()
+    hooks = Hooks(report=lambda _done, _note: None, stop=lambda: False)
+    with TemporaryDirectory() as folder:
+        trainer = Trainer(open_job(run, place.root, Path(folder)), device, hooks)
+        played = partial(trainer.played_step, Graphed(CudaRecording, device))
+        make = trainer.step if why_eager(trainer.job, device) else played
+        for step in measured_steps(run.train.iterations):
+            make(step)
+        trainer.loader.close()
     need = torch.cuda.max_memory_reserved(device) // 2**20 + _CONTEXT
     return Measured(need, free // 2**20)

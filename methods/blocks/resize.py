@@ -51,13 +51,16 @@ class Linear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """Gradient of the values: the transposed weights of every axis, from unit vectors."""
         (gradient,) = gradients
-        # Channels last, as they lie in memory.
-        total = gradient.movedim(1, -1).float()
-        shape = [*total.shape]
-        for axis, small in enumerate(ctx.given, 1):
-            unit = torch.eye(small, device=gradient.device)[None]
-            weights = torch.ops.aten.upsample_linear1d(unit, [shape[axis]], ctx.align_corners)[0]
-            lead, rest = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-            total = torch.matmul(weights, total.reshape(lead, shape[axis], rest))
-            shape[axis] = small
-        return total.view(shape).movedim(-1, 1).to(gradient.dtype), None, None
+        # In float32, also where a gradient is taken inside a forward pass; channels last, as they
+        # lie in memory.
+        with torch.autocast(gradient.device.type, enabled=False):
+            total = gradient.movedim(1, -1).float()
+            shape = [*total.shape]
+            for axis, small in enumerate(ctx.given, 1):
+                unit = torch.eye(small, device=gradient.device)[None]
+                aten, size = torch.ops.aten, [shape[axis]]
+                weights = aten.upsample_linear1d(unit, size, ctx.align_corners)[0]
+                lead, rest = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+                total = torch.matmul(weights, total.reshape(lead, shape[axis], rest))
+                shape[axis] = small
+            return total.view(shape).movedim(-1, 1).to(gradient.dtype), None, None

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from benchmarks.config.training import Norm
 from benchmarks.engine.nets.blocks import conv_block, norm_each, normed
+from methods.blocks.adversarial import untracked_statistics
 from methods.blocks.resize import Linear, resize_linear
 
 MODES = {2: "bilinear", 3: "trilinear"}
@@ -42,6 +43,17 @@ def test_interpolation_stays_in_half_precision_under_autocast() -> None:
     assert made.dtype == torch.bfloat16
     torch.autograd.backward(made.sum())
     assert values.grad is not None and values.grad.dtype == torch.bfloat16
+
+
+def test_a_gradient_inside_a_forward_pass_is_summed_in_float32() -> None:
+    values = torch.rand(1, 1, 32, 32, requires_grad=True)
+    weight = torch.rand(1, 1, 64, 64)
+    found: list[Tensor] = []
+    for half in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            made = (Linear.apply(values, (64, 64), True) * weight).sum()
+            found += torch.autograd.grad(made, values)
+    assert torch.equal(*found)
 
 
 def passed(block: nn.Sequential, image: Tensor) -> Tensor:
@@ -77,6 +89,15 @@ def test_a_bias_before_a_norm_may_be_left_out(ndim: int, norm: Norm) -> None:
         torch.testing.assert_close(found, kept)
     usual.eval(), short.eval()
     torch.testing.assert_close(passed(short, image), usual(image))
+
+
+def test_a_bias_reaches_no_running_mean_that_is_not_kept() -> None:
+    """As in adversarial passes, which `untracked_statistics` keeps out of the test."""
+    block = conv_block(2, 3, 8, "batch").train()
+    before = copy.deepcopy(block.state_dict())
+    with untracked_statistics(block):
+        passed(block, torch.randn(2, 3, 8, 8))
+    assert all(torch.equal(value, before[name]) for name, value in block.state_dict().items())
 
 
 def test_norm_of_each_image_is_instance_norm() -> None:

@@ -45,10 +45,12 @@ class Difference:
     Attributes:
         loss: largest error of a loss term in relation to it.
         gradient: norm of the difference of all gradients in relation to that of the gradients.
+        running: the same of the running statistics after the step, which the test reads.
     """
 
     loss: float
     gradient: float
+    running: float
 
 
 def difference(
@@ -72,8 +74,8 @@ def difference(
     same, again = _step(other, Case(name, ndim, 4, device))
     assert losses.keys() == same.keys() and grads.keys() == again.keys()
     apart = [abs(same[n] - value) / max(abs(value), _LEAST) for n, value in losses.items()]
-    whole = _vector(grads)
-    return Difference(max(apart), float((_vector(again) - whole).norm() / whole.norm()))
+    running = _apart(_running(reference), _running(other))
+    return Difference(max(apart), _apart(grads, again), running)
 
 
 def _step(method: Method[Any], case: Case) -> tuple[dict[str, float], dict[str, Tensor]]:
@@ -85,6 +87,18 @@ def _step(method: Method[Any], case: Case) -> tuple[dict[str, float], dict[str, 
         terms = method.losses(case.batch(77), END)
         found = gradients(method, torch.stack(list(terms.values())).sum())
     return {name: term.item() for name, term in terms.items()}, found
+
+
+def _running(method: Method[Any]) -> dict[str, Tensor]:
+    return {name: value for name, value in method.named_buffers() if "running_" in name}
+
+
+def _apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """Norm of the difference in relation to that of the first; 0 of nothing."""
+    if not one:
+        return 0.0
+    whole = _vector(one)
+    return float((_vector(other) - whole).norm() / whole.norm())
 
 
 def _vector(gradients: dict[str, Tensor]) -> Tensor:

@@ -17,11 +17,16 @@ from torch import Tensor
 from methods.base import Method
 from methods.blocks.losses import one_hot
 from tests.contract.case import CPU, gradients
+from tests.engine.conftest import flat
 from tests.gpu import agree, bare
 from tests.gpu.__main__ import write
 from tests.gpu.agree import SameDraws, difference
 from tests.gpu.baseline import average, dice_loss, ramp
-from tests.gpu.timing import TINY, measure
+from tests.gpu.measure import measure
+from tests.gpu.test_device import HALF, STEPS, recorded, same, stretch
+from tests.gpu.timing import TINY
+
+__all__ = ["flat"]
 
 LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 
@@ -30,7 +35,7 @@ LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 def test_devices_are_compared(method: str, ndim: int) -> None:
     """Another memory layout stands for the other device: it rounds in another way."""
     found = difference(method, ndim, CPU, LAYOUT[ndim])
-    assert found.loss < 1e-3 and 0 < found.gradient < 1e-2, found
+    assert found.loss < 1e-3 and 0 < found.gradient < 1e-2 and found.running < 1e-2, found
 
 
 def test_a_wrong_gradient_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,14 +80,19 @@ def test_baseline_is_the_protocol() -> None:
     torch.testing.assert_close(teacher.weight, before + 0.01)
 
 
+def test_a_stretch_goes_on_where_one_was_stopped(flat: Path, tmp_path: Path) -> None:
+    whole = stretch(flat, tmp_path / "whole", "mean_teacher", CPU, STEPS)
+    assert whole.position.step == STEPS and not recorded(whole)
+    first = stretch(flat, tmp_path / "parts", "mean_teacher", CPU, HALF)
+    assert first.position.step == HALF and not same(first, whole)
+    assert same(stretch(flat, tmp_path / "parts", "mean_teacher", CPU, STEPS - HALF), whole)
+
+
 def test_timing_writes_table_and_figure(tmp_path: Path) -> None:
-    flat, solid = TINY[:1], TINY[1:]
-    rows = list(
-        measure(
-            tmp_path, flat, ["mean_teacher", "bcp"], CPU,
-            packed=flat, at_once=(2,), seconds=0.2, mps=str(tmp_path),
-        )
-    )  # fmt: skip
+    plane, solid = TINY[:1], TINY[1:]
+    names = ["mean_teacher", "bcp"]
+    packed = [(plane[0], count) for count in (1, 2)]
+    rows = list(measure(tmp_path, plane, names, CPU, packed=packed, seconds=0.2, mps=str(tmp_path)))
     rows += measure(tmp_path, solid, [], CPU)
     files = write(rows, tmp_path / "out", CPU)
     assert {p.name for p in files} == {"gpu.csv", "gpu_machine.json", "gpu.pdf", "gpu.png"}
@@ -97,12 +107,12 @@ def test_timing_writes_table_and_figure(tmp_path: Path) -> None:
     unrecorded = (table["method"] == "bcp") & (table["mode"] == "graph bf16")
     assert set(table.loc[unrecorded, "note"]) == {"never recorded: components"}
     assert (table.loc[~unrecorded, "ms"] > 0).all() and table.loc[unrecorded, "ms"].isna().all()
-    both = table[table["mode"] == "at once"].iloc[0]
+    both = table[table["mode"] == "at once, MPS"].iloc[0]
     assert both["runs"] == 2 and both["ms"] == pytest.approx(2e3 / both["steps_per_s"], rel=1e-2)
 
 
 def test_what_time_is_too_short_for_is_named(tmp_path: Path) -> None:
-    rows = list(measure(tmp_path, TINY[:1], ["cct"], CPU, until=0.0, packed=TINY[:1], at_once=(4,)))
+    rows = list(measure(tmp_path, TINY[:1], ["cct"], CPU, until=0.0, packed=[(TINY[0], 4)]))
     assert [r["method"] for r in rows] == ["mean_teacher", "mean_teacher", "cct"]
     assert {r["note"] for r in rows} == {"not timed: the time was over"}
 

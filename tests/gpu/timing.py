@@ -1,6 +1,6 @@
-"""Times of steps on a device: every method, SSL4MIS's step, and several runs at once.
+"""Times of steps on a device: those of every method, and SSL4MIS's.
 
-`make gpu` calls it at the size of the protocol; a test rehearses it on the CPU with small images.
+`make gpu` takes the size of the protocol; a test rehearses it on the CPU with small images.
 """
 
 from __future__ import annotations
@@ -8,18 +8,15 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.common.errors import BenchError
-from benchmarks.common.workers import Report, run_tasks
-from benchmarks.engine.graph import CudaRecording, Graphed, Recording, why_eager
+from benchmarks.engine.graph import CudaRecording, Graphed, Recording
 from benchmarks.engine.nets import Builder
 from benchmarks.engine.trainer import Trainer
 from tests.engine.small import QUIET, build, job_of, make_config
@@ -29,9 +26,8 @@ from tests.gpu.baseline import stepper
 Row = dict[str, str | float]
 DATASETS = {2: "phantom_acdc", 3: "phantom_brats2019"}
 # Late in a run, when all terms are at work, and between two steps that are logged or probed.
-_TOTAL, _FIRST = 10_000, 9_001
-_PATIENCE = 120.0  # seconds that a run waits for those that are to run with it
-_WARM = 5  # steps: three before a recording, its own, and one that is played
+_TOTAL, FIRST = 10_000, 9_001
+WARM = 5  # steps: three before a recording, its own, and one that is played
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,7 @@ def _recording(trainer: Trainer) -> Recording:
     return Tape(lambda: tensors([trainer.method.state_dict(), trainer.optimizer.state_dict()]))
 
 
-def _played(trainer: Trainer) -> Callable[[int], object]:
+def played(trainer: Trainer) -> Callable[[int], object]:
     return partial(trainer.played_step, Graphed(partial(_recording, trainer), trainer.device))
 
 
@@ -122,10 +118,10 @@ def wait(device: torch.device) -> None:
 
 def milliseconds(step: Callable[[int], object], size: Size, device: torch.device) -> float:
     """Median time of a step, warmed up, with the wait for the device at the end of each timing."""
-    for number in range(_FIRST, _FIRST + _WARM):
+    for number in range(FIRST, FIRST + WARM):
         step(number)
     wait(device)
-    spent, number = [], _FIRST + _WARM
+    spent, number = [], FIRST + WARM
     for _ in range(size.rounds):
         started = time.perf_counter()
         for _ in range(size.steps):
@@ -146,7 +142,7 @@ def _peak(device: torch.device) -> float:
     return found
 
 
-def _row(method: str, size: Size, mode: str, ms: float = math.nan, **more: Any) -> Row:
+def blank_row(method: str, size: Size, mode: str, ms: float = math.nan, **more: Any) -> Row:
     blank = {"memory_mb": math.nan, "runs": 1, "steps_per_s": 1e3 / ms, "note": ""}
     return {"method": method, "step": size.words, "mode": mode, "ms": ms, **blank, **more}
 
@@ -162,17 +158,17 @@ def method_rows(name: str, root: Path, size: Size, device: torch.device) -> Iter
         modes = {"eager float32" if amp == "off" else "eager bf16": trainer.step}
         why = trainer.job.method.uncaptured
         if amp == "bf16" and not why:
-            modes["graph bf16"] = _played(trainer)
+            modes["graph bf16"] = played(trainer)
         try:
             for mode, step in modes.items():
                 _peak(device)
                 ms = milliseconds(step, size, device)
-                yield _row(name, size, mode, ms, memory_mb=_peak(device))
+                yield blank_row(name, size, mode, ms, memory_mb=_peak(device))
         finally:
             trainer.loader.close()
             del trainer, modes
     if why:
-        yield _row(name, size, "graph bf16", note=f"never recorded: {why}")
+        yield blank_row(name, size, "graph bf16", note=f"never recorded: {why}")
 
 
 def baseline_rows(root: Path, size: Size, device: torch.device) -> Iterator[Row]:
@@ -193,127 +189,7 @@ def baseline_rows(root: Path, size: Size, device: torch.device) -> Iterator[Row]
     _peak(device)
     ms = milliseconds(stepper(student, teacher, images, label, device), size, device)
     torch.backends.cudnn.deterministic = False
-    yield _row("mean_teacher", size, "SSL4MIS", ms, memory_mb=_peak(device))
-
-
-@dataclass(frozen=True)
-class Share:
-    """One of several runs at once.
-
-    Attributes:
-        root: with prepared data.
-        number: of this run.
-        count: of runs.
-        size: of a step.
-        device: by name.
-        seconds: that are counted once all are ready.
-        mps: see `at_once_rows`.
-    """
-
-    root: Path
-    number: int
-    count: int
-    size: Size
-    device: str
-    seconds: float
-    mps: str
-
-
-def stepping(share: Share, report: Report) -> float:
-    """Steps a second of one run while the others run; called in a process of its own."""
-    del report
-    folder = share.root / f"at-once-{share.count}{'-mps' if share.mps else ''}"
-    device = torch.device(share.device)
-    own = folder.relative_to(share.root) / str(share.number)
-    trainer = make_trainer(share.root, "mean_teacher", share.size, device, str(own), amp="bf16")
-    step = trainer.step if why_eager(trainer.job, device) else _played(trainer)
-    for number in range(_FIRST, _FIRST + _WARM):
-        step(number)
-    wait(device)
-    (folder / f"ready-{share.number}").touch()
-    patience = time.monotonic() + _PATIENCE
-    while len(list(folder.glob("ready-*"))) < share.count:
-        if time.monotonic() > patience:
-            raise RuntimeError("the other runs do not start")
-        time.sleep(0.01)
-    started, done = time.perf_counter(), 0
-    while time.perf_counter() - started < share.seconds:
-        for _ in range(share.size.steps):
-            step(_FIRST + done % 80)
-            done += 1
-        wait(device)
-    spent = time.perf_counter() - started
-    trainer.loader.close()
-    return done / spent
-
-
-def at_once_rows(
-    root: Path, size: Size, device: torch.device, count: int, seconds: float, mps: str
-) -> Iterator[Row]:
-    """Mean Teacher, bf16 and recorded where that is possible, in several processes on one card.
-
-    Args:
-        root: with prepared data.
-        size: of a step.
-        device: of all.
-        count: of processes.
-        seconds: that are counted.
-        mps: pipe directory of NVIDIA's MPS, through which the processes share the card; "": they
-            take turns on it.
-    """
-    shares = [Share(root, n, count, size, str(device), seconds, mps) for n in range(count)]
-    around = {"CUDA_MPS_PIPE_DIRECTORY": mps} if mps else {}
-    fork = device.type == "cpu"
-    outcomes = run_tasks(
-        stepping, shares, count, fork=fork, variables=None if fork else lambda _number: around
-    )
-    rate = sum(outcome.value() for outcome in outcomes)
-    ms = 1e3 * count / rate
-    mode = "at once, MPS" if mps else "at once"
-    yield _row("mean_teacher", size, mode, ms, runs=count, steps_per_s=rate)
-
-
-def measure(
-    root: Path,
-    sizes: Sequence[Size],
-    names: Sequence[str],
-    device: torch.device,
-    *,
-    until: float = math.inf,
-    packed: Sequence[Size] = (),
-    at_once: Sequence[int] = (1, 4),
-    seconds: float = 3.0,
-    mps: str = "",
-) -> Iterator[Row]:
-    """All rows, the most wanted first; what time is too short for is a row that says so.
-
-    Args:
-        root: empty folder.
-        sizes: of steps.
-        names: methods, the most wanted first.
-        device: that is timed.
-        until: `time.monotonic()` after which nothing more is timed.
-        packed: sizes of steps that several runs make at once.
-        at_once: numbers of runs on one card.
-        seconds: of each of these.
-        mps: see `at_once_rows`; with it, several runs are timed in both ways.
-    """
-    roots = {s: prepared(root / s.words.replace(" ", ""), s) for s in (*sizes, *packed)}
-    parts = [("mean_teacher", s, partial(baseline_rows, roots[s], s, device)) for s in sizes]
-    for size, count in product(packed, at_once):
-        for shared in ("", mps) if mps and count > 1 else ("",):
-            together = partial(at_once_rows, roots[size], size, device, count, seconds, shared)
-            parts.append(("mean_teacher", size, together))
-    for name in names:
-        parts += [(name, s, partial(method_rows, name, roots[s], s, device)) for s in sizes]
-    for name, size, rows in parts:
-        if time.monotonic() > until:
-            yield _row(name, size, "", note="not timed: the time was over")
-            continue
-        try:
-            yield from rows()
-        except (RuntimeError, BenchError) as error:  # of the device, such as its memory
-            yield _row(name, size, "", note=f"failed: {str(error).splitlines()[0]}")
+    yield blank_row("mean_teacher", size, "SSL4MIS", ms, memory_mb=_peak(device))
 
 
 TINY = tuple(replace(s, voxels=v, images=1, channels=(4, 8, 8, 8), steps=1, rounds=1)

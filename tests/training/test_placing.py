@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -17,10 +17,13 @@ import torch
 from benchmarks.common import device as devices
 from benchmarks.common.device import energy_meter
 from benchmarks.common.errors import ConfigError
-from benchmarks.plan.resolve import Run
+from benchmarks.engine import trainer
+from benchmarks.engine.ledger import probe_steps
+from benchmarks.plan.resolve import Run, resolve
 from benchmarks.training import placing
 from benchmarks.training.one import Place
 from benchmarks.training.placing import Measured, Room, cards_of, find_room, per_card
+from tests.engine.small import make_config
 
 PLACE = Place(Path(), "cuda")
 RUNS = cast("list[Run]", list(range(40)))
@@ -82,6 +85,28 @@ def test_the_longest_run_is_measured_and_all_cards_are_filled(cards: Callable[[i
     assert len(asked) == 2, "measured where it does not matter"
     assert find_room(RUNS, PLACE, None, lambda *_: None) == Room(2, ("0", "1"))
     assert find_room(RUNS, Place(Path(), "cpu"), None, measure) == Room(16)
+
+
+def test_memory_is_that_of_steps_beside_a_recording(
+    flat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Late ones, then the last, which is probed and logged and so never played."""
+    made: list[int] = []
+
+    class Noting(trainer.Trainer):
+        def step(self, step: int, given: Any = None) -> Any:
+            made.append(step)
+            return super().step(step, given)
+
+    monkeypatch.setattr(trainer, "Trainer", Noting)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (80 << 30, 0))
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: 3 << 30)
+    config = make_config(iterations=100)
+    (run,) = resolve(config, config.grid.datasets[0], "mean_teacher", flat)
+    found = placing._some_steps((run, Place(flat, "cpu")), lambda *_: None)
+    assert found == Measured(3 * 1024 + placing._CONTEXT, 80 * 1024)
+    assert made == [*range(75, 81), 99] and 99 in probe_steps(100)
+    assert placing.measured_steps(1) == [0]
 
 
 def test_workers_are_spread_over_the_cards(

@@ -72,7 +72,7 @@ def normed(convolution: nn.Module, norm: nn.Module, values: Tensor) -> Tensor:
     apply = F.conv3d if values.ndim == 5 else F.conv2d
     out = apply(values, cast(Tensor, convolution.weight), padding=1)
     normal = cast(Tensor, norm(_Cancelled.apply(out, bias)))
-    if isinstance(mean, Tensor):
+    if isinstance(mean, Tensor) and norm.track_running_stats:
         # As the norm itself does, behind the back of autograd, which does not read it here.
         mean.data.add_(bias.data, alpha=cast(float, norm.momentum))
     return normal
