@@ -57,7 +57,11 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
         parts += [f"**{section.title}**; {section.sample}", table]
     caveats = [m.footnote for m in facts.methods if m.footnote]
     if not found:
-        caveats.append("Outcomes are corrected for the number of rows, intervals are not.")
+        looks = " and of tables read before" if config.grid.looks > 1 else ""
+        caveats.append(
+            f"Outcomes are corrected for the number of rows{looks}; intervals, and what could have"
+            " been seen, are of a row alone, and take folds as independent."
+        )
     if not results.studied:
         caveats.append("Whether training has converged is not shown yet.")
     if any(d.synthetic for d in facts.datasets):

@@ -12,6 +12,7 @@ import pandas as pd
 from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.estimate import grid_cost
+from benchmarks.plan.sweeps import sweep_name
 from benchmarks.report.leaks import leak_section
 from benchmarks.report.paper.literature import read_published
 from benchmarks.report.short import short_lines
@@ -240,15 +241,14 @@ def _published(root: Path) -> dict[tuple[str, str, str], list[float]]:
 
 
 def _missing(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
-    """Benchmarks without a report, each with its question and cost."""
-    sweeps = {f"{config.name}_{sweep}" for config in known.values() for sweep in config.sweeps}
-    left = {
-        name: config
-        for name, config in known.items()
-        if name not in sweeps and not (report_folder(root, name) / "table.csv").is_file()
-    }
+    """Benchmarks and sweeps without a report, each with its question and cost."""
+    there = {name for name in known if (report_folder(root, name) / "table.csv").is_file()}
+    sweeps = {sweep_name(config, sweep) for config in known.values() for sweep in config.sweeps}
+    # Of a benchmark without a report its sweeps are no news.
+    news = {sweep_name(known[name], sweep) for name in there for sweep in known[name].sweeps}
+    left = {n: c for n, c in known.items() if n not in there and n not in sweeps - news}
     if not left:
-        return "Every benchmark of this checkout has a report."
+        return "Every benchmark and every sweep of this checkout has a report."
     rows = [(f"`{name}`", config.question, *_cost(config, known)) for name, config in left.items()]
     note = (
         f"Cost: counted operations in multiples of all runs of `{_UNIT}`, with networks taken as"

@@ -169,7 +169,7 @@ def _control_note(config: BenchmarkConfig, facts: Facts) -> list[str]:
     if all(any(block.get(control) for block in blocks) for control in _CONTROLS):
         known = "and the rows that do so without another loss term tell how much"
     else:
-        known = "and no row here tells how much"
+        known = "and not both have a row here that tells how much"
     return [
         "Unlabelled images in the batch norm and strong views can raise Dice by themselves,"
         f" {known}: nothing is credited to a term that is not above them."

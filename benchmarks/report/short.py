@@ -70,13 +70,24 @@ def _gains(one: Told) -> Iterator[str]:
         parts = [
             (f"methods against {baseline.title}", judged[judged["key"].isin(one.methods)]),
             *(
-                (f"methods against {one.title(str(control))}", rows.assign(key=rows["better"]))
+                (f"methods against {_control(one, str(control), cell)}", _by_better(rows))
                 for control, rows in against[inside].groupby("than", sort=False)
             ),
             (f"controls against {baseline.title}", judged[judged["key"].isin(one.controls)]),
         ]
         words = "; ".join(f"{name}: {_counted(one, rows)}" for name, rows in parts if len(rows))
         yield f"{one.place(dataset, labels)} ({one.link}), {words}{_length(one)}."
+
+
+def _control(one: Told, key: str, cell: pd.DataFrame) -> str:
+    """A control's name, with its own difference from the baseline: a weak one is easily beaten."""
+    own = cell.loc[cell["key"] == key, "difference"]
+    words = f" (itself {100 * own.iloc[0]:+.1f})" if len(own) else ""
+    return f"{one.title(key)}{words}"
+
+
+def _by_better(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(key=rows["better"])
 
 
 def _counted(one: Told, rows: pd.DataFrame) -> str:

@@ -112,6 +112,16 @@ def test_the_random_split_is_the_deciding_rows_split_in_all_but_entropy() -> Non
         }
 
 
+@pytest.mark.parametrize(
+    ("name", "read"), [("ablation_folds", "ablation"), ("methods_folds", "acdc_cpu")]
+)
+def test_tables_that_hold_runs_already_read_count_those_readings(name: str, read: str) -> None:
+    """Each p is multiplied by the readings, of the table itself and of those before it."""
+    folder = ROOT / "benchmarks/presets"
+    later, before = (load_config(folder / n / "params.yaml").grid for n in (name, read))
+    assert later.looks > before.looks > 1
+
+
 @pytest.mark.parametrize("name", ["ablation_folds", "methods_folds"])
 def test_rows_of_acdc_cpu_are_the_same_runs_elsewhere(name: str) -> None:
     """Else they would be trained a second time, and differ between tables."""
