@@ -85,13 +85,17 @@ def simulate(
 ) -> None:
     """Simulate benchmarks with known effects, and count how often the rule is wrong."""
     from benchmarks.common.console import Board
-    from benchmarks.statistics.simulate import simulate_all, write_rates
+    from benchmarks.report.documents import embed_text
+    from benchmarks.statistics.simulate import overlap_table, simulate_all, write_rates
 
-    target = out or report_folder(ROOT, "statistics") / "calibration.csv"
+    folder = report_folder(ROOT, "statistics")
+    target = out or folder / "calibration.csv"
     with Board() as board:
         found = simulate_all(
             benchmarks,
             progress=lambda name, done, total: board.update("simulate", done, total, name),
         )
     write_rates(found, target)
+    if out is None:
+        embed_text(folder / "README.md", overlap_table(found), name="overlap")
     say(f"open {target}")

@@ -23,6 +23,7 @@ MEASURED = {
 # Of the ten folds of `acdc_cpu` at 96 pixels, where a run decides more, without UniMatch, some of
 # whose runs fail; tests measure them in its case table. Folds tell response and residual together,
 # which are parted here as those of 3 labels above.
+AT_96_NAME = "10 folds at 96 pixels"
 AT_96 = Spread(run=10.2e-4, response=11.1e-4, residual=35.1e-4)
 _PATIENT, _RUN, _MEAN = 0.14, 0.02, 0.7  # common to all methods: they cancel
 # Nadeau and Bengio (2003) take the share of tested patients, here a tenth, as the correlation of
@@ -95,13 +96,18 @@ def scenarios() -> tuple[Scenario, ...]:
         made += [replace(s, name=f"{s.name}, heavy tails", heavy=True) for s in tailed]
         made += [replace(s, name=f"{s.name}, 25 methods", methods=25) for s in base[:4]]
         made.append(replace(base[9], name="10 folds, 25 methods", methods=25))
-        made += [
-            replace(base[9], name=f"10 folds, {c:.0%} of the run variance in common", common=c)
-            for c in _COMMON
-        ]
-    at_96 = Scenario("10 folds at 96 pixels", 3, "cross-validation", 10, 80, spread=AT_96)
+        made += _overlapping(base[9])
+    at_96 = Scenario(AT_96_NAME, 3, "cross-validation", 10, 80, spread=AT_96)
     made += [at_96, replace(at_96, name=f"{at_96.name}, effect of 3 points", effect=0.03)]
-    return tuple(made)
+    return (*made, *_overlapping(at_96))
+
+
+def _overlapping(folds: Scenario) -> list[Scenario]:
+    """The same with training patients in common, of unknown weight."""
+    return [
+        replace(folds, name=f"{folds.name}, {c:.0%} of the run variance in common", common=c)
+        for c in _COMMON
+    ]
 
 
 def effects(s: Scenario) -> Values:

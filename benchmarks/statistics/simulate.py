@@ -27,7 +27,7 @@ from benchmarks.statistics.inference import (
     squares,
 )
 from benchmarks.statistics.pairs import Values
-from benchmarks.statistics.scenarios import Scenario, draw, effects, scenarios
+from benchmarks.statistics.scenarios import AT_96_NAME, Scenario, draw, effects, scenarios
 
 _CHUNK = 100
 
@@ -172,6 +172,21 @@ def simulate_all(
             progress(f"{s.labels} labelled, {s.name}", number, len(wanted))
         found.append(rates(s, benchmarks=benchmarks, seed=seed))
     return found
+
+
+def overlap_table(found: list[Rates]) -> str:
+    """What folds that share training patients cost, at the variances of the committed table.
+
+    Args:
+        found: rates of all scenarios.
+
+    Returns:
+        A Markdown table; "" if no scenario is of that.
+    """
+    of = [r for r in found if r.scenario.startswith(AT_96_NAME) and "effect" not in r.scenario]
+    rows = [f"| {r.scenario} | {r.coverage:.3f} | {r.family_word:.3f} |" for r in of]
+    head = "| Scenario | 95 % intervals that hold the difference | Benchmarks with a wrong word |"
+    return "\n".join([head, "|---|---:|---:|", *rows]) if rows else ""
 
 
 def write_rates(found: list[Rates], path: Path) -> None:
