@@ -136,7 +136,7 @@ def test_all_scenarios_are_simulated_told_and_written(tmp_path: Path) -> None:
     found = simulate_all(3, seed=5, progress=lambda *step: seen.append(step))
     wanted = scenarios()
     assert [(r.scenario, r.labels) for r in found] == [(s.name, s.labels) for s in wanted]
-    last = "3 labelled, 10 folds at 96 pixels, effect of 3 points"
+    last = "3 labelled, 10 folds at 96 pixels, 33% of the run variance in common"
     assert seen[-1] == (last, len(wanted), len(wanted))
     write_rates(found, tmp_path / "rates.csv")
     written = pd.read_csv(tmp_path / "rates.csv")
