@@ -62,12 +62,14 @@ def profile_run(run: Run, place: Place, steps: int) -> list[str]:
         raise ConfigError(f"{given}, but a run has {length} (train.iterations): {mend}")
     trace = report_folder(place.root, "profile") / f"{key.dataset}-{key.method}.json"
     with TemporaryDirectory() as folder:
-        job = open_job(run, place.root, Path(folder))
+        job, device = open_job(run, place.root, Path(folder)), pick_device(place.device)
         hooks = Hooks(report=lambda _done, _note: None, stop=lambda: False)
-        shares = profile_job(job, pick_device(place.device), hooks, steps=steps, trace=trace)
+        shares = profile_job(job, device, hooks, steps=steps, trace=trace)
     total = sum(s.milliseconds for s in shares)
     lines = [f"{s.name:24}{s.milliseconds:9.2f} ms {100 * s.share:5.1f} %" for s in shares]
-    return [*lines, f"{'whole':24}{total:9.2f} ms per step", f"trace: {trace}"]
+    whole = f"{'whole':24}{total:9.2f} ms per step"
+    host = ["times of the host, launch by launch; those of the card are in the trace"]
+    return [*lines, whole, *host * (device.type == "cuda"), f"trace: {trace}"]
 
 
 def profile_job(

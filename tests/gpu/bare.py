@@ -126,7 +126,14 @@ def main() -> int:
     workers = max(2, min(8, (os.cpu_count() or 2) // 2))  # launches keep a core busy each
     tests = ["pytest", "tests/gpu", "-m", "gpu and not wide", "-n", str(workers), "-p",
              "no:cacheprovider"]  # fmt: skip
-    failed = subprocess.run([sys.executable, "-m", *tests], cwd=ROOT, env=around).returncode
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", *tests], cwd=ROOT, env=around, timeout=60 * given.minutes
+        )
+        failed = ran.returncode
+    except subprocess.TimeoutExpired:
+        failed = 1
+        sys.stderr.write(f"error: the tests took more than {given.minutes:g} minutes\n")
     left = given.minutes - (time.monotonic() - started) / 60
     timing = ["tests.gpu", "--minutes", f"{max(1.0, left - 0.5):.2f}", "--mps", given.mps]
     timed = subprocess.run([sys.executable, "-m", *timing], cwd=ROOT, env=around).returncode
