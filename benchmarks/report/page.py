@@ -172,6 +172,10 @@ def _cell_words(
             return f"Differences to {facts.baseline.title}, points", f"{low:+.1f} to {high:+.1f}"
         studied = "" if results.studied else "; convergence is not shown"
         return f"Compared with {facts.baseline.title}", _outcomes(own, facts) + studied
+    declared = [d for d in results.declared if (d.dataset, d.labels, d.checkpoint) == cell]
+    if declared:
+        studied = "" if results.studied else "; convergence is not shown"
+        return "Declared contrasts", _counts(titled(declared, facts.titles)) + studied
     table = results.table
     inside = (table["dataset"] == dataset.id) & (table["labels"] == labels)
     dice = 100 * table.loc[inside & (table["checkpoint"] == "last"), "dice"]

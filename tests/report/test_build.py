@@ -212,6 +212,19 @@ def test_methods_are_compared_with_the_controls_and_looks_are_corrected_for(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_without_a_baseline_the_declared_contrasts_are_what_came_out(tmp_path: Path) -> None:
+    gain = {"name": "gain", "better": "mean_teacher", "than": "supervised"}
+    config = make_config({"contrasts": [gain]}, seeds=[0, 1, 2, 3, 4], baseline=None)
+    write_scores(tmp_path, config, noise=0.02)
+    build_report(config, root=tmp_path)
+    (told,) = (line for line in page_of(tmp_path).splitlines() if line.startswith("**What came"))
+    frame = pd.read_csv(tmp_path / "reports/tiny/differences.csv")
+    last = frame[(frame["family"] == "declared") & (frame["checkpoint"] == "last")]
+    assert "Declared contrasts" in told
+    assert told.count(" better (Mean Teacher)") == (last["outcome"] == "better").sum() > 0
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_declared_row_that_is_not_trained_yet_leaves_its_claim_open(tmp_path: Path) -> None:
     gain = {"name": "gain", "better": "mean_teacher", "than": "supervised"}
     later = {"name": "more", "better": "egcl_net-a6", "than": "mean_teacher"}
