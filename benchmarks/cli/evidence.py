@@ -86,7 +86,13 @@ def simulate(
     """Simulate benchmarks with known effects, and count how often the rule is wrong."""
     from benchmarks.common.console import Board
     from benchmarks.report.documents import embed_text
-    from benchmarks.statistics.simulate import overlap_table, simulate_all, write_rates
+    from benchmarks.report.tables import pipe_table
+    from benchmarks.statistics.simulate import (
+        OVERLAP_HEADER,
+        overlap_rows,
+        simulate_all,
+        write_rates,
+    )
 
     folder = report_folder(ROOT, "statistics")
     target = out or folder / "calibration.csv"
@@ -97,5 +103,6 @@ def simulate(
         )
     write_rates(found, target)
     if out is None:
-        embed_text(folder / "README.md", overlap_table(found), name="overlap")
+        table = pipe_table(OVERLAP_HEADER, overlap_rows(found))
+        embed_text(folder / "README.md", table, name="overlap")
     say(f"open {target}")

@@ -163,6 +163,7 @@ def _cell_words(
 ) -> tuple[str, str]:
     """What is told of a cell, and what came out."""
     cell = (dataset.id, labels, "last")
+    studied = "" if results.studied else "; convergence is not shown"
     own = [d for d in results.baseline if (d.dataset, d.labels, d.checkpoint) == cell]
     own = [d for d in titled(own, facts.titles) if not math.isnan(d.mean)]
     if own and facts.baseline:
@@ -170,11 +171,9 @@ def _cell_words(
         if words <= {"pilot", "not tested", "unconverged"}:
             low, high = (pick(100 * d.mean for d in own) for pick in (min, max))
             return f"Differences to {facts.baseline.title}, points", f"{low:+.1f} to {high:+.1f}"
-        studied = "" if results.studied else "; convergence is not shown"
         return f"Compared with {facts.baseline.title}", _outcomes(own, facts) + studied
     declared = [d for d in results.declared if (d.dataset, d.labels, d.checkpoint) == cell]
     if declared:
-        studied = "" if results.studied else "; convergence is not shown"
         return "Declared contrasts", _counts(titled(declared, facts.titles)) + studied
     table = results.table
     inside = (table["dataset"] == dataset.id) & (table["labels"] == labels)

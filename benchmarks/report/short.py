@@ -70,7 +70,10 @@ def _gains(one: Told) -> Iterator[str]:
         parts = [
             (f"methods against {baseline.title}", judged[judged["key"].isin(one.methods)]),
             *(
-                (f"methods against {_control(one, str(control), cell)}", _by_better(rows))
+                (
+                    f"methods against {_control(one, str(control), cell)}",
+                    rows.assign(key=rows["better"]),
+                )
                 for control, rows in against[inside].groupby("than", sort=False)
             ),
             (f"controls against {baseline.title}", judged[judged["key"].isin(one.controls)]),
@@ -84,10 +87,6 @@ def _control(one: Told, key: str, cell: pd.DataFrame) -> str:
     own = cell.loc[cell["key"] == key, "difference"]
     words = f" (itself {100 * own.iloc[0]:+.1f})" if len(own) else ""
     return f"{one.title(key)}{words}"
-
-
-def _by_better(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(key=rows["better"])
 
 
 def _counted(one: Told, rows: pd.DataFrame) -> str:

@@ -30,6 +30,9 @@ from benchmarks.statistics.pairs import Values
 from benchmarks.statistics.scenarios import AT_96_NAME, Scenario, draw, effects, scenarios
 
 _CHUNK = 100
+OVERLAP_HEADER = (
+    "Scenario", "95 % intervals that hold the difference", "Benchmarks with a wrong word",
+)  # fmt: skip
 
 Progress = Callable[[str, int, int], None]
 
@@ -174,19 +177,17 @@ def simulate_all(
     return found
 
 
-def overlap_table(found: list[Rates]) -> str:
+def overlap_rows(found: list[Rates]) -> tuple[tuple[str, ...], ...]:
     """What folds that share training patients cost, at the variances of the committed table.
 
     Args:
         found: rates of all scenarios.
 
     Returns:
-        A Markdown table; "" if no scenario is of that.
+        Rows under `OVERLAP_HEADER`.
     """
     of = [r for r in found if r.scenario.startswith(AT_96_NAME) and "effect" not in r.scenario]
-    rows = [f"| {r.scenario} | {r.coverage:.3f} | {r.family_word:.3f} |" for r in of]
-    head = "| Scenario | 95 % intervals that hold the difference | Benchmarks with a wrong word |"
-    return "\n".join([head, "|---|---:|---:|", *rows]) if rows else ""
+    return tuple((r.scenario, f"{r.coverage:.3f}", f"{r.family_word:.3f}") for r in of)
 
 
 def write_rates(found: list[Rates], path: Path) -> None:

@@ -11,9 +11,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks.engine.graph import Row
+from benchmarks.engine.trainer import Trainer
 
 # What hands a value or a size to Python, which no graph can.
 WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal"}
+
+
+def state(trainer: Trainer) -> list[Tensor]:
+    """All that a step changes: networks and optimisers."""
+    return tensors([dict(trainer.method.state_dict()), trainer.optimizer.state_dict()])
 
 
 class Tape:

@@ -18,7 +18,7 @@ from benchmarks.engine.trainer import Trainer
 from methods import load_method, method_ids
 from methods.base import Batch, Progress
 from tests.engine.small import QUIET, job_of, make_config
-from tests.engine.tape import Tape, tensors
+from tests.engine.tape import Tape, state
 
 # Recorded as others that the ordinary tests play: by `make contract` alone.
 ALIKE = {
@@ -31,11 +31,6 @@ METHODS = [
     for name in method_ids()
 ]
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-
-
-def state(trainer: Trainer) -> list[Tensor]:
-    """All that a step changes."""
-    return tensors([dict(trainer.method.state_dict()), trainer.optimizer.state_dict()])
 
 
 def unable() -> Tape:

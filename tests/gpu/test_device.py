@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from benchmarks.common.device import environment, pick_device
 from benchmarks.common.errors import Interrupted
@@ -19,7 +18,7 @@ from benchmarks.engine.trainer import Trainer
 from methods import method_ids
 from tests.engine.conftest import flat
 from tests.engine.small import QUIET, job_of, make_config
-from tests.engine.tape import tensors
+from tests.engine.tape import state
 from tests.gpu.agree import difference
 from tests.gpu.exact import exact
 
@@ -56,11 +55,6 @@ def stretch(root: Path, folder: Path, method: str, device: torch.device, steps: 
     return trainer
 
 
-def bits(trainer: Trainer) -> list[Tensor]:
-    """Networks and optimisers of a run."""
-    return tensors([dict(trainer.method.state_dict()), trainer.optimizer.state_dict()])
-
-
 def recorded(trainer: Trainer) -> bool:
     """Whether some steps of a run were played."""
     graphed = trainer._step.args[0] if isinstance(trainer._step, partial) else None
@@ -68,7 +62,7 @@ def recorded(trainer: Trainer) -> bool:
 
 
 def same(first: Trainer, second: Trainer) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(bits(first), bits(second), strict=True))
+    return all(torch.equal(a, b) for a, b in zip(state(first), state(second), strict=True))
 
 
 @pytest.mark.parametrize("method", method_ids())

@@ -20,7 +20,7 @@ from benchmarks.engine.graph import CudaRecording, Graphed, Recording
 from benchmarks.engine.nets import Builder
 from benchmarks.engine.trainer import Trainer
 from tests.engine.small import QUIET, build, job_of, make_config
-from tests.engine.tape import Tape, tensors
+from tests.engine.tape import Tape, state
 from tests.gpu.baseline import stepper
 
 Row = dict[str, str | float]
@@ -103,7 +103,7 @@ def _recording(trainer: Trainer) -> Recording:
     """A CUDA graph, or on the CPU what stands for one in tests."""
     if trainer.device.type == "cuda":
         return CudaRecording()
-    return Tape(lambda: tensors([trainer.method.state_dict(), trainer.optimizer.state_dict()]))
+    return Tape(partial(state, trainer))
 
 
 def played(trainer: Trainer) -> Callable[[int], object]:
