@@ -12,6 +12,7 @@ from benchmarks.report.web.matrices import ledger, pairs, ranks
 from benchmarks.report.web.parts import (
     COLOR,
     POINT,
+    ROOM,
     ROWS,
     SCORE,
     SHADES,
@@ -66,7 +67,7 @@ def _means() -> Spec:
     }
 
 
-def _differences(room: int = 190) -> Spec:
+def _differences(room: int = ROOM) -> Spec:
     color = {
         "field": "word", "type": "nominal", "title": None,
         "legend": {"orient": "top", "columns": 2},

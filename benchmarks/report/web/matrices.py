@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.report.mechanism_map import HIGHEST, LOWEST
-from benchmarks.report.web.parts import COLOR, POINT, ROWS, SYMBOL, Spec, tips_of
+from benchmarks.report.web.parts import COLOR, POINT, ROOM, ROWS, SYMBOL, Spec, tips_of
 
 
 def ranks() -> Spec:
@@ -66,7 +66,7 @@ def pairs() -> Spec:
 
 def ledger() -> Spec:
     """Methods by terms; what is inert says so in words, what is absent is blank."""
-    axis = {"labelLimit": 190, "ticks": False, "domain": False}
+    axis = {"labelLimit": ROOM, "ticks": False, "domain": False}
     shared = {
         "y": {"field": "method", "type": "nominal", "sort": None, "title": None, "axis": axis},
         "x": {

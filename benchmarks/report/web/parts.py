@@ -6,13 +6,16 @@ from typing import Any
 
 Spec = dict[str, Any]
 
+# Pixels that the title of a method may take beside a chart.
+ROOM = 230
+
 METHOD: Spec = {"field": "method", "type": "nominal", "title": None}
 COLOR: Spec = {**METHOD, "scale": {"domain": "@names", "range": "@colors"}, "legend": None}
 SYMBOL: Spec = {**METHOD, "scale": {"domain": "@names", "range": "@symbols"}, "legend": None}
 ROWS: Spec = {
     **METHOD,
     "sort": "@order",
-    "axis": {"labelLimit": 190, "ticks": False, "domain": False, "grid": True},
+    "axis": {"labelLimit": ROOM, "ticks": False, "domain": False, "grid": True},
 }
 SCORE: Spec = {"type": "quantitative", "title": "@axis", "scale": {"zero": False}}
 POINT: Spec = {"type": "point", "filled": True, "size": 90, "opacity": 1, "cursor": "pointer"}
