@@ -189,6 +189,7 @@ def test_methods_are_compared_with_the_controls_and_looks_are_corrected_for(
     blocks: dict[str, dict[str, object]] = {
         **{key: {} for key in SKILL},
         "supervised-strong": {"strong": True},
+        "supervised-strong=True": {"strong": True},  # of a sweep, so no control
     }
     config = make_config({"methods": blocks}, seeds=[0, 1, 2, 3, 4], methods=list(blocks), looks=3)
     write_scores(tmp_path, config, noise=0.02)
@@ -202,7 +203,7 @@ def test_methods_are_compared_with_the_controls_and_looks_are_corrected_for(
     assert set(own["than"]) == {"supervised-strong"}
     first = own[(own["better"] == "mean_teacher") & (own["labels"] == 2)].iloc[0]
     assert f"{100 * first['mean']:+.1f} [" in row
-    assert ": methods 2 better" in page and "; controls 1 " in page
+    assert ": methods 2 better" in page and "; controls 2 " in page
     assert "This is table number 3 of this benchmark" in page
     smallest = frame.groupby(["family", "labels", "checkpoint"])["p"].transform("min")
     count = frame.groupby(["family", "labels", "checkpoint"])["p"].transform("size")
