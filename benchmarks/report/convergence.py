@@ -73,7 +73,7 @@ def write_convergence(
 
 def _lengths(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFrame:
     if source.kept:
-        return _read(report_folder(source.root, config.name) / CONVERGENCE)
+        return read_lengths(report_folder(source.root, config.name) / CONVERGENCE)
     known, frames = {m.key: m for m in facts.methods}, []
     for dataset, key, folder in source.scored(config, facts):
         method, logged = known[key], pd.read_csv(folder / STEPS)
@@ -91,7 +91,12 @@ def _lengths(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFr
     return pd.concat(frames, ignore_index=True)[COLUMNS].round(DECIMALS)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_lengths(path: Path) -> pd.DataFrame:
+    """The kept table of a study.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
     return read_columns(path, COLUMNS, what="table of training lengths", again="report again")
 
 
@@ -140,7 +145,7 @@ def _own_gains(config: BenchmarkConfig, root: Path) -> Iterator[Gain]:
     """Gains of twice as many steps, of the rows of a benchmark at the length that they have."""
     grid = config.grid
     for path in study_files(config, root):
-        for gain in gains(_read(path)):
+        for gain in gains(read_lengths(path)):
             if gain.dataset not in grid.datasets or gain.method not in grid.methods:
                 continue
             if train_config(config, gain.dataset, gain.method).iterations == gain.steps:

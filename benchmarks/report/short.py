@@ -8,7 +8,10 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.report.told import Told
-from benchmarks.statistics.verdict import NO_VERDICT, rule
+from benchmarks.statistics.verdict import rule
+
+# Outcomes of too few runs, or of rows that are not what they are named for.
+_SILENT = ("pilot", "not tested")
 
 
 def short_lines(told: Iterable[Told]) -> str:
@@ -30,7 +33,7 @@ def _claim(one: Told) -> Iterator[str]:
     frame = one.differences
     own = frame[(frame["family"] == "declared") & frame["name"].isin(one.config.claim.contrasts)]
     for (dataset, labels), cell in own.groupby(["dataset", "labels"], sort=False):
-        judged = cell[~cell["outcome"].isin(NO_VERDICT)]
+        judged = cell[~cell["outcome"].isin(_SILENT)]
         if len(judged) < len(cell) or cell.empty:
             continue
         words = "; ".join(
@@ -62,11 +65,11 @@ def _gains(one: Told) -> Iterator[str]:
     baseline = one.facts.baseline
     against = one.differences[one.differences["family"] == "controls"]
     for (dataset, labels), cell in table.groupby(["dataset", "labels"], sort=False):
-        judged = cell[~cell["outcome"].isin(NO_VERDICT)]
+        judged = cell[~cell["outcome"].isin(_SILENT)]
         if judged.empty or baseline is None:
             continue
         inside = (against["dataset"] == dataset) & (against["labels"] == labels)
-        inside &= ~against["outcome"].isin(NO_VERDICT)
+        inside &= ~against["outcome"].isin(_SILENT)
         parts = [
             (f"methods against {baseline.title}", judged[judged["key"].isin(one.methods)]),
             *(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig
+from benchmarks.report.convergence import is_studied
 from benchmarks.report.facts import Facts, collect_facts
 from benchmarks.statistics.pairs import method_keys
 
@@ -24,7 +25,7 @@ class Told:
         table: of `table.csv`, with the method's `key`.
         differences: of `differences.csv`.
         ranks: of `ranks.csv`.
-        studied: whether longer trainings were compared.
+        studied: whether longer trainings were compared, here or in a study of this benchmark.
     """
 
     config: BenchmarkConfig
@@ -89,7 +90,7 @@ def read_told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[Told
             table.assign(key=method_keys(table)),
             _last(folder / "differences.csv"),
             _last(folder / "ranks.csv"),
-            (folder / "convergence.csv").is_file(),
+            is_studied(config, root),
         )
 
 

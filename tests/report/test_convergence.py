@@ -12,6 +12,9 @@ from benchmarks.common.workspace import STEPS
 from benchmarks.plan.sweeps import swept
 from benchmarks.report import build_report
 from benchmarks.report.convergence import unconverged
+from benchmarks.report.doubling import study_lines, study_section
+from benchmarks.report.facts import collect_facts
+from benchmarks.report.told import Told
 from benchmarks.scoring.cases import seal
 from tests.report.made import (
     leave_figures_undrawn,
@@ -80,6 +83,22 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     assert "unconverged: no verdict" in text and "Mean Teacher not converged" in text.replace(
         "\n", " "
     )
+
+
+def test_the_findings_tell_what_every_doubling_gains(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    study, none = swept(CONFIG, "length"), pd.DataFrame()
+    told = [
+        Told(config, collect_facts(config), none, none, none, True) for config in (CONFIG, study)
+    ]
+    section = study_section(told, tmp_path)
+    assert "| Mean Teacher | 1 to 2 | +3.0 [+3.0, +3.0] | 5 | unconverged |" in section
+    assert section.count("| 1 to 2 |") == len(METHODS)
+    converged, late = study_lines(told, tmp_path).splitlines()
+    assert converged.startswith("- Converged at 1 steps ([`tiny_length`](tiny_length/README.md)): ")
+    assert "Supervised (+0.5 [+0.5, +0.5] points from twice as many); Full" in converged
+    assert late.endswith(": Mean Teacher (+3.0 [+3.0, +3.0] points from twice as many).")
+    assert study_section(told[:1], tmp_path) == study_lines(told[:1], tmp_path) == ""
 
 
 def test_a_kept_study_gives_the_same_page(tmp_path: Path) -> None:
