@@ -14,8 +14,8 @@ class of i, N_i those of other classes. Values and equations are those of the co
 which is 3D with two classes; none are known in 2D.
 
 The published code takes the class of a patch of an UNLABELLED image from its TRUE label (lines
-226-249 there; the authors' answer in issue 1). Here it is the teacher's prediction; `dycon_oracle`
-is the published variant. Other deviations:
+226-251 of the latter; the authors' answer in issue 1). Here it is the teacher's prediction;
+`dycon_oracle` is the published variant. Other deviations:
 - no maxima of columns are subtracted from the similarities (there, so that S_ij is no ratio of one
   softmax); focal weights of negatives, which there multiply 0, and the paper's top-k negatives and
   entropy weights, which are switched off there, are left out;

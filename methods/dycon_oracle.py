@@ -1,7 +1,7 @@
 """DyCON as published (Assefa et al. 2025, arXiv:2504.04566): its contrasts read true labels.
 
 The class of a patch of an unlabelled image is taken from its TRUE label, as in the code
-(github.com/KU-CVML/DyCON at 69c1384, `code/utils/dycon_losses.py`, lines 226-249; the authors'
+(github.com/KU-CVML/DyCON at 69c1384, `code/train_DyCON_BraTS19.py`, lines 226-251; the authors'
 answer in issue 1). Such a run is not semi-supervised: it is shown to tell how much of the published
 gain that is, and neither ranked nor compared. Equations and all other deviations: `dycon`.
 """

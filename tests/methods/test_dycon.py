@@ -180,7 +180,7 @@ def test_published_values() -> None:
 
 
 def test_the_oracle_takes_true_classes_in_place_of_the_teachers() -> None:
-    """`dycon_losses.py:226-249`: the contrasts go by the label of the image; the rest is equal."""
+    """`train_DyCON_BraTS19.py:226-251`: contrasts go by the true label; the rest is equal."""
     data, values = batch(size=16), dict[str, object](noise=0.0, dim=4)
     usual, oracle = make(DyCON, values=values), make(DyCONOracle, values=values)
     with torch.no_grad():  # so that it is told from the student
