@@ -129,7 +129,7 @@ def unconverged(config: BenchmarkConfig, root: Path) -> dict[tuple[str, int], fr
 
 
 def is_studied(config: BenchmarkConfig, root: Path) -> bool:
-    """Whether the benchmark is a study of training lengths, or a committed one judges its length.
+    """Whether the benchmark is a study of training lengths, or committed ones judge all its rows.
 
     Args:
         config: the benchmark.
@@ -138,7 +138,8 @@ def is_studied(config: BenchmarkConfig, root: Path) -> bool:
     Raises:
         RunError: a kept `convergence.csv` is damaged.
     """
-    return bool(config.steps) or any(g.outcome != "pilot" for g in _own_gains(config, root))
+    judged = {gain.method for gain in _own_gains(config, root) if gain.outcome != "pilot"}
+    return bool(config.steps) or judged >= set(config.grid.methods)
 
 
 def _own_gains(config: BenchmarkConfig, root: Path) -> Iterator[Gain]:

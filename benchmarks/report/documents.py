@@ -63,7 +63,7 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
             " been seen, are of a row alone, and take folds as independent."
         )
     if not results.studied:
-        caveats.append("Whether training has converged is not shown yet.")
+        caveats.append("Whether training has converged is not shown for every row.")
     if any(d.synthetic for d in facts.datasets):
         caveats.append("Synthetic phantoms are generated images: nothing about patients.")
     note = f"How to read this, figures and all other columns: [`{config.name}`]({link}/README.md)."

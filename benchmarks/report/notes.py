@@ -147,8 +147,8 @@ def _convergence(results: Results) -> list[str]:
     if results.studied:
         return []
     return [
-        "Whether training has converged is not shown: no study of longer training is here, and"
-        " outcomes take every row as it is at this length."
+        "Whether training has converged is not shown for every row: one without a study of longer"
+        " training is taken as it is at this length."
     ]
 
 

@@ -25,7 +25,7 @@ class Told:
         table: of `table.csv`, with the method's `key`.
         differences: of `differences.csv`.
         ranks: of `ranks.csv`.
-        studied: whether longer trainings were compared, here or in a study of this benchmark.
+        studied: whether longer trainings were compared, here or for every row in a study.
     """
 
     config: BenchmarkConfig

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.common.workspace import STEPS
 from benchmarks.plan.sweeps import swept
 from benchmarks.report import build_report
-from benchmarks.report.convergence import unconverged
+from benchmarks.report.convergence import is_studied, unconverged
 from benchmarks.report.doubling import study_lines, study_section
 from benchmarks.report.facts import collect_facts
 from benchmarks.report.told import Told
@@ -78,6 +78,9 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     longer = CONFIG.model_copy(update={"steps": {"mean_teacher": 2}})
     assert unconverged(CONFIG, tmp_path) == {("heart", 4): frozenset({"mean_teacher"})}
     assert unconverged(longer, tmp_path) == {}, "a row is judged at the length that it has"
+    grid = CONFIG.grid.model_copy(update={"methods": (*METHODS, "ua_mt")})
+    wider = CONFIG.model_copy(update={"grid": grid})
+    assert is_studied(CONFIG, tmp_path) and not is_studied(wider, tmp_path)
     text = (tmp_path / "reports/tiny/README.md").read_text()
     assert unknown not in text and unknown not in (folder / "README.md").read_text()
     assert "unconverged: no verdict" in text and "Mean Teacher not converged" in text.replace(
