@@ -71,12 +71,24 @@ def _inert(results: Results, facts: Facts, dataset: str, labels: int) -> str:
 def _unfit(facts: Facts, results: Results) -> Iterator[str]:
     """Further reasons for which comparisons of the last checkpoint allow no verdict."""
     family = titled([*results.baseline, *results.declared, *results.external], facts.titles)
+    family = [d for d in family if d.checkpoint == "last"]
     words: dict[str, dict[str, None]] = {}
+    late: dict[str, dict[str, None]] = {}
     for d in family:
-        silent = d.outcome == "unconverged" or (d.outcome == "not tested" and d.design != "none")
-        if silent and d.checkpoint == "last" and not d.reason.endswith((*NOTHING, INERT)):
-            place = f"{d.dataset}, {d.labels} labelled"
+        place = f"{d.dataset}, {d.labels} labelled"
+        if d.outcome == "unconverged":
+            rows = d.reason.removesuffix(" not converged")
+            both = rows == f"{d.better}, {d.than}"
+            names = (d.than, d.better) if both else (rows,)
+            late.setdefault(place, {}).update(dict.fromkeys(names))
+        silent = d.outcome == "not tested" and d.design != "none"
+        if silent and not d.reason.endswith((*NOTHING, INERT)):
             words.setdefault(f"{d.outcome}: {d.reason}", {})[place] = None
+    for place, found in late.items():
+        yield (
+            f"Not converged on {place}: {'; '.join(found)}. Comparisons with such a row have no"
+            " verdict."
+        )
     for reason, places in words.items():
         yield f"{reason[0].upper()}{reason[1:]} ({'; '.join(places)})."
 
