@@ -123,7 +123,8 @@ def unconverged(config: BenchmarkConfig, root: Path) -> dict[tuple[str, int], fr
     """
     found: dict[tuple[str, int], set[str]] = {}
     for gain in _own_gains(config, root):
-        if gain.outcome == "unconverged":
+        inside = gain.labels in config.data[gain.dataset].labels  # not those of full supervision
+        if gain.outcome == "unconverged" and inside:
             found.setdefault((gain.dataset, gain.labels), set()).add(gain.method)
     return {cell: frozenset(methods) for cell, methods in found.items()}
 

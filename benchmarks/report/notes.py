@@ -23,6 +23,7 @@ def warnings(facts: Facts, results: Results) -> list[str]:
         *results.mixed,
         *_barren(facts, results),
         *_idle(facts, results),
+        *_late(facts, results),
         *_unfit(facts, results),
     ]
     synthetic = [d.title for d in facts.datasets if d.synthetic]
@@ -68,27 +69,25 @@ def _inert(results: Results, facts: Facts, dataset: str, labels: int) -> str:
     return "; ".join(words)
 
 
+def _late(facts: Facts, results: Results) -> Iterator[str]:
+    """Rows that more training would still improve, by data set and labelled count."""
+    for (dataset, labels), keys in results.late.items():
+        names = "; ".join(m.title for m in facts.methods if m.key in keys)
+        yield (
+            f"Not converged on {facts.titles[dataset]}, {labels} labelled: {names}. Comparisons"
+            " with such a row have no verdict."
+        )
+
+
 def _unfit(facts: Facts, results: Results) -> Iterator[str]:
     """Further reasons for which comparisons of the last checkpoint allow no verdict."""
     family = titled([*results.baseline, *results.declared, *results.external], facts.titles)
-    family = [d for d in family if d.checkpoint == "last"]
     words: dict[str, dict[str, None]] = {}
-    late: dict[str, dict[str, None]] = {}
     for d in family:
-        place = f"{d.dataset}, {d.labels} labelled"
-        if d.outcome == "unconverged":
-            rows = d.reason.removesuffix(" not converged")
-            both = rows == f"{d.better}, {d.than}"
-            names = (d.than, d.better) if both else (rows,)
-            late.setdefault(place, {}).update(dict.fromkeys(names))
         silent = d.outcome == "not tested" and d.design != "none"
-        if silent and not d.reason.endswith((*NOTHING, INERT)):
+        if silent and d.checkpoint == "last" and not d.reason.endswith((*NOTHING, INERT)):
+            place = f"{d.dataset}, {d.labels} labelled"
             words.setdefault(f"{d.outcome}: {d.reason}", {})[place] = None
-    for place, found in late.items():
-        yield (
-            f"Not converged on {place}: {'; '.join(found)}. Comparisons with such a row have no"
-            " verdict."
-        )
     for reason, places in words.items():
         yield f"{reason[0].upper()}{reason[1:]} ({'; '.join(places)})."
 

@@ -52,6 +52,7 @@ class Results:
         unfit: scores that were left out of such a table, and why.
         mixed: of rows that were trained in different precisions, a warning.
         pilot: whether no verdict is possible, whatever the runs.
+        late: rows that more training would still improve, by data set and labelled count.
         studied: whether it was studied which rows are converged.
         whole: by data set and key, the labelled counts of a method with all labels, in words.
     """
@@ -70,6 +71,7 @@ class Results:
     unfit: tuple[str, ...] = ()
     mixed: tuple[str, ...] = ()
     pilot: bool = False
+    late: Mapping[tuple[str, int], Collection[str]] = field(default_factory=dict)
     studied: bool = True
     whole: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
@@ -126,6 +128,7 @@ def collect_results(
         interim=_interim(config, facts, done),
         unfit=tuple(f"Left out: {words}." for words in unfit),
         pilot=config.grid.pilot,
+        late=late,
         studied=studied,
         whole=all_labels_counts(merged, facts),
     )

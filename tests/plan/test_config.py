@@ -190,8 +190,8 @@ def test_sweep_makes_a_variant_of_every_combination() -> None:
 
 def test_a_sweep_of_lengths_trains_rows_with_their_own_schedules() -> None:
     config = load_config(ROOT / "benchmarks/presets/acdc_cpu/params.yaml")
-    made, study = swept(config, "convergence"), config.sweeps["convergence"]
-    assert len(made.grid.methods) == len(study.methods) * len(study.steps)
+    made = swept(config, "convergence")
+    assert len(made.grid.methods) == 4 * 4
     # Five of the benchmark's bound runs.
     assert made.grid.pairs == tuple((i, i) for i in range(5)) == config.grid.pairs[:5]
     short, own = (f"egcl_net-steps={config.train.iterations // n}" for n in (4, 1))
