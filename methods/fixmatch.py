@@ -72,6 +72,7 @@ class FixMatch(OneNet[FixMatchParams]):
     Params = FixMatchParams
     title = "FixMatch"
     paper = "Sohn et al. 2020, arXiv:2001.07685"
+    stages: ClassVar[Mapping[str, str]] = {"pseudo": "start"}
 
     def setup(self, build_net: NetBuilder) -> None:
         """Network, and the entropies of recent images where they are compared."""

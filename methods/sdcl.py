@@ -71,6 +71,7 @@ class SDCL(WithTeacher[SDCLParams]):
     title = "SDCL"
     paper = "Song and Wang 2024, arXiv:2409.16728"
     uncaptured = "components"
+    stages: ClassVar[Mapping[str, str]] = dict.fromkeys(("pseudo", "review", "rectify"), "pretrain")
 
     def setup(self, build_net: NetBuilder) -> None:
         """Student 1, its teacher, student 2."""

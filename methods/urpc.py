@@ -16,7 +16,7 @@ of 0.2, 0.3 and 0.5 (`unet_3D_dv_semi.py`). Gradients flow through `pbar` and e^
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -80,3 +80,14 @@ class URPC(OneNet[URPCParams]):
             "supervised": torch.stack(supervised).mean(),
             "consistency": self.params.weight_at(t) * rectified_consistency([u for _, u in both]),
         }
+
+    def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """The coarse scales, without perturbation, by their stride."""
+        return {
+            f"scale_{2**s}": partial(self.at_scale, s) for s in range(1, 1 + len(self.heads.heads))
+        }
+
+    def at_scale(self, s: int, image: Tensor) -> Tensor:
+        """Logits (N, K, *S) of scale 2^-s for images (N, C, *S)."""
+        logits: list[Tensor] = self.heads(self.student.decode(self.student.encode(image)))
+        return logits[s]

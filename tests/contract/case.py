@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -51,7 +52,10 @@ class Case:
         self.ndim, self.classes, self.device = ndim, classes, device
 
     def make(
-        self, seed: int = 0, wrap: Callable[[SegNet], SegNet] = lambda net: net
+        self,
+        seed: int = 0,
+        wrap: Callable[[SegNet], SegNet] = lambda net: net,
+        given: Mapping[str, object] = MappingProxyType({}),
     ) -> Method[Any]:
         small = {key: SMALL[key] for key in SMALL.keys() & self.cls.Params.model_fields.keys()}
         build: NetBuilder = Builder(
@@ -65,7 +69,9 @@ class Case:
         return (
             self.cls(
                 lambda **options: wrap(build(**options)),
-                self.cls.Params.model_validate(self.cls.Params.block(small, self.ndim)),
+                self.cls.Params.model_validate(
+                    self.cls.Params.block({**small, **given}, self.ndim)
+                ),
                 classes=self.classes,
                 ndim=self.ndim,
             )

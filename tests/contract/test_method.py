@@ -48,6 +48,15 @@ def test_terms_are_finite_float32_scalars(case: Case, sizes: tuple[int, int], st
 
 
 @pytest.mark.parametrize("case", list(cases(solid=False, binary=False)), indirect=True)
+def test_terms_that_wait_are_declared(case: Case) -> None:
+    """Else a run that ends before they begin would not be refused."""
+    for preset in ({}, *({"preset": name} for name in case.cls.Params.presets)):
+        method = case.make(given=preset)
+        first, last = (method.losses(case.batch(0), t).keys() for t in (Progress(0, TOTAL), END))
+        assert last - first <= case.cls.stages.keys(), preset
+
+
+@pytest.mark.parametrize("case", list(cases(solid=False, binary=False)), indirect=True)
 def test_unlabeled_images_count_only_where_declared(case: Case) -> None:
     method = trained(case, steps=16)  # until a teacher is sure of some pixels
     batch = case.batch(77)
