@@ -20,6 +20,7 @@ from benchmarks.plan.resolve import train_config
 from benchmarks.plan.sweeps import study_files
 from benchmarks.report.cost import step_operations
 from benchmarks.report.facts import Facts, MethodFacts, method_facts
+from benchmarks.report.leads import lead_table
 from benchmarks.report.load import Source, read_columns
 from benchmarks.report.sections import MISSING, cell_title
 from benchmarks.report.style import WIDTH, figure_style, method_looks, new_figure, save_both
@@ -169,6 +170,7 @@ def _section(config: BenchmarkConfig, facts: Facts, lengths: pd.DataFrame) -> st
             for key in dict.fromkeys(own["method"])
         )
         parts += [f"### {title}", pipe_table(header, rows, words=(0, len(header) - 1))]
+        parts += lead_table(config, own, steps)
     return "\n\n".join([*parts, _WORDS])
 
 

@@ -137,6 +137,11 @@ class Facts:
         return tuple(m for m in self.methods if not (m.labels_alone or m.reference))
 
     @property
+    def controls(self) -> tuple[MethodFacts, ...]:
+        """Rows on labels alone beside the baseline; swept ones are none: their values are asked."""
+        return tuple(m for m in self.methods if m.labels_alone and not (m.baseline or m.values))
+
+    @property
     def common(self) -> str:
         """A sentence where all compared rows are variants of one method, else ""."""
         rows = self.compared

@@ -13,7 +13,7 @@ from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.estimate import grid_cost
 from benchmarks.plan.sweeps import sweep_name
-from benchmarks.report.doubling import study_lines, study_section
+from benchmarks.report.doubling import lead_section, study_lines, study_section
 from benchmarks.report.leaks import leak_section
 from benchmarks.report.paper.literature import read_published
 from benchmarks.report.short import short_lines
@@ -47,6 +47,7 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
         "Which methods gain over the controls?": _over_controls(usual),
         "Does training in bf16 lose Dice?": _contrasts(halved, losses=True),
         "Is training converged?": study_section(told, root),
+        "Does what a row gains depend on the length of training?": lead_section(told, root),
         "How stable are the ranks?": _ranks(usual),
         "What does a partition add that tests patients of training?": leak_section(told, root),
         "Where does this differ from the literature?": _literature(told, root),

@@ -208,15 +208,11 @@ def _marked(terms: pd.DataFrame) -> dict[tuple[str, int, str], tuple[tuple[str, 
 
 
 def _against_controls(facts: Facts) -> list[ContrastConfig]:
-    """Methods against the rows on labels alone that are not compared with all rows anyway.
-
-    Swept rows are no controls: their values are in question themselves.
-    """
-    controls = [m for m in facts.methods if m.labels_alone and not (m.baseline or m.values)]
+    """Methods against the rows on labels alone that are not compared with all rows anyway."""
     return [
         ContrastConfig(name=f"{m.key} - {control.key}", better=m.key, than=control.key)
         for m in facts.compared
-        for control in controls
+        for control in facts.controls
         if not m.baseline
     ]
 

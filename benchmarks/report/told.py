@@ -52,9 +52,9 @@ class Told:
         return {m.key for m in self.facts.compared}
 
     @property
-    def controls(self) -> list[str]:
+    def controls(self) -> set[str]:
         """Keys of the rows that learn from labels alone and are no baseline."""
-        return [m.key for m in self.facts.methods if m.labels_alone and not m.baseline]
+        return {m.key for m in self.facts.controls}
 
     def title(self, key: str) -> str:
         """Name of a row."""

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from benchmarks.statistics.inference import MARGIN, MIN_RUNS, between_folds, interval
+from benchmarks.statistics.inference import ALPHA, MARGIN, MIN_RUNS, between_folds, interval
 
 LEVEL = 0.9
 Convergence = Literal["converged", "unconverged", "pilot"]
@@ -54,6 +55,66 @@ class Gain:
         return "converged" if self.high < MARGIN else "unconverged"
 
 
+@dataclass(frozen=True)
+class Lead:
+    """How far a row is above another one that was trained as long.
+
+    Attributes:
+        dataset: id.
+        labels: labelled patients.
+        method: key of the row.
+        steps: of both.
+        runs: that both rows have.
+        mean: difference of Dice on validation patients, a fraction.
+        low: lower end of the 95 % interval over runs; NaN of a single run.
+        high: upper end.
+    """
+
+    dataset: str
+    labels: int
+    method: str
+    steps: int
+    runs: int
+    mean: float
+    low: float
+    high: float
+
+
+def leads(scores: pd.DataFrame, baseline: str) -> list[Lead]:
+    """What every row gains over another with as many labels, at every length: no verdict.
+
+    Args:
+        scores: as for `gains`.
+        baseline: key of the other row.
+
+    Returns:
+        In the order of the rows, short trainings first; pairs without a common run are left out.
+    """
+    cell = ["dataset", "labels", *_RUN, "steps"]
+    other = scores.loc[scores["method"] == baseline, [*cell, "dice"]]
+    rows = scores[scores["method"] != baseline].merge(other, on=cell, suffixes=("", " of other"))
+    found = [
+        _lead(key, (own["dice"] - own["dice of other"]).to_numpy(dtype=float))
+        for key, own in rows.groupby([*_ROW, "steps"], sort=False)
+    ]
+    order = list(dict.fromkeys(scores["method"]))
+    return sorted(found, key=lambda lead: (order.index(lead.method), lead.steps))
+
+
+def _lead(key: Any, difference: NDArray[np.float64]) -> Lead:
+    dataset, labels, method, steps = key
+    ends = _over_runs(difference, level=1 - ALPHA)
+    return Lead(str(dataset), int(labels), str(method), int(steps), len(difference), *ends)
+
+
+def _over_runs(values: NDArray[np.float64], *, level: float) -> tuple[float, float, float]:
+    """Mean and the ends of its interval, NaN for a single run."""
+    if len(values) < 2:
+        return float(np.mean(values)), float("nan"), float("nan")
+    low, high = (float(end) for end in interval(between_folds(values, values), level=level))
+    return float(np.mean(values)), low, high
+
+
 def gains(scores: pd.DataFrame) -> list[Gain]:
     """The gain of every row from every doubling that was trained.
 
@@ -80,8 +141,5 @@ def _of_row(key: Any, dice: pd.DataFrame) -> Iterator[Gain]:
         gain = (dice[2 * steps] - dice[steps]).dropna().to_numpy(dtype=float)
         if not len(gain):
             continue
-        low = high = float("nan")
-        if len(gain) > 1:
-            low, high = (float(end) for end in interval(between_folds(gain, gain), level=LEVEL))
-        mean = float(np.mean(gain))
+        mean, low, high = _over_runs(gain, level=LEVEL)
         yield Gain(str(dataset), int(labels), str(method), int(steps), len(gain), mean, low, high)

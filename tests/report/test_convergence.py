@@ -13,7 +13,7 @@ from benchmarks.common.workspace import STEPS
 from benchmarks.plan.sweeps import swept
 from benchmarks.report import build_report
 from benchmarks.report.convergence import is_studied, unconverged
-from benchmarks.report.doubling import study_lines, study_section
+from benchmarks.report.doubling import lead_section, study_lines, study_section
 from benchmarks.report.facts import collect_facts
 from benchmarks.report.told import Told
 from benchmarks.scoring.cases import seal
@@ -62,7 +62,7 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     assert unknown in (tmp_path / "reports/tiny/README.md").read_text()
     folder = write_study(tmp_path)
     page = (folder / "README.md").read_text()
-    rows = {line.split(" | ")[0]: line for line in page.splitlines() if "[" in line and "|" in line}
+    rows = {line.split(" | ")[0]: line for line in page.splitlines() if "] | 5 |" in line}
     assert rows["| Supervised"].endswith(
         "| 60.2 | 60.7 | +0.5 [+0.5, +0.5] | 5 | converged at 1 steps |"
     )
@@ -70,6 +70,8 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     assert rows["| Full supervision"].endswith(
         "| 59.2 | -1.0 [-1.0, -1.0] | 5 | converged at 1 steps |"
     )
+    lead = "| Mean Teacher | +0.0 [+0.0, +0.0] | +2.5 [+2.5, +2.5] |"
+    assert lead in page, "the difference to supervision of the same length"
     assert (folder / "convergence.png").is_file() and "(convergence.png)" in page
     build_report(CONFIG, root=tmp_path)
     table = pd.read_csv(tmp_path / "reports/tiny/table.csv").set_index(["method", "labels"])
@@ -101,7 +103,11 @@ def test_the_findings_tell_what_every_doubling_gains(tmp_path: Path) -> None:
     assert converged.startswith("- Converged at 1 steps ([`tiny_length`](tiny_length/README.md)): ")
     assert "Supervised (+0.5 [+0.5, +0.5] points from twice as many); Full" in converged
     assert late.endswith(": Mean Teacher (+3.0 [+3.0, +3.0] points from twice as many).")
+    leads = lead_section(told, tmp_path)
+    assert "| Mean Teacher minus Supervised | 1: +0.0 [+0.0, +0.0]; 2: +2.5 [+2.5, +2.5] |" in leads
+    assert leads.count(" minus ") == 1, "full supervision has other labels"
     assert study_section(told[:1], tmp_path) == study_lines(told[:1], tmp_path) == ""
+    assert lead_section(told[:1], tmp_path) == ""
 
 
 def test_a_kept_study_gives_the_same_page(tmp_path: Path) -> None:

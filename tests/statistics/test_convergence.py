@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.statistics.convergence import gains
+from benchmarks.statistics.convergence import gains, leads
 
 
 def scores(gain: list[float], *, first: int = 100, method: str = "a") -> pd.DataFrame:
@@ -50,3 +50,21 @@ def test_every_doubling_is_judged_inside_the_runs_that_have_both_lengths() -> No
     both = pd.concat([both.drop_duplicates(), scores([0.0], method="b", first=50)[:1]])
     found = [(g.method, g.steps, g.runs) for g in gains(both)]
     assert found == [("a", 100, 3), ("a", 200, 2)]
+
+
+def test_a_lead_is_that_over_the_other_row_in_the_same_run_at_the_same_length() -> None:
+    """Both are at .7 at 100 steps; at 200 a leads by .03, .01, .02; t is 4.302653."""
+    a, b = scores([0.04, 0.02, 0.05], method="a"), scores([0.01, 0.01, 0.03, 0.5], method="b")
+    whole = scores([0.4, 0.4, 0.4], method="whole").assign(labels=63)
+    alone = scores([0.1], method="alone").assign(fold=9, seed=9)
+    found = leads(pd.concat([whole, a, b, alone]), "b")
+    assert [(x.method, x.labels, x.steps, x.runs) for x in found] == [
+        ("a", 3, 100, 3),
+        ("a", 3, 200, 3),
+    ]
+    half = 4.302653 * 0.01 / np.sqrt(3)
+    assert [found[1].low, found[1].mean, found[1].high] == pytest.approx(
+        [0.02 - half, 0.02, 0.02 + half], abs=1e-8
+    )
+    (single,) = leads(pd.concat([a[:1], b[:1]]), "b")
+    assert single.mean == 0 and np.isnan([single.low, single.high]).all()
