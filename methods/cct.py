@@ -15,7 +15,7 @@ at weight 0.1, and values instead of channels are dropped. Deviations from the a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -23,8 +23,8 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.base import Batch, Progress, tuned
-from methods.blocks.decoders import other_decoders
-from methods.blocks.families import OneNet, RampParams
+from methods.blocks.decoders import ManyDecoders
+from methods.blocks.families import RampParams
 from methods.blocks.features import channel_dropout, feature_drop, feature_noise, unit_dropout
 from methods.blocks.losses import consistency_mse, softmax32, supervised_loss
 from methods.networks import NetBuilder
@@ -57,7 +57,7 @@ class CCTParams(RampParams):
     }
 
 
-class CCT(OneNet[CCTParams]):
+class CCT(ManyDecoders[CCTParams]):
     """Auxiliary decoders on perturbed features agree with the main decoder."""
 
     Params = CCTParams
@@ -93,7 +93,3 @@ class CCT(OneNet[CCTParams]):
         if self.params.dropped == "channels":
             return [noisy, channel_dropout(levels), silenced]
         return [noisy, [unit_dropout(x) for x in levels], silenced]
-
-    def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        """The auxiliary decoders, of features without perturbation."""
-        return other_decoders(self.student)

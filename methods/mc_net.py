@@ -14,7 +14,7 @@ whole run; 3D lambda 0.5, w up to 1 over 0.4 of it (40 x 150 of 15,000 steps). D
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import permutations
 from typing import ClassVar, Literal
 
@@ -23,9 +23,9 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.base import Batch, Progress
-from methods.blocks.decoders import other_decoders
+from methods.blocks.decoders import ManyDecoders
 from methods.blocks.divergence import sharpen, sharpen_binary
-from methods.blocks.families import OneNet, RampParams
+from methods.blocks.families import RampParams
 from methods.blocks.losses import consistency_mse, softmax32, supervised_loss
 from methods.blocks.overlap import literal_dice_loss
 from methods.networks import Decoder, NetBuilder
@@ -50,7 +50,7 @@ class MCNetParams(RampParams):
     }
 
 
-class MCNet(OneNet[MCNetParams]):
+class MCNet(ManyDecoders[MCNetParams]):
     """Decoders that learn from each other's sharpened predictions."""
 
     Params = MCNetParams
@@ -76,7 +76,3 @@ class MCNet(OneNet[MCNetParams]):
             "supervised": p.weight_supervised * torch.stack(supervised).sum(),
             "consistency": p.weight_at(t) * torch.stack(mutual).sum(),
         }
-
-    def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        """The other decoders."""
-        return other_decoders(self.student)

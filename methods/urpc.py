@@ -16,19 +16,18 @@ of 0.2, 0.3 and 0.5 (`unet_3D_dv_semi.py`). Gradients flow through `pbar` and e^
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from methods.base import Batch, Progress
+from methods.blocks.decoders import ManyScales
 from methods.blocks.divergence import kl_from_mean
-from methods.blocks.families import OneNet, RampParams
+from methods.blocks.families import RampParams
 from methods.blocks.features import channel_dropout, feature_drop, feature_noise, unit_dropout
 from methods.blocks.losses import softmax32, supervised_loss
-from methods.blocks.scales import ScaleHeads
-from methods.networks import NetBuilder
 
 
 def _channels(stage: Tensor, *, probability: float) -> Tensor:
@@ -59,17 +58,12 @@ def rectified_consistency(logits: list[Tensor]) -> Tensor:
     return torch.stack(total).mean()
 
 
-class URPC(OneNet[URPCParams]):
+class URPC(ManyScales[URPCParams]):
     """Scales of one decoder agree, less where they disagree most."""
 
     Params = URPCParams
     title = "URPC"
     paper = "Luo et al. 2022, arXiv:2012.07042"
-
-    def setup(self, build_net: NetBuilder) -> None:
-        """One network with heads on its decoder's stages."""
-        super().setup(build_net)
-        self.heads = ScaleHeads(self.student, self.classes, self.ndim)
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup` of all scales and their rectified consistency."""
@@ -80,14 +74,3 @@ class URPC(OneNet[URPCParams]):
             "supervised": torch.stack(supervised).mean(),
             "consistency": self.params.weight_at(t) * rectified_consistency([u for _, u in both]),
         }
-
-    def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        """The coarse scales, without perturbation, by their stride."""
-        return {
-            f"scale_{2**s}": partial(self.at_scale, s) for s in range(1, 1 + len(self.heads.heads))
-        }
-
-    def at_scale(self, s: int, image: Tensor) -> Tensor:
-        """Logits (N, K, *S) of scale 2^-s for images (N, C, *S)."""
-        logits: list[Tensor] = self.heads(self.student.decode(self.student.encode(image)))
-        return logits[s]

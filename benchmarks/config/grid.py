@@ -116,6 +116,7 @@ class SweepConfig(Strict):
     labels: tuple[Count, ...] | None = Field(
         None, min_length=1, description="in place of those of the data sets"
     )
+    baseline: str | None = Field(None, description="row to compare with; null: that of the grid")
     equal: Literal["steps", "operations"] = Field("steps", description="as in the grid")
     looks: Count = Field(1, description="as in the grid")
 

@@ -39,7 +39,8 @@ def swept(config: BenchmarkConfig, sweep: str) -> BenchmarkConfig:
     any of these takes its methods as they are.
 
     Raises:
-        ConfigError: no such sweep, or it names a method without a block, or a seed without a fold.
+        ConfigError: no such sweep, or it names a method without a block, a seed without a fold, or
+            a baseline that is none of its rows.
     """
     if sweep not in config.sweeps:
         raise ConfigError(f"no sweep '{sweep}': {nearest(sweep, config.sweeps)}")
@@ -58,8 +59,16 @@ def swept(config: BenchmarkConfig, sweep: str) -> BenchmarkConfig:
     fields = config.model_dump(mode="json")
     fields["name"] = sweep_name(config, sweep)
     fields["question"] = chosen.question
-    baseline = config.grid.baseline if config.grid.baseline in made else None
-    fields["grid"] |= {"methods": list(made), "baseline": baseline, "equal": chosen.equal}
+    baseline = chosen.baseline or config.grid.baseline
+    if chosen.baseline and chosen.baseline not in made:
+        raise ConfigError(
+            f"sweeps.{sweep}.baseline is '{baseline}': {nearest(chosen.baseline, made)}"
+        )
+    fields["grid"] |= {
+        "methods": list(made),
+        "baseline": baseline if baseline in made else None,
+        "equal": chosen.equal,
+    }
     fields["grid"] |= {**config.grid.of_seeds(seeds), "looks": chosen.looks}
     for dataset in config.grid.datasets if chosen.labels else ():
         fields["data"][dataset]["labels"] = chosen.labels

@@ -26,8 +26,8 @@ from benchmarks.report.sections import MISSING, cell_title
 from benchmarks.report.style import WIDTH, figure_style, method_looks, new_figure, save_both
 from benchmarks.report.tables import csv, number, pipe_table, plural, points
 from benchmarks.report.web.curves import VALIDATION
-from benchmarks.statistics.convergence import LEVEL, Gain, gains
-from benchmarks.statistics.inference import MARGIN, MIN_RUNS, between_folds, interval
+from benchmarks.statistics.convergence import LEVEL, Gain, gains, over_runs
+from benchmarks.statistics.inference import MARGIN, MIN_RUNS
 
 COLUMNS = ["dataset", "method", "labels", "fold", "seed", "steps", "operations", "dice"]
 DECIMALS = 6
@@ -230,10 +230,8 @@ def _panel(axes: Axes, facts: Facts, own: pd.DataFrame) -> None:
 
 def _ends(dice: NDArray[np.float64]) -> tuple[float, float, float]:
     """Mean, and how far the interval reaches below and above it; 0 with a single run."""
-    if len(dice) < 2:
-        return float(dice.mean()), 0.0, 0.0
-    low, high = (float(end) for end in interval(between_folds(dice, dice), level=LEVEL))
-    return float(dice.mean()), float(dice.mean()) - low, high - float(dice.mean())
+    mean, low, high = over_runs(dice, level=LEVEL)
+    return (mean, mean - low, high - mean) if len(dice) > 1 else (mean, 0.0, 0.0)
 
 
 def _cells(

@@ -138,7 +138,10 @@ class Facts:
 
     @property
     def controls(self) -> tuple[MethodFacts, ...]:
-        """Rows on labels alone beside the baseline; swept ones are none: their values are asked."""
+        """Rows on labels alone beside the baseline.
+
+        Swept rows are no controls: their values are in question themselves.
+        """
         return tuple(m for m in self.methods if m.labels_alone and not (m.baseline or m.values))
 
     @property

@@ -47,7 +47,9 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
         "Which methods gain over the controls?": _over_controls(usual),
         "Does training in bf16 lose Dice?": _contrasts(halved, losses=True),
         "Is training converged?": study_section(told, root),
-        "Does what a row gains depend on the length of training?": lead_section(told, root),
+        "What do rows gain over labels alone at every length of training?": lead_section(
+            told, root
+        ),
         "How stable are the ranks?": _ranks(usual),
         "What does a partition add that tests patients of training?": leak_section(told, root),
         "Where does this differ from the literature?": _literature(told, root),

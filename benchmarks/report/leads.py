@@ -48,8 +48,8 @@ def lead_table(config: BenchmarkConfig, lengths: pd.DataFrame, steps: Sequence[i
         return []
     header = (f"Minus {baseline}, points [{PERCENT}]", *(f"{n:,} steps" for n in steps))
     note = (
-        "Validation Dice minus that of a training of the same length on labels alone: whether what"
-        " a row gains depends on the length. It describes and decides nothing."
+        "Validation Dice minus that of a training of the same length on labels alone, to see at"
+        " every length what a row gains. It describes and decides nothing."
     )
     return [pipe_table(header, rows, words=(0,)), note]
 

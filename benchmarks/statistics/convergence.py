@@ -24,38 +24,6 @@ _RUN = ["fold", "seed"]
 
 
 @dataclass(frozen=True)
-class Gain:
-    """What a row gains from a doubling of its steps.
-
-    Attributes:
-        dataset: id.
-        labels: labelled patients.
-        method: key of the row.
-        steps: before the doubling.
-        runs: that were trained with both lengths.
-        mean: gain in Dice on validation patients, a fraction.
-        low: lower end of the 90 % interval over runs; NaN of a single run.
-        high: upper end.
-    """
-
-    dataset: str
-    labels: int
-    method: str
-    steps: int
-    runs: int
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def outcome(self) -> Convergence:
-        """The rule; with fewer than `MIN_RUNS` runs nothing is said, as in all tables."""
-        if self.runs < MIN_RUNS:
-            return "pilot"
-        return "converged" if self.high < MARGIN else "unconverged"
-
-
-@dataclass(frozen=True)
 class Lead:
     """How far a row is above another one that was trained as long.
 
@@ -64,9 +32,9 @@ class Lead:
         labels: labelled patients.
         method: key of the row.
         steps: of both.
-        runs: that both rows have.
-        mean: difference of Dice on validation patients, a fraction.
-        low: lower end of the 95 % interval over runs; NaN of a single run.
+        runs: that both have.
+        mean: difference in Dice on validation patients, a fraction.
+        low: lower end of its interval over runs, of 95 %; NaN of a single run.
         high: upper end.
     """
 
@@ -78,6 +46,21 @@ class Lead:
     mean: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Gain(Lead):
+    """What a row gains from a doubling of its steps: the longer training's lead, by 90 %.
+
+    `steps` are those before the doubling.
+    """
+
+    @property
+    def outcome(self) -> Convergence:
+        """The rule; with fewer than `MIN_RUNS` runs nothing is said, as in all tables."""
+        if self.runs < MIN_RUNS:
+            return "pilot"
+        return "converged" if self.high < MARGIN else "unconverged"
 
 
 def leads(scores: pd.DataFrame, baseline: str) -> list[Lead]:
@@ -88,7 +71,7 @@ def leads(scores: pd.DataFrame, baseline: str) -> list[Lead]:
         baseline: key of the other row.
 
     Returns:
-        In the order of the rows, short trainings first; pairs without a common run are left out.
+        Row by row in their order, short trainings first; pairs without a common run are left out.
     """
     cell = ["dataset", "labels", *_RUN, "steps"]
     other = scores.loc[scores["method"] == baseline, [*cell, "dice"]]
@@ -97,18 +80,23 @@ def leads(scores: pd.DataFrame, baseline: str) -> list[Lead]:
         _lead(key, (own["dice"] - own["dice of other"]).to_numpy(dtype=float))
         for key, own in rows.groupby([*_ROW, "steps"], sort=False)
     ]
-    order = list(dict.fromkeys(scores["method"]))
-    return sorted(found, key=lambda lead: (order.index(lead.method), lead.steps))
+    order = list(scores.groupby(_ROW, sort=False).groups)
+    return sorted(found, key=lambda x: (order.index((x.dataset, x.labels, x.method)), x.steps))
 
 
 def _lead(key: Any, difference: NDArray[np.float64]) -> Lead:
     dataset, labels, method, steps = key
-    ends = _over_runs(difference, level=1 - ALPHA)
+    ends = over_runs(difference, level=1 - ALPHA)
     return Lead(str(dataset), int(labels), str(method), int(steps), len(difference), *ends)
 
 
-def _over_runs(values: NDArray[np.float64], *, level: float) -> tuple[float, float, float]:
-    """Mean and the ends of its interval, NaN for a single run."""
+def over_runs(values: NDArray[np.float64], *, level: float) -> tuple[float, float, float]:
+    """Mean over runs and the ends of its interval, NaN for a single run.
+
+    Args:
+        values: one per run.
+        level: of the interval, in (0, 1).
+    """
     if len(values) < 2:
         return float(np.mean(values)), float("nan"), float("nan")
     low, high = (float(end) for end in interval(between_folds(values, values), level=level))
@@ -141,5 +129,5 @@ def _of_row(key: Any, dice: pd.DataFrame) -> Iterator[Gain]:
         gain = (dice[2 * steps] - dice[steps]).dropna().to_numpy(dtype=float)
         if not len(gain):
             continue
-        mean, low, high = _over_runs(gain, level=LEVEL)
+        mean, low, high = over_runs(gain, level=LEVEL)
         yield Gain(str(dataset), int(labels), str(method), int(steps), len(gain), mean, low, high)

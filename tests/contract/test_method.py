@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from methods.base import Progress
+from methods.base import Method, Progress
 from methods.blocks.losses import one_hot
 from tests.contract.case import (
     END,
@@ -47,13 +49,27 @@ def test_terms_are_finite_float32_scalars(case: Case, sizes: tuple[int, int], st
     assert acted.keys() <= terms.keys() and all(v.shape == () for v in acted.values())
 
 
-@pytest.mark.parametrize("case", list(cases(solid=False, binary=False)), indirect=True)
+@pytest.mark.parametrize("case", list(cases(binary=False)), indirect=True)
 def test_terms_that_wait_are_declared(case: Case) -> None:
     """Else a run that ends before they begin would not be refused."""
     for preset in ({}, *({"preset": name} for name in case.cls.Params.presets)):
         method = case.make(given=preset)
-        first, last = (method.losses(case.batch(0), t).keys() for t in (Progress(0, TOTAL), END))
-        assert last - first <= case.cls.stages.keys(), preset
+        last = _terms(method, case, TOTAL - 1)
+        assert case.cls.stages.keys() <= last
+        for term in last - _terms(method, case, 0):
+            begin = _begin(method, case.cls.stages[term])
+            assert term not in _terms(method, case, begin - 1), preset
+            assert term in _terms(method, case, begin), preset
+
+
+def _begin(method: Method[Any], name: str) -> int:
+    """First step after a stage whose length is a share of the run or a number of steps."""
+    length = getattr(method.params, name)
+    return length if isinstance(length, int) else math.ceil(length * TOTAL)
+
+
+def _terms(method: Method[Any], case: Case, step: int) -> set[str]:
+    return set(method.losses(case.batch(0), Progress(step, TOTAL)))
 
 
 @pytest.mark.parametrize("case", list(cases(solid=False, binary=False)), indirect=True)

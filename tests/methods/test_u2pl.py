@@ -34,9 +34,9 @@ PROBABILITY = [
 ]
 PIXELS = len(LABEL)
 
-# Classes that are likely, so that a labelled pixel of another class is a negative; an unlabelled
-# one is a negative of the classes that are not likely: the ranks of arXiv:2203.03884, section 3.3
-# (`loss_helper.py:125-138`).
+# By `low_rank`, for every class. A labelled pixel is a negative of those other classes that are
+# among its `low_rank` likeliest, an unlabelled one of those that are not (arXiv:2203.03884, section
+# 3.3; `loss_helper.py:125-138`).
 NEGATIVES = {
     1: [{1, 7}, {6, 7}, {3, 6}],
     2: [{1, 3}, {0, 2, 7}, {3, 6}],
@@ -95,15 +95,15 @@ def test_the_teachers_head_starts_as_a_copy() -> None:
 def test_contrast_by_hand() -> None:
     """Anchors have p > 0.3, centres are of all low pixels; T = 1/2, negatives have similarity 0.
 
-    The published function gives .37485206 too, where it is given these negatives
-    (github.com/Haochen-Wang409/U2PL at ab3d2be, `u2pl/utils/loss_helper.py:51`).
+    Expected is what the published function gives with these negatives in its memory
+    (github.com/Haochen-Wang409/U2PL at ab3d2be, `u2pl/utils/loss_helper.py:51`), and by hand:
 
     Class 0: anchors 0 and 4, centre (e0 + e4) / sqrt 2: ln(1 + 2 e^{-1.414214}) = .396246.
     Class 1: anchor 5; pixels 1 and 3 (p = .2 and .04) still count for the centre, of which the
              anchor has the share 1 / sqrt 3: ln(1 + 2 e^{-1.154701}) = .488765.
     Class 2: anchor 2 is its own centre: ln(1 + 2 e^{-2}) = .239545.   Mean: .374852.
     """
-    assert _contrast(1)[0].item() == pytest.approx(0.374852, abs=2e-6)
+    assert _contrast(1)[0].item() == pytest.approx(0.37485206, abs=2e-7)
 
 
 def test_prototype_loss_by_hand() -> None:

@@ -229,6 +229,15 @@ def test_a_sweep_of_arithmetics_compares_each_with_the_first() -> None:
         check(BenchmarkConfig, put("amp", {"dps": "off"}))
 
 
+def test_a_sweep_may_compare_with_another_row_than_the_benchmark() -> None:
+    config = load_config(ROOT / "benchmarks/presets/ablation/params.yaml")
+    assert config.grid.baseline == "egcl_net-a3b"
+    assert swept(config, "splits").grid.baseline == "egcl_net-a6"
+    sweep = config.sweeps["splits"].model_copy(update={"baseline": "egcl_net-a3b"})
+    with pytest.raises(ConfigError, match=r"splits\.baseline is 'egcl_net-a3b': .*egcl_net-border"):
+        swept(config.model_copy(update={"sweeps": {"splits": sweep}}), "splits")
+
+
 def test_seeds_of_a_sweep_stay_with_the_folds_that_they_are_bound_to() -> None:
     config = load_config(ROOT / "benchmarks/presets/acdc_cpu/params.yaml")
     sweep = SweepConfig(methods=("supervised",), seeds=(2, 0))

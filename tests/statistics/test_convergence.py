@@ -66,5 +66,9 @@ def test_a_lead_is_that_over_the_other_row_in_the_same_run_at_the_same_length() 
     assert [found[1].low, found[1].mean, found[1].high] == pytest.approx(
         [0.02 - half, 0.02, 0.02 + half], abs=1e-8
     )
+    wider = pd.concat([a, b, a.assign(labels=7), b.assign(labels=7)])
+    assert [(x.labels, x.steps) for x in leads(wider, "b")] == [
+        (3, 100), (3, 200), (7, 100), (7, 200),
+    ], "row by row, so that a table can group them"  # fmt: skip
     (single,) = leads(pd.concat([a[:1], b[:1]]), "b")
     assert single.mean == 0 and np.isnan([single.low, single.high]).all()
