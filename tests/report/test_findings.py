@@ -57,6 +57,8 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
     rows.loc[bcp, "difference"] = 0.05
     rows.loc[bcp, "outcome"] = "better"
     rows.loc[rows["method"] == "dan", "outcome"] = "worse"
+    ua_mt = (rows["method"] == "ua_mt") & rows["variant"].isna()
+    rows.loc[ua_mt, ["difference_low", "difference_high"]] = -0.03, 0.13
     rows.to_csv(table, index=False)
 
     page = findings_page(tmp_path, known)
