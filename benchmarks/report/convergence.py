@@ -20,11 +20,11 @@ from benchmarks.plan.resolve import train_config
 from benchmarks.plan.sweeps import study_files
 from benchmarks.report.cost import step_operations
 from benchmarks.report.facts import Facts, MethodFacts, method_facts
-from benchmarks.report.leads import lead_table
+from benchmarks.report.leads import lead_table, told_lead
 from benchmarks.report.load import Source, read_columns
 from benchmarks.report.sections import MISSING, cell_title
 from benchmarks.report.style import WIDTH, figure_style, method_looks, new_figure, save_both
-from benchmarks.report.tables import csv, number, pipe_table, plural, points
+from benchmarks.report.tables import csv, number, pipe_table, plural
 from benchmarks.report.web.curves import VALIDATION
 from benchmarks.statistics.convergence import LEVEL, Gain, gains, over_runs
 from benchmarks.statistics.inference import MARGIN, MIN_RUNS
@@ -181,10 +181,9 @@ def _table_row(
     dice = (number(100 * float(means.get(n, math.nan))) for n in steps)
     if gain is None:
         return (title, *dice, "", "", MISSING)
-    told = points(gain.mean, gain.low, gain.high, sign="+")
     word = f"pilot, {plural(gain.runs, 'run')}" if gain.outcome == "pilot" else gain.outcome
     words = word if gain.outcome == "pilot" else f"{word} at {gain.steps:,} steps"
-    return (title, *dice, told, str(gain.runs), words)
+    return (title, *dice, told_lead(gain), str(gain.runs), words)
 
 
 def _figure(

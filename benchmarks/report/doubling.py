@@ -1,4 +1,4 @@
-"""What twice as many steps still gain in all studies of training lengths, for the findings."""
+"""For the findings, what studies of training lengths tell: gains of doublings and of methods."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
+import pandas as pd
+
 from benchmarks.common.workspace import CONVERGENCE, report_folder
 from benchmarks.report.convergence import read_lengths
 from benchmarks.report.facts import method_facts
 from benchmarks.report.leads import PERCENT, over_labels_alone, told_lead
-from benchmarks.report.tables import pipe_table, points
+from benchmarks.report.tables import pipe_table
 from benchmarks.report.told import Told
 from benchmarks.statistics.convergence import LEVEL, Gain, Lead, gains
 
@@ -28,7 +30,7 @@ def study_section(told: Iterable[Told], root: Path) -> str:
             one.place(gain.dataset, gain.labels),
             _title(one, gain),
             f"{gain.steps:,} to {2 * gain.steps:,}",
-            _gain(gain),
+            told_lead(gain),
             f"{gain.runs}",
             gain.outcome,
         )
@@ -50,27 +52,19 @@ def lead_section(told: Iterable[Told], root: Path) -> str:
         root: the checkout, with reports.
     """
     rows = []
-    for one in told:
-        for path in _tables(one, root):
-            baseline, found = over_labels_alone(one.config, read_lengths(path))
-            for (dataset, labels, method), own in _by_row(found):
-                title = method_facts(one.config, method).title
-                data = one.place(dataset, labels)
-                rows.append((one.link, data, f"{title} minus {baseline}", _at(own)))
+    for one, lengths in _studies(told, root):
+        baseline, found = over_labels_alone(one.config, lengths)
+        for _, own in groupby(found, key=lambda lead: (lead.dataset, lead.labels, lead.method)):
+            row = list(own)
+            data = one.place(row[0].dataset, row[0].labels)
+            difference = f"{_title(one, row[0])} minus {baseline}"
+            at = "; ".join(f"{lead.steps:,}: {told_lead(lead)}" for lead in row)
+            rows.append((one.link, data, difference, at))
     header = ("Benchmark", "Data", "Difference", f"Points [{PERCENT}], by steps")
     note = (
         "Dice on validation patients, both rows trained as long; it describes and decides nothing."
     )
     return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 3))}\n\n{note}" if rows else ""
-
-
-def _by_row(found: Iterable[Lead]) -> Iterator[tuple[tuple[str, int, str], list[Lead]]]:
-    for key, own in groupby(found, key=lambda lead: (lead.dataset, lead.labels, lead.method)):
-        yield key, list(own)
-
-
-def _at(own: Iterable[Lead]) -> str:
-    return "; ".join(f"{lead.steps:,}: {told_lead(lead)}" for lead in own)
 
 
 def study_lines(told: Iterable[Told], root: Path) -> str:
@@ -85,7 +79,7 @@ def study_lines(told: Iterable[Told], root: Path) -> str:
         last = {(gain.dataset, gain.method): gain for _, gain in _all([one], root)}
         for outcome in ("converged", "unconverged"):
             names = "; ".join(
-                f"{_title(one, gain)} ({_gain(gain)} points from twice as many)"
+                f"{_title(one, gain)} ({told_lead(gain)} points from twice as many)"
                 for gain in last.values()
                 if gain.outcome == outcome
             )
@@ -97,20 +91,18 @@ def study_lines(told: Iterable[Told], root: Path) -> str:
 
 
 def _all(told: Iterable[Told], root: Path) -> Iterator[tuple[Told, Gain]]:
+    for one, lengths in _studies(told, root):
+        for gain in gains(lengths):
+            yield one, gain
+
+
+def _studies(told: Iterable[Told], root: Path) -> Iterator[tuple[Told, pd.DataFrame]]:
+    """Benchmarks that are studies of training lengths, with their kept tables."""
     for one in told:
-        for path in _tables(one, root):
-            for gain in gains(read_lengths(path)):
-                yield one, gain
+        path = report_folder(root, one.config.name) / CONVERGENCE
+        if path.is_file():
+            yield one, read_lengths(path)
 
 
-def _tables(one: Told, root: Path) -> list[Path]:
-    path = report_folder(root, one.config.name) / CONVERGENCE
-    return [path] if path.is_file() else []
-
-
-def _gain(gain: Gain) -> str:
-    return points(gain.mean, gain.low, gain.high, sign="+")
-
-
-def _title(one: Told, gain: Gain) -> str:
-    return method_facts(one.config, gain.method).title
+def _title(one: Told, row: Lead) -> str:
+    return method_facts(one.config, row.method).title

@@ -76,16 +76,16 @@ def leads(scores: pd.DataFrame, baseline: str) -> list[Lead]:
     cell = ["dataset", "labels", *_RUN, "steps"]
     other = scores.loc[scores["method"] == baseline, [*cell, "dice"]]
     rows = scores[scores["method"] != baseline].merge(other, on=cell, suffixes=("", " of other"))
-    found = [
-        _lead(key, (own["dice"] - own["dice of other"]).to_numpy(dtype=float))
-        for key, own in rows.groupby([*_ROW, "steps"], sort=False)
+    rows["difference"] = rows["dice"] - rows["dice of other"]
+    return [
+        _lead(key, steps, difference.to_numpy(dtype=float))
+        for key, own in rows.groupby(_ROW, sort=False)
+        for steps, difference in own.groupby("steps")["difference"]
     ]
-    order = list(scores.groupby(_ROW, sort=False).groups)
-    return sorted(found, key=lambda x: (order.index((x.dataset, x.labels, x.method)), x.steps))
 
 
-def _lead(key: Any, difference: NDArray[np.float64]) -> Lead:
-    dataset, labels, method, steps = key
+def _lead(key: Any, steps: Any, difference: NDArray[np.float64]) -> Lead:
+    dataset, labels, method = key
     ends = over_runs(difference, level=1 - ALPHA)
     return Lead(str(dataset), int(labels), str(method), int(steps), len(difference), *ends)
 

@@ -230,7 +230,7 @@ def test_a_sweep_of_arithmetics_compares_each_with_the_first() -> None:
 
 
 def test_a_sweep_may_compare_with_another_row_than_the_benchmark() -> None:
-    config = load_config(ROOT / "benchmarks/presets/ablation/params.yaml")
+    config = load_config(ROOT / "benchmarks/presets/ablation_folds/params.yaml")
     assert config.grid.baseline == "egcl_net-a3b"
     assert swept(config, "splits").grid.baseline == "egcl_net-a6"
     sweep = config.sweeps["splits"].model_copy(update={"baseline": "egcl_net-a3b"})
