@@ -219,13 +219,20 @@ def _refuse_other_phantom(config: BenchmarkConfig, dataset: str, root: Path) -> 
 
     Raises:
         ConfigError: wrong parameters of the data set.
-        DataError: names both values and the command.
+        DataError: names both values and the command, or a damaged note.
     """
     raw = raw_folder(root, dataset)
     note = raw / GENERATED
     if not note.is_file():
         return
-    there, asked = read_json(note), _fetch_params(config, dataset).model_dump(mode="json")
+    asked = _fetch_params(config, dataset).model_dump(mode="json")
+    try:
+        there = {**read_json(note)}
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(
+            f"'{note}' does not tell how the phantom was generated ({error}); generate it anew with"
+            f" `python -m benchmarks fetch {dataset}`"
+        ) from None
     other = [f"{k} {there.get(k)}, not {v}" for k, v in asked.items() if there.get(k) != v]
     if other:
         raise DataError(

@@ -208,6 +208,10 @@ def _compare(
         alike = apart <= TIMES * grown
     if alike and set(other) <= {"data"}:
         verdict = _ROUNDED
+        facts.append(
+            f"step {first} alone is judged: what rounding has grown to by the last step may part"
+            " scores as far as another seed"
+        )
     elif other:
         verdict = f"different: the run was committed with other {', '.join(other)}"
     else:

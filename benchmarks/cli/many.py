@@ -109,7 +109,7 @@ def launch(
     from benchmarks.launch.campaign import ready, shard_of
     from benchmarks.pipeline import all_runs
     from benchmarks.plan.estimate import by_cost
-    from benchmarks.plan.restrict import restricted
+    from benchmarks.plan.restrict import Part, restricted
     from benchmarks.plan.shares import counted
     from benchmarks.training.shared import take_over
 
@@ -132,7 +132,27 @@ def launch(
             f"{len(found.failed)} runs failed and {len(found.left)} are left, for the reasons"
             " above; what is finished is kept, the same command does the rest"
         )
-    say(f"all done; next: `python -m benchmarks repro --params {params_file(params)}`")
+    file = f"{params_file(params)}{f' --sweep {sweep}' if sweep else ''}"
+    say(_afterwards(config, file, shard=bool(shard), whole=not shard and part == Part()))
+
+
+def _afterwards(config: BenchmarkConfig, file: str, *, shard: bool, whole: bool) -> str:
+    """What has been done, and the command to give next.
+
+    Args:
+        config: of the runs that are done, in a part of the grid or in all of it.
+        file: value of `--params`, with the sweep.
+        shard: whether other machines train the others.
+        whole: whether all runs of the grid are done.
+    """
+    repro = f"`python -m benchmarks repro --params {file}`"
+    if whole:
+        return f"all done; next: {repro}"
+    if shard:
+        return f"this shard is done; next, with the runs of all shards in one `runs`: {repro}"
+    scoring = [f"evaluate {dataset} --partial" for dataset in config.grid.datasets]
+    lines = [f"python -m benchmarks {c} --params {file}" for c in [*scoring, "report --partial"]]
+    return f"this part is done; next, for a table of it: `{' && '.join(lines)}`"
 
 
 def _backend(on: On, slots: Slots) -> Backend:

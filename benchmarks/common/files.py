@@ -120,28 +120,32 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         os.fsync(stream.fileno())
 
 
+class _NoJSONError(json.JSONDecodeError):
+    def __init__(self, words: str) -> None:
+        ValueError.__init__(self, words)  # of a file as a whole, at no one place
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
         OSError: it is missing, or no regular file, such as a pipe, which could be read for ever.
-        ValueError: it is no JSON, nested too deeply, or has a key twice in one object.
+        JSONDecodeError, UnicodeDecodeError: no JSON, too deeply nested, a key twice in an object.
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "no regular file", str(path))
     try:
         return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except RecursionError:
-        raise ValueError("objects are nested too deeply") from None
+        raise _NoJSONError("objects are nested too deeply") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object; of a key that stands twice, a reader would keep the last without a word."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        raise ValueError(f"the key '{twice[0]}' stands twice in one object")
+        twice = min(key for key in made if sum(key == other for other, _ in pairs) > 1)
+        raise _NoJSONError(f"the key '{twice}' stands twice in one object")
     return made
 
 

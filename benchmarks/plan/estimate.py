@@ -12,13 +12,12 @@ from typing import Any
 import torch
 
 from benchmarks.common.errors import ConfigError, nearest
-from benchmarks.common.schema import check
 from benchmarks.config import BenchmarkConfig, TrainConfig
 from benchmarks.engine.job import check_size
 from benchmarks.engine.nets import Builder, stride
 from benchmarks.plan.cost import step_cost
 from benchmarks.plan.grid import base_of
-from benchmarks.plan.resolve import Run, dimension, method_params, train_config
+from benchmarks.plan.resolve import Run, dimension, method_params, prepare_params, train_config
 from datasets import load_dataset
 from datasets.base import DatasetInfo
 from datasets.preparing.divide import OWN
@@ -141,8 +140,7 @@ def by_cost(config: BenchmarkConfig, runs: Sequence[Run]) -> list[Run]:
 
 def network_info(config: BenchmarkConfig, dataset: str) -> DatasetInfo:
     """Dimension, channels and classes of a data set as this benchmark prepares it."""
-    adapter, where = load_dataset(dataset), f"data.{dataset}.prepare"
-    return adapter.info(check(adapter.Params, config.data[dataset].prepare, where=where))
+    return load_dataset(dataset).info(prepare_params(config, dataset))
 
 
 def image_size(config: BenchmarkConfig, dataset: str) -> tuple[int, ...]:
@@ -151,8 +149,7 @@ def image_size(config: BenchmarkConfig, dataset: str) -> tuple[int, ...]:
     Raises:
         ConfigError: images have no fixed size.
     """
-    adapter, where = load_dataset(dataset), f"data.{dataset}.prepare"
-    params = check(adapter.Params, config.data[dataset].prepare, where=where)
+    params = prepare_params(config, dataset)
     size: Any = config.train_for(dataset).patch or getattr(params, "size", None)
     if size is None:
         raise ConfigError(f"images of {dataset} have no fixed size: set data.{dataset}.train.patch")
@@ -254,7 +251,7 @@ def presets_table(
         cells = (
             f"[`{config.name}`]({path})",
             config.question,
-            ", ".join(config.grid.datasets),
+            ", ".join(config.data[d].title or d for d in config.grid.datasets),
             len(config.grid.methods),
             sum(e.runs for e in found),
             f"{size} (measured)" if config.name in measured else size,

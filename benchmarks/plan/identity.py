@@ -16,7 +16,7 @@ from benchmarks.config import ROW_BLOCKS
 from benchmarks.plan.grid import RunKey, base_of
 from benchmarks.plan.imported import code_at_start
 from benchmarks.plan.same_bits import same_bits
-from benchmarks.plan.sweeps import study_files
+from benchmarks.plan.studies import kept_studies
 from benchmarks.plan.syntax import Code
 
 if TYPE_CHECKING:
@@ -199,12 +199,15 @@ def _scoring_digest(code: Code, dataset: str) -> str:
 def _report_digest(root: Path, code: Code, config: BenchmarkConfig) -> str:
     """Names, notes and citations are in the files of methods and data sets.
 
-    Studies of convergence, which withhold outcomes, are other benchmarks' reports.
+    Studies of convergence, which withhold outcomes of rows trained alike, are other benchmarks'
+    reports, of other parameters.
     """
     starts = {"benchmarks.report", *(f"methods.{base_of(m)}" for m in config.grid.methods)}
     starts |= {f"datasets.{d}" for d in config.grid.datasets}
-    files = (*_page_files(root), *study_files(config, root))
-    return _with_files(code.digest(starts, beside=_READING_PREPARED), files)
+    studies = kept_studies(config, root)
+    known = [study.config.model_dump(mode="json", exclude={"runtime"}) for study in studies]
+    made = digest([code.digest(starts, beside=_READING_PREPARED), *known])
+    return _with_files(made, (*_page_files(root), *(study.table for study in studies)))
 
 
 def _page_files(root: Path) -> list[Path]:
@@ -246,13 +249,10 @@ def _implied(config: BenchmarkConfig) -> dict[str, Any]:
 
 
 def _settings(config: BenchmarkConfig) -> dict[str, dict[str, str]]:
-    from benchmarks.plan.resolve import dimension, method_params, settings_digest, train_config
+    from benchmarks.plan.resolve import settings_of
 
-    def settled(dataset: str, method: str) -> str:
-        params = method_params(config, method, dimension(config, dataset))
-        return settings_digest(train_config(config, dataset, method), params)
-
-    return {d: {m: settled(d, m) for m in config.grid.methods} for d in config.grid.datasets}
+    methods = config.grid.methods
+    return {d: {m: settings_of(config, d, m) for m in methods} for d in config.grid.datasets}
 
 
 def _names(blocks: Iterable[Iterable[str]]) -> list[str]:

@@ -77,6 +77,16 @@ def settings_digest(train: TrainConfig, params: MethodParams) -> str:
     )
 
 
+def settings_of(config: BenchmarkConfig, dataset: str, method: str) -> str:
+    """Digest of the parameters of training and method that a row has.
+
+    Raises:
+        ConfigError: unknown method, key or value.
+    """
+    params = method_params(config, method, dimension(config, dataset))
+    return settings_digest(train_config(config, dataset, method), params)
+
+
 def prepare_params(config: BenchmarkConfig, dataset: str) -> PrepareParams:
     """Checked parameters of preparing a data set.
 

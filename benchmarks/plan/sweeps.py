@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from benchmarks.common.errors import ConfigError, nearest
 from benchmarks.common.schema import check
-from benchmarks.common.workspace import CONVERGENCE, report_folder
 from benchmarks.config import ROW_BLOCKS, BenchmarkConfig, SweepConfig
 from benchmarks.plan.grid import base_of
 from methods import load_method
@@ -17,18 +15,6 @@ from methods import load_method
 def sweep_name(config: BenchmarkConfig, sweep: str) -> str:
     """Name of the benchmark that a sweep is."""
     return f"{config.name}_{sweep}"
-
-
-def study_files(config: BenchmarkConfig, root: Path) -> list[Path]:
-    """The kept tables of a benchmark's studies of convergence: of its sweeps with `steps`.
-
-    Args:
-        config: the benchmark.
-        root: the checkout, with reports.
-    """
-    names = (sweep_name(config, name) for name, sweep in config.sweeps.items() if sweep.steps)
-    files = (report_folder(root, name) / CONVERGENCE for name in names)
-    return [file for file in files if file.is_file()]
 
 
 def swept(config: BenchmarkConfig, sweep: str) -> BenchmarkConfig:

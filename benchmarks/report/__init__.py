@@ -149,6 +149,7 @@ def build_report(
     pictures = {} if partial else read_pictures(config, facts, source)
     pages = write_pages(Inputs(config, facts, results, found, curves, pictures), runs, source)
     code = code_words(facts, runs)
+    _clear(folder, {path.name for path in written})
     write_text(folder / "README.md", page(config, facts, results, more, code, folder))
     return Report([*pages, folder / "README.md", *written], answer(config, facts, results))
 
@@ -160,6 +161,19 @@ def _ready_folder(name: str, source: Source) -> Path:
     if not source.kept:
         shutil.rmtree(partial_folder(source.root, name), ignore_errors=True)
     return source.target(name)
+
+
+def _clear(folder: Path, written: set[str]) -> None:
+    """Remove figures and tables of an earlier report that this one has not: the page links them."""
+    from benchmarks.common.workspace import CASES, TRACES
+    from benchmarks.report.cost import COST
+    from benchmarks.report.page import FIGURES, FILES
+    from benchmarks.report.web.curves import CURVES
+
+    figures = [f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")]
+    given = {CASES, COST, "baseline_selection.csv"}  # read where they stand, or made by others
+    for name in {*figures, *FILES, TRACES, CURVES} - given - written:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _write_origin(origin: pd.DataFrame | None, folder: Path) -> list[Path]:

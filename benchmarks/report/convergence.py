@@ -16,8 +16,6 @@ from benchmarks.common.errors import RunError
 from benchmarks.common.files import write_text
 from benchmarks.common.workspace import CONVERGENCE, STEPS, report_folder
 from benchmarks.config import BenchmarkConfig
-from benchmarks.plan.resolve import train_config
-from benchmarks.plan.sweeps import study_files
 from benchmarks.report.cost import step_operations
 from benchmarks.report.facts import Facts, MethodFacts, method_facts
 from benchmarks.report.leads import lead_table, told_lead
@@ -34,11 +32,11 @@ DECIMALS = 6
 _RUN = ["labels", "fold", "seed"]
 _PER_ROW = 2
 _WORDS = (
-    "Validation Dice after the last step; test patients take no part. Every length is a training of"
-    f" its own with a whole schedule. A row is converged at a length if the {100 * LEVEL:.0f} %"
-    " interval of its gain from twice as many steps, over the runs, lies below"
+    "Validation Dice after the last step; test patients take no part in this section. Every length"
+    " is a training of its own with a whole schedule. A row is converged at a length if the"
+    f" {100 * LEVEL:.0f} % interval of its gain from twice as many steps, over the runs, lies below"
     f" {100 * MARGIN:g} point; fewer than {MIN_RUNS} runs say nothing. Operations are counted:"
-    " those of a step relative to a step of supervision, times steps."
+    " those of a step relative to a step of supervision on as many images, times steps."
 )
 
 
@@ -106,53 +104,30 @@ def _row_key(method: MethodFacts) -> str:
     return f"{method.id}-{method.row}" if method.row else method.id
 
 
-def unconverged(config: BenchmarkConfig, root: Path) -> dict[tuple[str, int], frozenset[str]]:
-    """Rows that the committed studies of a benchmark show to be unconverged at its length.
-
-    A study is a sweep of the same parameter file with `steps`. Rows that none has trained, or with
-    fewer runs than a verdict needs, are not in it.
+def lengths_told(config: BenchmarkConfig, facts: Facts, source: Source) -> str:
+    """How many rows of a study are shown to be converged, in words; "" of another benchmark.
 
     Args:
         config: the benchmark.
-        root: the checkout, with reports.
-
-    Returns:
-        Keys of methods by data set and labelled count.
+        facts: its methods and data sets.
+        source: of the logs, or of the kept table.
 
     Raises:
-        RunError: a kept `convergence.csv` is damaged.
+        RunError: a file is missing or damaged.
     """
-    found: dict[tuple[str, int], set[str]] = {}
-    for gain in _own_gains(config, root):
-        inside = gain.labels in config.data[gain.dataset].labels  # not those of full supervision
-        if gain.outcome == "unconverged" and inside:
-            found.setdefault((gain.dataset, gain.labels), set()).add(gain.method)
-    return {cell: frozenset(methods) for cell, methods in found.items()}
-
-
-def is_studied(config: BenchmarkConfig, root: Path) -> bool:
-    """Whether the benchmark is a study of training lengths, or committed ones judge all its rows.
-
-    Args:
-        config: the benchmark.
-        root: the checkout, with reports.
-
-    Raises:
-        RunError: a kept `convergence.csv` is damaged.
-    """
-    judged = {gain.method for gain in _own_gains(config, root) if gain.outcome != "pilot"}
-    return bool(config.steps) or judged >= set(config.grid.methods)
-
-
-def _own_gains(config: BenchmarkConfig, root: Path) -> Iterator[Gain]:
-    """Gains of twice as many steps, of the rows of a benchmark at the length that they have."""
-    grid = config.grid
-    for path in study_files(config, root):
-        for gain in gains(read_lengths(path)):
-            if gain.dataset not in grid.datasets or gain.method not in grid.methods:
-                continue
-            if train_config(config, gain.dataset, gain.method).iterations == gain.steps:
-                yield gain
+    if not config.steps.keys() & {m.key for m in facts.methods}:
+        return ""
+    words = []
+    for title, own in _cells(config, facts, _lengths(config, facts, source)):
+        last = {gain.method: gain for gain in gains(own)}
+        for steps in sorted({gain.steps for gain in last.values()}):
+            rows = [gain for gain in last.values() if gain.steps == steps]
+            shown = sum(gain.outcome == "converged" for gain in rows)
+            words.append(
+                f"{title}: {shown} of {plural(len(rows), 'row')} shown to be converged at"
+                f" {steps:,} steps, by the gain of twice as many"
+            )
+    return "; ".join(words)
 
 
 def _section(config: BenchmarkConfig, facts: Facts, lengths: pd.DataFrame) -> str:

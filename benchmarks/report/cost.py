@@ -129,14 +129,23 @@ def measured_hours(root: Path, name: str, planned: int) -> float | None:
 
     Returns:
         None where no report has them all, or a card trained some.
+
+    Raises:
+        RunError: the report's table is damaged.
     """
     path = report_folder(root, name) / COST
     if not path.is_file():
         return None
-    table = pd.read_csv(path, usecols=["seconds", "device", "threads"])
+    table = _read_table(path)
     if len(table) != planned or set(table["device"]) != {"cpu"}:
         return None
     return float((table["seconds"] * table["threads"]).sum() / 3600)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    again = "make it anew with `report --cost`, or remove it"
+    text = dict.fromkeys(("digest", "processor", "device"), str)
+    return read_columns(path, COLUMNS, what="table of costs", again=again, dtype=text)
 
 
 def read_cost(runs: pd.DataFrame | None, folder: Path) -> pd.DataFrame | None:
@@ -147,9 +156,7 @@ def read_cost(runs: pd.DataFrame | None, folder: Path) -> pd.DataFrame | None:
     """
     if runs is None or not (folder / COST).is_file():
         return None
-    again = "make it anew with `report --cost`, or remove it"
-    text = dict.fromkeys(("digest", "processor", "device"), str)
-    table = read_columns(folder / COST, COLUMNS, what="table of costs", again=again, dtype=text)
+    table = _read_table(folder / COST)
     own = table.merge(runs[_RUN], on=_RUN)
     return None if own.empty else own
 

@@ -43,6 +43,7 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
     from benchmarks.report.contrasts import rulings, verdict_text
     from benchmarks.report.judged import judge_benchmark
     from benchmarks.report.load import Source
+    from benchmarks.report.notes import convergence_note
     from benchmarks.report.page import section_table
     from benchmarks.report.sections import sections
 
@@ -62,8 +63,7 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
             f"Outcomes are corrected for the number of rows{looks}; intervals, and what could have"
             " been seen, are of a row alone, and take folds as independent."
         )
-    if not results.studied:
-        caveats.append("Whether training has converged is not shown for every row.")
+    caveats += convergence_note(facts, results)
     if any(d.synthetic for d in facts.datasets):
         caveats.append("Synthetic phantoms are generated images: nothing about patients.")
     note = f"How to read this, figures and all other columns: [`{config.name}`]({link}/README.md)."

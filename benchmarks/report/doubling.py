@@ -15,6 +15,10 @@ from benchmarks.report.leads import PERCENT, over_labels_alone, told_lead
 from benchmarks.report.tables import pipe_table
 from benchmarks.report.told import Told
 from benchmarks.statistics.convergence import LEVEL, Gain, Lead, gains
+from benchmarks.statistics.inference import MARGIN
+
+# How the outcomes of a row are told in a sentence.
+_SHOWN = {"converged": "Shown to be converged", "unconverged": "Not shown to be converged"}
 
 
 def study_section(told: Iterable[Told], root: Path) -> str:
@@ -40,7 +44,11 @@ def study_section(told: Iterable[Told], root: Path) -> str:
         "Benchmark", "Data", "Row", "Steps", f"Gain, points [{100 * LEVEL:.0f} %]", "Runs",
         "Outcome",
     )  # fmt: skip
-    note = "Dice on validation patients; the outcome is of the shorter training."
+    note = (
+        "Dice on validation patients; the outcome is of the shorter training. A row is shown to be"
+        f" converged if the interval of its gain lies below {100 * MARGIN:g} point; one that is not"
+        " still gains, where the interval lies above 0, or has too few runs to tell."
+    )
     return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 6))}\n\n{note}" if rows else ""
 
 
@@ -67,17 +75,17 @@ def lead_section(told: Iterable[Told], root: Path) -> str:
     return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 3))}\n\n{note}" if rows else ""
 
 
-def study_lines(told: Iterable[Told], root: Path) -> str:
+def study_lines(benchmarks: Iterable[Told], root: Path) -> str:
     """What the last doubling of every study says of its rows, as a list; "" without a study.
 
     Args:
-        told: benchmarks with their tables.
+        benchmarks: with their tables.
         root: the checkout, with reports.
     """
     lines = []
-    for one in told:
-        last = {(gain.dataset, gain.method): gain for _, gain in _all([one], root)}
-        for outcome in ("converged", "unconverged"):
+    for one in benchmarks:
+        last = {(gain.dataset, gain.labels, gain.method): gain for _, gain in _all([one], root)}
+        for outcome, told in _SHOWN.items():
             names = "; ".join(
                 f"{_title(one, gain)} ({told_lead(gain)} points from twice as many)"
                 for gain in last.values()
@@ -86,7 +94,10 @@ def study_lines(told: Iterable[Told], root: Path) -> str:
             steps = {f"{g.steps:,}" for g in last.values() if g.outcome == outcome}
             if names:
                 lengths = ", ".join(sorted(steps))
-                lines.append(f"- {outcome.title()} at {lengths} steps ({one.link}): {names}.")
+                lines.append(
+                    f"- {told} at {lengths} steps ({one.link}), by validation Dice with"
+                    f" {100 * LEVEL:.0f} % intervals: {names}."
+                )
     return "\n".join(lines)
 
 

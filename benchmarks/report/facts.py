@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from benchmarks.common.schema import check
-from benchmarks.config import BenchmarkConfig
+from benchmarks.config import ROW_BLOCKS, BenchmarkConfig
 from benchmarks.plan.grid import split_key
 from benchmarks.report.tables import plural
 from datasets import load_dataset
 from methods import load_method
 
-# `<row>_<parameter>=<value>`, as made by `plan.sweeps.swept`.
-_SWEPT = re.compile(r"(?:^|_)([a-z][a-z_]*?)=([^=]+?)(?=_[a-z][a-z_]*=|$)")
 _PARAMETERS = {"tau": "threshold", "tau_c": "temperature", "avg": "average"}
 
 
@@ -154,16 +153,25 @@ class Facts:
         return f"{which} are variants of {load_method(rows[0].id).title}."
 
 
-def split_variant(variant: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+def split_variant(method: str, variant: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """The row of the ablation and its swept values, of a variant's name.
 
     Args:
+        method: id, whose parameters may be swept.
         variant: such as `a5_tau=0.25_tau_c=0.1`.
 
     Returns:
         `("a5", (("tau", "0.25"), ("tau_c", "0.1")))`.
     """
-    return _SWEPT.split(variant, maxsplit=1)[0], tuple(_SWEPT.findall(variant))
+    pattern = _swept(method)
+    return pattern.split(variant, maxsplit=1)[0], tuple(pattern.findall(variant))
+
+
+@lru_cache
+def _swept(method: str) -> re.Pattern[str]:
+    """Of `<row>_<parameter>=<value>`, as made by `plan.sweeps.swept`; values may hold `_`."""
+    names = "|".join((*load_method(method).Params.model_fields, *ROW_BLOCKS))
+    return re.compile(rf"(?:^|_)({names})=(.+?)(?=_(?:{names})=|$)")
 
 
 def parameter_title(name: str) -> str:
@@ -179,9 +187,9 @@ def method_facts(config: BenchmarkConfig, key: str) -> MethodFacts:
     """
     name, variant = split_key(key)
     method = load_method(name)
-    row, values = split_variant(variant)
+    row, values = split_variant(name, variant)
     own = [v for base, v in map(split_key, config.methods) if base == name]
-    blocks = [split_variant(v) for v in own]
+    blocks = [split_variant(name, v) for v in own]
     swept = [v for r, v in blocks if r == row and v]
     return MethodFacts(
         key, name, variant, _title(config, key, method.title), method.footnote, method.all_labels,
@@ -199,7 +207,7 @@ def _title(config: BenchmarkConfig, key: str, method: str) -> str:
     if key in config.titles:
         return config.titles[key]
     name, variant = split_key(key)
-    row, values = split_variant(variant)
+    row, values = split_variant(name, variant)
     default = f"{method}, {row}" if row else method
     words = [config.titles.get(f"{name}-{row}" if row else name, default)]
     for parameter, value in values:

@@ -58,7 +58,8 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
     head = (
         "# Findings\n\nMade by `python -m benchmarks index` from the tables of benchmarks on"
         " patients; no figure is typed by hand. Differences are in Dice points of the last"
-        " checkpoint with 95 % intervals, outcomes by the one rule of"
+        " checkpoint on test patients with 95 % intervals, where nothing else is said; outcomes are"
+        " by the one rule of"
         " [`statistics`](../benchmarks/statistics). A pilot has fewer than five runs, or too few"
         " patients, and is no verdict. Rows of two benchmarks with equal settings are the same."
         " What the rule takes for granted, such as folds that are independent though they share"
@@ -78,11 +79,12 @@ def _contrasts(told: list[Told], *, losses: bool = False) -> str:
     for one in told:
         declared = one.differences[one.differences["family"] == "declared"]
         for d in declared.to_dict("records"):
-            place = one.link, one.place(d["dataset"], d["labels"]), d["name"]
+            pair = f"{one.title(d['better'])} minus {one.title(d['than'])}"
+            place = one.link, one.place(d["dataset"], d["labels"]), d["name"], pair
             numbers = _contrast(d, losses=losses)
             rows.append((*place, *numbers, f"{d['outcome']}, {plural(d['runs'], 'run')}"))
     header = (
-        "Benchmark", "Data", "Contrast", "Points [95 %]", "p (Holm)", "Detectable, points",
+        "Benchmark", "Data", "Contrast", "Rows", "Points [95 %]", "p (Holm)", "Detectable, points",
         f"Excluded {'loss' if losses else 'gain'}, points", "Outcome",
     )  # fmt: skip
     if not rows:
@@ -91,7 +93,7 @@ def _contrasts(told: list[Told], *, losses: bool = False) -> str:
         "Detectable: with 80 % power. Excluded: by the interval. Both are of a contrast alone, not"
         " corrected for the others; p and outcome are."
     )
-    return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 7))}\n\n{note}"
+    return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 8))}\n\n{note}"
 
 
 def _contrast(d: Mapping[Hashable, Any], *, losses: bool) -> tuple[str, str, str, str]:
@@ -164,7 +166,15 @@ def _over_controls(told: list[Told]) -> str:
     header = (
         "Benchmark", "Data", "Control", "Outcomes of the methods", "Better than it", "Worse",
     )  # fmt: skip
-    return pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 4, 5)) if rows else _NO_FILE
+    note = (
+        "A control below labels alone is easily beaten: loss terms are credited with a gain that"
+        " the method has over labels alone and over every control."
+    )
+    return (
+        f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 4, 5))}\n\n{note}"
+        if rows
+        else _NO_FILE
+    )
 
 
 def _ranks(told: list[Told]) -> str:

@@ -9,8 +9,8 @@ import seaborn as sns
 
 from benchmarks.report.facts import Facts, MethodFacts, parameter_title
 from benchmarks.report.results import Results
+from benchmarks.report.sections import cell_title
 from benchmarks.report.style import figure_style, new_figure, save_both
-from benchmarks.report.tables import plural
 
 
 def heatmap_figure(facts: Facts, results: Results, *, folder: Path) -> list[Path]:
@@ -24,7 +24,7 @@ def heatmap_figure(facts: Facts, results: Results, *, folder: Path) -> list[Path
     Returns:
         The files; none unless all variants differ in the same two numbers.
     """
-    methods = {m.key: m for m in facts.methods}
+    methods, known = {m.key: m for m in facts.methods}, {d.id: d for d in facts.datasets}
     parameters = {tuple(name for name, _ in m.values) for m in facts.methods}
     if len(parameters) != 1 or len(next(iter(parameters))) != 2:
         return []
@@ -34,9 +34,8 @@ def heatmap_figure(facts: Facts, results: Results, *, folder: Path) -> list[Path
         values = _numbers(method)
         if values is None:
             return []
-        labels = plural(record["labels"], "labelled patient")
         title = method.title.split(f", {parameter_title(method.values[0][0])}")[0]
-        panel = f"{facts.titles[record['dataset']]}, {labels}:\n{title}"
+        panel = f"{cell_title(known[record['dataset']], record['labels'])}:\n{title}"
         rows.append({"panel": panel, "dice": 100 * record["dice"], **values})
     return _draw(pd.DataFrame(rows), folder)
 

@@ -103,13 +103,14 @@ def _row(folder: Path, config: BenchmarkConfig | None) -> tuple[str, ...]:
 
 
 def _data(dataset: str, config: BenchmarkConfig | None, last: pd.DataFrame) -> str:
+    word = "patient"
     if config and dataset in config.data:
-        counts = config.data[dataset].labels
-        title = dataset_facts(config, dataset).title
+        counts, facts = config.data[dataset].labels, dataset_facts(config, dataset)
+        title, word = facts.title, facts.word
     else:
         counts = tuple(sorted(set(last.loc[last["dataset"] == dataset, "labels"])))
         title = load_dataset(dataset).title if dataset in dataset_ids() else dataset
-    return f"{title}: {', '.join(map(str, counts))}"
+    return f"{title}: {', '.join(map(str, counts))}{f' {word}s' * (word != 'patient')}"
 
 
 def _result(page: Path) -> str:

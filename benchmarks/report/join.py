@@ -83,12 +83,15 @@ def join_rows(config: BenchmarkConfig, source: Source) -> None:
         source: of the scores; neither kept nor partial.
 
     Raises:
-        RunError: there is no report, nothing is scored here, scores do not count, or of a row that
-            is not scored as a whole the report has not the other runs, or has them made by other
-            code or with other settings, split or data than now, or has runs that are not of the
+        RunError: a study of training lengths, no report, nothing scored here, scores that do not
+            count, or of a row that is not scored as a whole the report has not the other runs, or
+            has them made by other code, settings, split or data, or has runs that are not of the
             grid. Nothing has been written then.
     """
     folder, facts = report_folder(source.root, config.name), collect_facts(config)
+    if config.steps:
+        words = "is a study of training lengths, whose table of lengths is made of all runs"
+        raise RunError(f"'{config.name}' {words}: `{source.whole(config)}`")
     if not (folder / RUNS).is_file():
         raise RunError(f"no '{folder / RUNS}' to join rows to: `{source.whole(config)}` makes all")
     here, unfit = narrowed(config, facts, replace(source, partial=True))
@@ -178,11 +181,7 @@ def _otherwise(config: BenchmarkConfig, root: Path, row: Row, own: pd.DataFrame)
 
 
 def _refuse(config: BenchmarkConfig, source: Source, rows: Sequence[Joining]) -> None:
-    """Refuse rows with problems.
-
-    Raises:
-        RunError: there are some; names the commands that train and score a row.
-    """
+    """Raise a `RunError` of rows with problems, with the commands that train and score them."""
     lines = []
     for one in rows:
         lines += [f"  {' x '.join(one.row)}: {text}" for text in one.problems]
@@ -225,8 +224,7 @@ def _copy(source: Path, target: Path, runs: frozenset[Run]) -> None:
     target.mkdir(parents=True)
     shutil.copy(source / SCORED, target)
     for path in source.glob("*.csv"):
-        lines = _read(path)
-        write_text(target / path.name, csv(_of(lines, runs)))
+        write_text(target / path.name, csv(_of(_read(path), runs)))
     seal(target)
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from benchmarks.config import BenchmarkConfig
-from benchmarks.report.convergence import is_studied, unconverged
+from benchmarks.report.convergence import lengths_told
 from benchmarks.report.external import Loaded, load_rows
 from benchmarks.report.facts import Facts, collect_facts
 from benchmarks.report.load import Source
 from benchmarks.report.mechanisms import Mechanisms, read_mechanisms
 from benchmarks.report.provenance import precision_words, read_provenance
 from benchmarks.report.results import Results, collect_results
+from benchmarks.report.studied import unconverged, unstudied
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,13 @@ def judge_benchmark(config: BenchmarkConfig, source: Source) -> Judged:
         loaded.cases,
         found.terms if found else None,
         loaded.unfit,
-        unconverged(config, source.root),
-        studied=is_studied(config, source.root),
+        unconverged(config, loaded.facts, source.root),
+        unstudied=unstudied(config, loaded.facts, source.root),
     )
     runs = read_provenance(config, loaded.facts, loaded.source)
-    results = replace(results, mixed=precision_words(config, loaded.facts, runs))
+    results = replace(
+        results,
+        mixed=precision_words(config, loaded.facts, runs),
+        lengths=lengths_told(config, loaded.facts, loaded.source),
+    )
     return Judged(loaded, found, results, runs)

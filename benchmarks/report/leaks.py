@@ -78,15 +78,20 @@ def _cells(one: Told, other: Told, dataset: str, root: Path) -> list[tuple[str, 
     return [(one.title(part.method), *leak_cells(part)) for part in found]
 
 
-def _read(one: Told, dataset: str, root: Path) -> dict[tuple[str, int], tuple[str, ...]]:
-    """Cases that the runs of a partition read, by method and fold; there a case is a patient."""
-    config, (labels,) = one.config, one.config.data[dataset].labels
+def _read(one: Told, dataset: str, root: Path) -> dict[tuple[str, int, int], tuple[str, ...]]:
+    """Cases that the runs of a partition read, by method, labelled count and fold.
+
+    There a case is a patient.
+    """
+    config = one.config
     split = load_split(split_file(root, config.name, dataset))
     found = {}
     for method in one.facts.methods:
         params = method_params(config, method.key, dimension(config, dataset))
         unlabeled = load_method(method.id).batch_sizes(params, 1, 1)[1] > 0
         for number, fold in enumerate(split.folds):
-            everyone = unlabeled or method.all_labels
-            found[method.key, number] = fold.train if everyone else fold.labeled(labels)
+            every = len(fold.train) - fold.without_mask
+            for labels in (every,) if method.all_labels else config.data[dataset].labels:
+                read = fold.train if unlabeled else fold.labeled(labels)
+                found[method.key, labels, number] = read
     return found

@@ -46,9 +46,9 @@ _NOTES = f"""- Probes: a few steps of every run, evenly spread, at which the gra
 - Thresholds (`benchmarks/statistics/mechanisms.py`) were set before any ledger was judged."""
 _PSEUDO = (
     "What the networks make of unlabelled training images, last checkpoint, mean over runs. Their"
-    " references are read after training, by the evaluation alone. Networks beside the tested one"
-    " are in train mode, as when they teach, with the slices of one case as the batch of their"
-    " batch norm: they compare with each other, not with the tested one."
+    " references are read after training, by the evaluation alone. Networks beside the tested one,"
+    " such as teachers and other decoders, are in train mode, with the slices of one case as the"
+    " batch of their batch norm: they compare with each other, not with the tested one."
 )
 
 

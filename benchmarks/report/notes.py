@@ -8,9 +8,16 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import Facts
 from benchmarks.report.results import Results, titled
 from benchmarks.report.sections import IDLE, MARK, cell_title, in_folds, select
+from benchmarks.statistics.convergence import LEVEL
 from benchmarks.statistics.mechanisms import FAINT
 from benchmarks.statistics.rule import ALPHA, INERT, MARGIN, MIN_RUNS, NOTHING
 
+_UNCONVERGED = (
+    " unconverged: a row of the pair is not shown to be converged. The"
+    f" {100 * LEVEL:.0f} % interval, over runs, of what twice as many steps gain has to lie below"
+    f" {100 * MARGIN:g} point of validation Dice; else the row still gains, or it has too few runs"
+    " to tell."
+)
 # Parameters of supervision that stand for what a method has beside its loss terms.
 _CONTROLS = ("unlabeled_bn", "strong")
 
@@ -70,13 +77,15 @@ def _inert(results: Results, facts: Facts, dataset: str, labels: int) -> str:
 
 
 def _late(facts: Facts, results: Results) -> Iterator[str]:
-    """Rows that more training would still improve, by data set and labelled count."""
-    for (dataset, labels), keys in results.late.items():
-        names = "; ".join(m.title for m in facts.methods if m.key in keys)
-        yield (
-            f"Not converged on {facts.titles[dataset]}, {labels} labelled: {names}. Comparisons"
-            " with such a row have no verdict."
-        )
+    """Rows that are not shown to be converged, by data set and labelled count."""
+    for dataset in facts.datasets:
+        for labels in (n for d, n in results.late if d == dataset.id):
+            keys = results.late[dataset.id, labels]
+            names = "; ".join(m.title for m in facts.methods if m.key in keys)
+            yield (
+                f"Not shown to be converged on {cell_title(dataset, labels)}: {names}. Comparisons"
+                " with such a row have no verdict."
+            )
 
 
 def _unfit(facts: Facts, results: Results) -> Iterator[str]:
@@ -95,20 +104,21 @@ def _unfit(facts: Facts, results: Results) -> Iterator[str]:
 def notes(config: BenchmarkConfig, facts: Facts, results: Results) -> list[str]:
     """How to read the tables and figures of a page, one sentence or a few each."""
     compared = results.baseline or results.declared
+    words = dict.fromkeys(f"{d.word}s" for d in facts.datasets)
     return [
         "Last checkpoint of every run, never the one that scored best; `table.csv` has both.",
         "A run is one training: a labelled subset (fold) with a seed. Frames and classes are"
         " averaged within a patient first. Intervals are 95 % and count both runs and patients as"
         f" drawn at random; with a single run they cover patients only.{_folds(config)}",
-        *_convergence(results),
-        *(_comparison_notes(config, facts) if compared else []),
+        *convergence_note(facts, results),
+        *(_comparison_notes(config, facts, results) if compared else []),
         *_mechanism_notes(results),
         *(_control_note(config, facts) if facts.baseline else []),
         "Rank: place by mean Dice, with the interval that the tests of all pairs leave (Holm)."
         f" {MARK}: not separable from the method with the best mean.",
         f"NSD: share of both surfaces within {_tolerances(facts)} of each other. HD95 and ASSD:"
-        " medians over patients. Jaccard, ASD and each class: `table.csv`, `classes.csv`,"
-        " `cases.csv`.",
+        f" medians over {' or '.join(words)}. Jaccard, ASD and each class: `table.csv`,"
+        " `classes.csv`, `cases.csv`.",
         *_older(results),
         "Failures: values (runs x cases x classes) of which exactly one mask, predicted or"
         " reference, is empty: Dice 0, distances the image diagonal. Both empty: Dice 1, no"
@@ -117,7 +127,7 @@ def notes(config: BenchmarkConfig, facts: Facts, results: Results) -> list[str]:
     ]
 
 
-def _comparison_notes(config: BenchmarkConfig, facts: Facts) -> list[str]:
+def _comparison_notes(config: BenchmarkConfig, facts: Facts, results: Results) -> list[str]:
     family = "the methods of a table" if facts.baseline else "the declared contrasts"
     if facts.baseline and config.contrasts:
         family += ", and over the declared contrasts"
@@ -131,7 +141,8 @@ def _comparison_notes(config: BenchmarkConfig, facts: Facts) -> list[str]:
         f"Outcome. better, worse: corrected p < {ALPHA}. equivalent: within {100 * MARGIN:g} Dice"
         " point, corrected too. undecided: neither; in brackets the difference that is found with"
         f" 80 % power by one comparison alone, uncorrected. pilot: fewer than {MIN_RUNS} runs, too"
-        " few patients or no fair test of methods allow no verdict.",
+        " few patients or no fair test of methods allow no verdict."
+        f"{_UNCONVERGED if results.late else ''}",
     ]
 
 
@@ -154,12 +165,19 @@ def _folds(config: BenchmarkConfig) -> str:
     return told if in_folds(config) else ""
 
 
-def _convergence(results: Results) -> list[str]:
-    if results.studied:
+def convergence_note(facts: Facts, results: Results) -> list[str]:
+    """Which rows have no study of longer training, in a sentence; nothing where all have one."""
+    names = [m.title for m in facts.methods if m.key in results.unstudied]
+    if not names:
         return []
+    if len(names) == len(facts.methods):
+        return [
+            "No row has a study of longer training: whether they have converged is not known, and"
+            " all are taken as they are at this length."
+        ]
     return [
-        "Whether training has converged is not shown for every row: one without a study of longer"
-        " training is taken as it is at this length."
+        "Without a study of longer training, and so taken as they are at this length:"
+        f" {'; '.join(names)}."
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,27 +18,32 @@ from benchmarks.report.contrasts import (
 from benchmarks.report.facts import DatasetFacts, Facts
 from benchmarks.report.notes import notes, warnings
 from benchmarks.report.results import Results, fewest_runs, titled
-from benchmarks.report.sections import MISSING, Section, sections
+from benchmarks.report.sections import MISSING, Section, cell_title, sections
+from benchmarks.report.setting import setting
 from benchmarks.report.tables import number, pipe_table, plural
 from benchmarks.statistics.difference import Difference
 from benchmarks.statistics.rule import MIN_RUNS
+from benchmarks.statistics.verdict import NO_VERDICT
 
 RESULT = "**What came out.** "
 # Above the comparisons with rows that learn from labels alone.
 CONTROLS = (
-    "What a method gains over rows that train on labels alone too, corrected over this table: only"
-    " that is owed to its loss terms."
+    "What a method gains over rows that train on labels alone too, corrected over this table."
+    " Unlabelled images in the batch norm and strong views are ingredients of methods: a gain that"
+    " is not above a control with the method's own is not owed to its loss terms. A control below"
+    " labels alone is easily beaten."
 )
-_FIGURES = {
-    "dice": "Dice of every patient, mean and interval of every method",
+FIGURES = {
+    "dice": "Dice of all that was tested, mean and interval of every method",
     "forest": "Differences with their intervals",
     "ranks": "Ranks with their intervals",
     "heatmap": "Dice over two parameters",
     "convergence": "Validation Dice over the operations of trainings of several lengths",
     "cost": "Dice over the time of a run; the line joins rows that no faster one reaches",
     "mechanisms": "Gradient of every term relative to supervision",
+    "groups": "The entropy split over training",
 }
-_FILES = {
+FILES = {
     "cases.csv": "one row per run, checkpoint, case and class",
     "table.csv": "means, differences and outcomes, both checkpoints",
     "table.tex": "the tables in LaTeX",
@@ -97,7 +102,7 @@ def page(
     if facts.common:
         parts.append(facts.common)
     parts += [f"**{words}**" for words in warnings(facts, results)]
-    parts.append(RESULT + headline(config, facts, results))
+    parts += [RESULT + headline(config, facts, results), setting(config, facts)]
     found = rulings(config, facts, results)
     parts += ["## Verdict", verdict_text(found)] if found else []
     parts.append("## Results")
@@ -133,12 +138,14 @@ def section_table(section: Section) -> str:
 
 def headline(config: BenchmarkConfig, facts: Facts, results: Results) -> str:
     """What came out, in a sentence for each data set and labelled count."""
+    if results.lengths:
+        return _sentences([results.lengths], results)
     found = rulings(config, facts, results)
     if found:
         words = [f'{v.dataset}, {v.labels} labelled: "{v.claim}" is {v.ruling}' for v in found]
         return _sentences(words, results)
     cells = [(dataset, n) for dataset in facts.datasets for n in config.data[dataset.id].labels]
-    told = [(f"{d.title}, {n} labelled", *_cell_words(facts, results, d, n)) for d, n in cells]
+    told = [(cell_title(d, n), *_cell_words(facts, results, d, n)) for d, n in cells]
     subjects = {subject for _, subject, _ in told}
     if len(subjects) > 1:
         return _sentences(
@@ -163,15 +170,14 @@ def _cell_words(
 ) -> tuple[str, str]:
     """What is told of a cell, and what came out."""
     cell = (dataset.id, labels, "last")
-    studied = "" if results.studied else "; convergence is not shown"
+    studied = "" if not results.unstudied else "; convergence is not shown"
     own = [d for d in results.baseline if (d.dataset, d.labels, d.checkpoint) == cell]
     own = [d for d in titled(own, facts.titles) if not math.isnan(d.mean)]
     if own and facts.baseline:
-        words = {d.outcome for d in own}
-        if words <= {"pilot", "not tested", "unconverged"}:
-            low, high = (pick(100 * d.mean for d in own) for pick in (min, max))
-            return f"Differences to {facts.baseline.title}, points", f"{low:+.1f} to {high:+.1f}"
-        return f"Compared with {facts.baseline.title}", _outcomes(own, facts) + studied
+        if {d.outcome for d in own} <= {*NO_VERDICT}:
+            return f"Differences to {facts.baseline.title}, points", _apart(own, facts, _spread)
+        told = _apart(own, facts, _counts)
+        return f"Compared with {facts.baseline.title}", told + studied
     declared = [d for d in results.declared if (d.dataset, d.labels, d.checkpoint) == cell]
     if declared:
         return "Declared contrasts", _counts(titled(declared, facts.titles)) + studied
@@ -183,15 +189,23 @@ def _cell_words(
     return "Dice, %", f"{number(dice.min())} to {number(dice.max())}"
 
 
-def _outcomes(differences: Sequence[Difference], facts: Facts) -> str:
-    """Verdicts on methods and, apart, on controls that train on labels alone."""
+def _apart(
+    differences: Sequence[Difference], facts: Facts, told_of: Callable[[Sequence[Difference]], str]
+) -> str:
+    """What is told of methods and, apart, of controls that train on labels alone."""
     alone = {m.title for m in facts.methods if m.labels_alone}
     groups = {
         "methods": [d for d in differences if d.better not in alone],
         "controls": [d for d in differences if d.better in alone],
     }
-    told = [f"{name} {_counts(group)}" for name, group in groups.items() if group]
-    return "; ".join(told) if len(told) > 1 else _counts(differences)
+    told = [f"{name} {told_of(group)}" for name, group in groups.items() if group]
+    return "; ".join(told) if groups["controls"] else told_of(differences)
+
+
+def _spread(differences: Sequence[Difference]) -> str:
+    """The smallest and the largest difference."""
+    low, high = (pick(100 * d.mean for d in differences) for pick in (min, max))
+    return f"{low:+.1f} to {high:+.1f}" if len(differences) > 1 else f"{low:+.1f}"
 
 
 def _counts(differences: Sequence[Difference]) -> str:
@@ -207,7 +221,7 @@ def _counts(differences: Sequence[Difference]) -> str:
 
 
 def _picture(folder: Path, name: str) -> str:
-    text = _FIGURES.get(name, "The entropy split over training")
+    text = FIGURES[name]
     if not (folder / f"{name}.png").is_file():
         return ""
     return f"![{text}]({name}.png)\n\n[PDF]({name}.pdf)"
@@ -227,7 +241,7 @@ def _open(config: BenchmarkConfig, folder: Path) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    here = [f"[`{n}`]({n}): {text}." for n, text in _FILES.items() if (folder / n).is_file()]
+    here = [f"[`{n}`]({n}): {text}." for n, text in FILES.items() if (folder / n).is_file()]
     runs = sorted(p.parent.name for p in folder.glob("diagnosis/*/diagnosis.png"))
     return here + [f"[Diagnosis of {run}](diagnosis/{run}/diagnosis.png)." for run in runs]
 

@@ -53,7 +53,8 @@ class Results:
         mixed: of rows that were trained in different precisions, a warning.
         pilot: whether no verdict is possible, whatever the runs.
         late: rows that more training would still improve, by data set and labelled count.
-        studied: whether it was studied which rows are converged.
+        unstudied: keys of rows without a study of longer training.
+        lengths: of a study of training lengths, how many rows are converged, in words.
         whole: by data set and key, the labelled counts of a method with all labels, in words.
     """
 
@@ -72,7 +73,8 @@ class Results:
     mixed: tuple[str, ...] = ()
     pilot: bool = False
     late: Mapping[tuple[str, int], Collection[str]] = field(default_factory=dict)
-    studied: bool = True
+    unstudied: Collection[str] = ()
+    lengths: str = ""
     whole: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
@@ -84,7 +86,7 @@ def collect_results(
     unfit: Sequence[str] = (),
     late: Mapping[tuple[str, int], Collection[str]] = _NONE_LATE,
     *,
-    studied: bool = True,
+    unstudied: Collection[str] = (),
 ) -> Results:
     """Means, differences, ranks; references with more labels are not compared.
 
@@ -96,7 +98,7 @@ def collect_results(
             tested.
         unfit: scores that a partial report leaves out, and why.
         late: rows that more training would still improve, by data set and labelled count.
-        studied: whether it was studied which rows these are.
+        unstudied: keys of rows of which it is not known.
     """
     cases = with_cell_labels(merged, facts)
     whole = cases[~rows_of(cases, (m for m in facts.rows if m.reference))]
@@ -129,7 +131,7 @@ def collect_results(
         unfit=tuple(f"Left out: {words}." for words in unfit),
         pilot=config.grid.pilot,
         late=late,
-        studied=studied,
+        unstudied=unstudied,
         whole=all_labels_counts(merged, facts),
     )
 

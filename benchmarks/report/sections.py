@@ -196,8 +196,10 @@ def _sample(
     folds, seeds = ranges(grid.folds), ranges(grid.seeds)
     pairs = "one seed per fold" if grid.bound else "each with each"
     how = "" if len(grid.pairs) == 1 or min(len(grid.folds), len(grid.seeds)) == 1 else f", {pairs}"
+    once = ", each tested in one fold" if config.data[dataset.id].split.scheme == "cv" else ""
     return (
-        f"{' or '.join(map(str, patients))} test {dataset.word}s; {' or '.join(map(str, runs))}"
-        f" run{'s' * (runs != [1])} per method (fold{'s' * (len(grid.folds) > 1)} {folds};"
+        f"{' or '.join(map(str, patients))} test {dataset.word}s{once};"
+        f" {' or '.join(map(str, runs))} run{'s' * (runs != [1])} per method"
+        f" (fold{'s' * (len(grid.folds) > 1)} {folds};"
         f" seed{'s' * (len(grid.seeds) > 1)} {seeds}{how})."
     )

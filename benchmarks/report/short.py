@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -37,7 +37,8 @@ def _claim(one: Told) -> Iterator[str]:
         if len(judged) < len(cell) or cell.empty:
             continue
         words = "; ".join(
-            f"{d['name']} {100 * d['mean']:+.1f} points, {d['outcome']}{_excluded(d)}"
+            f"{d['name']} ({one.title(d['better'])} minus {one.title(d['than'])})"
+            f" {100 * d['mean']:+.1f} points, {d['outcome']}{_excluded(d)}"
             for d in cell.to_dict("records")
         )
         ruling = rule([str(outcome) for outcome in cell["outcome"]])
@@ -82,7 +83,17 @@ def _gains(one: Told) -> Iterator[str]:
             (f"controls against {baseline.title}", judged[judged["key"].isin(one.controls)]),
         ]
         words = "; ".join(f"{name}: {_counted(one, rows)}" for name, rows in parts if len(rows))
+        words += _credited(one, parts[:-1])
         yield f"{one.place(dataset, labels)} ({one.link}), {words}{_length(one)}."
+
+
+def _credited(one: Told, parts: Sequence[tuple[str, pd.DataFrame]]) -> str:
+    """The methods that are better than labels alone and than every control."""
+    if len(parts) < 2:
+        return ""
+    better = (set(rows.loc[rows["outcome"] == "better", "key"]) for _, rows in parts)
+    keys = sorted(set.intersection(*better))
+    return f"; better than all of these: {one.names(keys) or 'no method'}"
 
 
 def _control(one: Told, key: str, cell: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from benchmarks.common.files import read_json
 from benchmarks.common.workspace import PREPARED, RUNS, prepared_folder, scores_folder, split_file
 from benchmarks.config import BenchmarkConfig
-from benchmarks.plan.resolve import dimension, method_params, settings_digest, train_config
+from benchmarks.plan.resolve import settings_of
 from benchmarks.scoring.cases import MADE_WITH
 
 _WORDS = {"settings": "parameters of training or method", "split": "split", "data": "data"}
@@ -41,16 +41,11 @@ def other_words(
         runs: a line for each, with the columns `MADE_WITH`.
     """
     now = {
-        "settings": _settings(config, dataset, method),
+        "settings": settings_of(config, dataset, method),
         "split": _digest(split_file(root, config.name, dataset)),
         "data": _digest(prepared_folder(root, config.name, dataset) / PREPARED),
     }
     return [word for n, word in _WORDS.items() if now[n] and {*runs[n]} - {now[n]}]
-
-
-def _settings(config: BenchmarkConfig, dataset: str, method: str) -> str:
-    params = method_params(config, method, dimension(config, dataset))
-    return settings_digest(train_config(config, dataset, method), params)
 
 
 def _digest(path: Path) -> str:

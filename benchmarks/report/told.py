@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig
-from benchmarks.report.convergence import is_studied
 from benchmarks.report.facts import Facts, collect_facts
+from benchmarks.report.sections import cell_title
+from benchmarks.report.studied import unstudied
 from benchmarks.statistics.pairs import method_keys
 
 
@@ -64,9 +66,10 @@ class Told:
         """Names of rows as a list; they may hold commas."""
         return "; ".join(map(self.title, keys))
 
-    def place(self, dataset: object, labels: object) -> str:
+    def place(self, dataset: object, labels: Any) -> str:
         """Data set and labelled count in words."""
-        return f"{self.facts.titles[str(dataset)]}, {labels} labelled"
+        own = next(d for d in self.facts.datasets if d.id == dataset)
+        return cell_title(own, int(labels))
 
 
 def read_told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[Told]:
@@ -90,7 +93,7 @@ def read_told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[Told
             table.assign(key=method_keys(table)),
             _last(folder / "differences.csv"),
             _last(folder / "ranks.csv"),
-            is_studied(config, root),
+            not unstudied(config, facts, root),
         )
 
 

@@ -57,7 +57,7 @@ def leak_effect(
     partition: Path,
     grouped: Path,
     dataset: str | None = None,
-    read: Mapping[tuple[str, int], Collection[str]] | None = None,
+    read: Mapping[tuple[str, int, int], Collection[str]] | None = None,
 ) -> list[Part]:
     """Scores of a partition's test cases, beside those of the same cases in grouped folds.
 
@@ -66,8 +66,9 @@ def leak_effect(
         grouped: case table of a cross-validation in which all cases of a patient are tested
             together; its column `patient` says which cases these are.
         dataset: id, where the tables hold several.
-        read: cases that training read, by method and fold of the partition; None takes it that
-            every method reads all cases outside the tested part.
+        read: cases that training read, by method, labelled count and fold of the partition; None
+            takes it that every method reads all cases outside the tested part, and so does a
+            method, such as an external row, that is not in it.
 
     Returns:
         For every method of both tables the cases whose patients were trained on, those in other
@@ -94,12 +95,10 @@ def leak_effect(
         if row.case not in leaking:
             return "never"
         own = {str(case) for case in outside.index[outside == patients[row.case]]}
-        seen = read is None or bool(own & set(read[row.key, row.fold]))
+        seen = bool(own & set((read or {}).get((row.key, row.labels, row.fold), own)))
         return "trained on" if seen else "not in these runs"
 
     own = there[there["case"].isin(tested) & there["key"].isin(methods)]
-    if "fold" not in own:
-        own = own.assign(fold=0)
     kinds = pd.Series([kind(row) for row in own.itertuples()], index=own.index, dtype=object)
     return [part for m in methods for part in _parts(m, own.assign(kind=kinds), folds)]
 
@@ -117,8 +116,6 @@ def _alike(there: pd.DataFrame, folds: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
     """Rows of labelled counts that both have; a row of one count in each has all labels there."""
     kept = []
     for frame, other in ((there, folds), (folds, there)):
-        if "labels" not in frame or "labels" not in other:
-            return there, folds
         counts = {
             str(key): (set(own["labels"]), set(other.loc[other["key"] == key, "labels"]))
             for key, own in frame.groupby("key")

@@ -262,7 +262,8 @@ def _described(d: Difference, cell: Cell, selection: Selection) -> Difference:
 def _overridden(d: Difference, selection: Selection, unconverged: Collection[str]) -> Difference:
     """The words that go before the numbers, and their reasons."""
     if d.outcome == "not tested":
-        return d if d.reason else replace(d, reason="a single patient")
+        single = "patient" if d.patients == 1 else "fold"
+        return d if d.reason else replace(d, reason=f"a single {single}")
     late = [name for name in (d.better, d.than) if name in unconverged]
     if late:
         return replace(d, outcome="unconverged", reason=f"{', '.join(late)} not converged")

@@ -12,7 +12,7 @@ from benchmarks.common.lease import waiting_for
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import report_folder, split_file, tuning_folder
 from benchmarks.config import BenchmarkConfig, load_config
-from benchmarks.plan.grid import base_of, check_names
+from benchmarks.plan.grid import base_of, check_names, fold_of
 from benchmarks.training.one import Place
 from benchmarks.tune.budget import compare_budgets, write_budget
 from benchmarks.tune.effect import with_effect
@@ -101,7 +101,8 @@ def _refuse_tested(config: BenchmarkConfig, dataset: str, searched: Fold, root: 
         root: the checkout, with the split of the benchmark.
 
     Raises:
-        ConfigError: some of these patients are tested there, or its split is not known.
+        ConfigError: some of these patients are tested there, or its split is not known or has
+            fewer folds than its grid.
     """
     if dataset not in config.grid.datasets:
         return
@@ -111,8 +112,8 @@ def _refuse_tested(config: BenchmarkConfig, dataset: str, searched: Fold, root: 
             f"--apply: whom '{config.name}' tests is not known, since there is no '{path}'. Make it"
             f" with `python -m benchmarks split {dataset} --params FILE`, or leave --apply out"
         )
-    folds = load_split(path).folds
-    tested = {who for number in config.grid.folds for who in folds[number].test}
+    split = load_split(path)
+    tested = {who for number in config.grid.folds for who in fold_of(split, number).test}
     common = sorted(tested & {*searched.train, *searched.val})
     if common:
         raise ConfigError(

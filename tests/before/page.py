@@ -33,10 +33,9 @@ trains another network and is judged by its value.
 
 ## Dice
 
-Mean over runs and the same test patients, last checkpoint, in %. *Gain*: points above the
-supervised row of the same code, which no mend touched: its own change by {drawn} points comes from
-other random draws and is the noise of this table. Why AD-MT falls behind in so short a run:
-[methods](../../methods/README.md).
+Mean over runs and the same test patients, last checkpoint, in %. The supervised row was not
+mended: its own change by {drawn} points is the noise of this table. Why AD-MT falls behind in so
+short a run: [methods](../../methods/README.md).
 
 {dice}
 
@@ -97,11 +96,6 @@ def _side(own: pd.DataFrame, code: str) -> tuple[str, str, str, str]:
 
 
 def _dice(dice: pd.DataFrame) -> str:
-    gain = dice - dice.loc["supervised"]
-    columns = [*_percent(dice["before"], gain["before"]), *_percent(dice["after"], gain["after"])]
+    columns = ([number(100 * x) for x in dice[code]] for code in ("before", "after"))
     rows = tuple(zip(map(_title, dice.index), *columns, strict=True))
-    return pipe_table(("Method", "Before", "Gain", "After", "Gain"), rows)
-
-
-def _percent(dice: pd.Series[float], gain: pd.Series[float]) -> tuple[list[str], list[str]]:
-    return [number(100 * x) for x in dice], [f"{100 * x:+.1f}" for x in gain]
+    return pipe_table(("Method", "Before", "After"), rows)

@@ -149,6 +149,11 @@ def test_file_round_trip_and_tampering(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"p003"', '"p099"'))
     with pytest.raises(DataError, match="changed after"):
         load_split(path)
+    path.write_text('{"dataset": "d", "dataset": "d"}')  # as a merge leaves it
+    with pytest.raises(
+        DataError, match=r"no split file .*'dataset' stands twice.*benchmarks split"
+    ):
+        load_split(path)
     path.write_text("{}")
     with pytest.raises(DataError, match="no split file"):
         load_split(path)

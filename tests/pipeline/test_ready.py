@@ -30,6 +30,10 @@ def test_a_phantom_of_another_benchmark_is_refused(tmp_path: Path) -> None:
     write_json(raw_folder(tmp_path, PHANTOM) / "phantom.json", made)
     with pytest.raises(DataError, match=r"generated with patients 12, not 6,.*fetch phantom_acdc`"):
         make_ready(config, tmp_path)
+    for text in ("[]", "{", "3"):
+        (raw_folder(tmp_path, PHANTOM) / "phantom.json").write_text(text)
+        with pytest.raises(DataError, match=r"json' does not tell how .*fetch phantom_acdc`"):
+            make_ready(config, tmp_path)
     value = config.model_dump(mode="json")
     value["data"][PHANTOM]["fetch"]["patients"] = -12
     with pytest.raises(ConfigError, match=r"fetch\.patients.*given -12"):

@@ -173,6 +173,22 @@ def test_shared_code_touches_all_items_of_its_stages(
     assert changed - {"index"} == {key for stage in stages for key in _all(stage, before)}
 
 
+def test_parameters_of_a_study_touch_the_reports_that_it_judges(checkout: Path) -> None:
+    """A row is unconverged if one that is trained alike is, wherever that stands."""
+    table = checkout / "reports/acdc_cpu_convergence/convergence.csv"
+    table.parent.mkdir(parents=True)
+    table.touch()
+    try:
+        file = "benchmarks/presets/acdc_cpu/params.yaml"
+        touched = _changed(
+            checkout, stage_digests(checkout), file, "validations: 5", "validations: 6"
+        )
+    finally:
+        shutil.rmtree(checkout / "reports")
+    reports = {key for key in touched if key.startswith("report.")}
+    assert reports == _reports(dataset="acdc") and "run.mean_teacher" not in touched
+
+
 def test_the_list_of_reports_has_its_own_digest(checkout: Path, before: dict[str, Any]) -> None:
     assert _changed(checkout, before, "benchmarks/report/index.py") == {"index"}
     assert "index" in _changed(checkout, before, "benchmarks/report/checklist.py")

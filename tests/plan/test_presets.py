@@ -48,6 +48,20 @@ def test_every_preset_has_the_controls(path: Path) -> None:
     assert wanted.keys() <= set(config.grid.methods)
 
 
+def test_every_sweep_that_compares_methods_has_the_controls() -> None:
+    found = []
+    for path in PRESETS:
+        config = load_config(path)
+        for name, sweep in config.sweeps.items():
+            lists = (sweep.values, sweep.steps, sweep.amp)
+            baseline = sweep.baseline or config.grid.baseline
+            if any(lists) or baseline != "supervised" or baseline not in sweep.methods:
+                continue
+            assert BESIDE["supervised"].keys() <= set(sweep.methods), f"{config.name}, {name}"
+            found.append(name)
+    assert {"seven_labels", "equal_compute"} <= set(found)
+
+
 def test_no_term_was_inert_in_the_runs_of_a_preset() -> None:
     """By the committed ledgers, which the runs themselves have written."""
     paths = sorted(ROOT.glob("reports/*/mechanisms.csv"))

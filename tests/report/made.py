@@ -66,7 +66,7 @@ def use_made_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
         return DatasetFacts(dataset, title, dataset == "heart", unit, ("LV", "RV"), 2.0)
 
     monkeypatch.setattr(facts_module, "dataset_facts", fake)
-    monkeypatch.setattr(stale_module, "_settings", lambda *_: SETTINGS)
+    monkeypatch.setattr(stale_module, "settings_of", lambda *_: SETTINGS)
 
 
 def leave_figures_undrawn(monkeypatch: pytest.MonkeyPatch) -> None:

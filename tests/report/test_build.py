@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,25 @@ def test_same_scores_give_same_bytes_in_any_order_and_from_the_kept_tables(tmp_p
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_figures_and_tables_that_a_report_no_longer_has_go(tmp_path: Path) -> None:
+    write_scores(tmp_path, make_config())
+    build_report(make_config(), root=tmp_path)
+    folder = tmp_path / "reports/tiny"
+    (folder / "notes.txt").touch()
+    fewer = make_config(methods=["supervised", "mean_teacher"])
+    gone = {"ranks.png", "ranks.pdf", "groups.csv", "groups.png", "groups.pdf"}
+    assert gone <= {path.name for path in folder.iterdir()}
+    shutil.rmtree(tmp_path / "data")
+    write_scores(tmp_path, fewer)
+    build_report(fewer, root=tmp_path)
+    left = {path.name for path in folder.iterdir()}
+    assert not gone & left and {"notes.txt", "cases.csv", "table.csv", "dice.png"} <= left
+    page = (folder / "README.md").read_text()
+    assert not [name for name in gone if name in page]
+    build_report(fewer, root=tmp_path, kept=True)
+    assert left == {path.name for path in folder.iterdir()}
+
+
 def test_page_of_a_pilot(tmp_path: Path) -> None:
     more = {"question": "Which is best?", "titles": {"egcl_net-a5": "high entropy too"}}
     config = make_config(more)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from benchmarks.common.errors import RunError
 from benchmarks.common.workspace import STEPS
+from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.sweeps import swept
 from benchmarks.report import build_report
-from benchmarks.report.convergence import is_studied, unconverged
 from benchmarks.report.doubling import lead_section, study_lines, study_section
 from benchmarks.report.facts import collect_facts
+from benchmarks.report.join import join_rows
+from benchmarks.report.load import Source
+from benchmarks.report.studied import unconverged, unstudied
 from benchmarks.report.told import Told
+from benchmarks.report.web.leaderboard import write_leaderboard
 from benchmarks.scoring.cases import seal
 from tests.report.made import (
     leave_figures_undrawn,
@@ -58,10 +65,14 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     build_report(CONFIG, root=tmp_path)
     table = pd.read_csv(tmp_path / "reports/tiny/table.csv")
     assert "unconverged" not in set(table["outcome"])
-    unknown = "Whether training has converged is not shown"
-    assert unknown in (tmp_path / "reports/tiny/README.md").read_text()
+    page = (tmp_path / "reports/tiny/README.md").read_text()
+    assert "No row has a study of longer training" in page
     folder = write_study(tmp_path)
     page = (folder / "README.md").read_text()
+    shown = (
+        "**What came out.** Heart (synthetic phantom), 4 labelled patients: 2 of 3 rows shown to"
+    )
+    assert f"{shown} be converged at 1 steps, by the gain of twice as many." in page
     rows = {line.split(" | ")[0]: line for line in page.splitlines() if "] | 5 |" in line}
     assert rows["| Supervised"].endswith(
         "| 60.2 | 60.7 | +0.5 [+0.5, +0.5] | 5 | converged at 1 steps |"
@@ -78,16 +89,49 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     last = table[table["checkpoint"] == "last"]["outcome"]
     assert last["mean_teacher", 4] == "unconverged"
     assert last["mean_teacher", 2] != "unconverged", "the study has 4 labelled patients alone"
+    facts = collect_facts(CONFIG)
     longer = CONFIG.model_copy(update={"steps": {"mean_teacher": 2}})
-    assert unconverged(CONFIG, tmp_path) == {("heart", 4): frozenset({"mean_teacher"})}
-    assert unconverged(longer, tmp_path) == {}, "a row is judged at the length that it has"
-    grid = CONFIG.grid.model_copy(update={"methods": (*METHODS, "ua_mt")})
-    wider = CONFIG.model_copy(update={"grid": grid})
-    assert is_studied(CONFIG, tmp_path) and not is_studied(wider, tmp_path)
+    assert unconverged(CONFIG, facts, tmp_path) == {("heart", 4): frozenset({"mean_teacher"})}
+    assert unconverged(longer, facts, tmp_path) == {}, "a row is judged at the length that it has"
     text = (tmp_path / "reports/tiny/README.md").read_text()
-    assert unknown not in text and unknown not in (folder / "README.md").read_text()
+    unknown = "Without a study of longer training, and so taken as they are at this length: "
+    two = "2 labelled patients are not studied, but full supervision is the same there"
+    assert f"{unknown}Supervised; Mean Teacher.\n" in text, two
+    assert unknown not in page and "No row has" not in page
+    told = " unconverged: a row of the pair is not shown to be converged."
+    assert told in text and told not in page
     assert "unconverged: no verdict" in text
-    assert re.search(r"Not converged on .*, 4 labelled: Mean Teacher\. Comparisons", text)
+    assert re.search(
+        r"Not shown to be converged on .*, 4 labelled patients: Mean Teacher\. Com", text
+    )
+
+
+def test_a_study_judges_rows_that_are_trained_alike_in_every_benchmark(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    written = yaml.safe_dump(CONFIG.model_dump(mode="json"))
+    (tmp_path / "params.yaml").write_text(written)
+    rows = {"supervised": {}, "mean_teacher-same": {}, "mean_teacher-other": {"decay": 0.5}}
+
+    def other(labels: int = 4, **more: object) -> BenchmarkConfig:
+        data = {"heart": {"labels": [labels], "split": {}}}
+        changed = {"name": "other", "methods": rows, "data": data, **more}
+        return make_config(changed, methods=list(rows), seeds=SEEDS)
+
+    mine, facts = other(), collect_facts(other())
+    assert unconverged(mine, facts, tmp_path) == {("heart", 4): frozenset({"mean_teacher-same"})}
+    assert unstudied(mine, facts, tmp_path) == ("mean_teacher-other",)
+    del rows["mean_teacher-other"]
+    alike = other()
+    assert unstudied(alike, collect_facts(alike), tmp_path) == ()
+    train = {"iterations": 1, "labeled_batch": 2, "unlabeled_batch": 1}
+    for unlike in (
+        other(labels=2),
+        other(train=train),
+        other(data={"heart": {"labels": [4], "split": {"seed": 1}}}),
+        other(data={"heart": {"labels": [4], "split": {}, "prepare": {"size": [8, 8]}}}),
+    ):
+        assert unconverged(unlike, collect_facts(unlike), tmp_path) == {}
+        assert unstudied(unlike, collect_facts(unlike), tmp_path) == tuple(rows)
 
 
 def test_the_findings_tell_what_every_doubling_gains(tmp_path: Path) -> None:
@@ -100,14 +144,32 @@ def test_the_findings_tell_what_every_doubling_gains(tmp_path: Path) -> None:
     assert "| Mean Teacher | 1 to 2 | +3.0 [+3.0, +3.0] | 5 | unconverged |" in section
     assert section.count("| 1 to 2 |") == len(METHODS)
     converged, late = study_lines(told, tmp_path).splitlines()
-    assert converged.startswith("- Converged at 1 steps ([`tiny_length`](tiny_length/README.md)): ")
+    link = "[`tiny_length`](tiny_length/README.md)"
+    assert converged.startswith(f"- Shown to be converged at 1 steps ({link}), by validation Dice")
     assert "Supervised (+0.5 [+0.5, +0.5] points from twice as many); Full" in converged
-    assert late.endswith(": Mean Teacher (+3.0 [+3.0, +3.0] points from twice as many).")
+    assert late.startswith("- Not shown to be") and late.endswith(
+        ": Mean Teacher (+3.0 [+3.0, +3.0] points from twice as many)."
+    )
     leads = lead_section(told, tmp_path)
     assert "| Mean Teacher minus Supervised | 1: +0.0 [+0.0, +0.0]; 2: +2.5 [+2.5, +2.5] |" in leads
     assert leads.count(" minus ") == 1, "full supervision has other labels"
     assert study_section(told[:1], tmp_path) == study_lines(told[:1], tmp_path) == ""
     assert lead_section(told[:1], tmp_path) == ""
+
+
+def test_runs_are_not_joined_to_a_study(tmp_path: Path) -> None:
+    """Its table of lengths would stay at the old runs, and decide elsewhere."""
+    write_study(tmp_path)
+    with pytest.raises(RunError, match=r"'tiny_length' is a study .*`python -m benchmarks repro"):
+        join_rows(swept(CONFIG, "length"), Source(tmp_path))
+
+
+def test_the_leaderboard_tells_the_length_of_every_row(tmp_path: Path) -> None:
+    folder, study = write_study(tmp_path), swept(CONFIG, "length")
+    page = write_leaderboard(tmp_path, {study.name: study}, [(study.name, folder.name, *"????")])
+    (text,) = re.findall(r'<script[^>]*id="data"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)
+    steps = {row["key"]: row["steps"] for row in json.loads(text)["rows"]}
+    assert steps == {f"{method}-steps={n}": n for method in METHODS for n in (1, 2)}
 
 
 def test_a_kept_study_gives_the_same_page(tmp_path: Path) -> None:

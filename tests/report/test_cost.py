@@ -111,11 +111,16 @@ def test_core_hours_are_those_of_all_runs_on_cpus(tmp_path: Path) -> None:
     path = tmp_path / "reports/tiny/cost.csv"
     assert measured_hours(tmp_path, "tiny", 2) is None
     path.parent.mkdir(parents=True)
-    path.write_text("seconds,device,threads\n3600,cpu,1\n1800,cpu,2\n")
+    table = pd.DataFrame({"seconds": [3600, 1800], "device": "cpu", "threads": [1, 2]})
+    table.reindex(columns=COLUMNS).to_csv(path, index=False)
     assert measured_hours(tmp_path, "tiny", 2) == 2
     assert measured_hours(tmp_path, "tiny", 3) is None
-    path.write_text("seconds,device,threads\n3600,cpu,1\n1800,NVIDIA X,1\n")
+    table["device"] = ["cpu", "NVIDIA X"]
+    table.reindex(columns=COLUMNS).to_csv(path, index=False)
     assert measured_hours(tmp_path, "tiny", 2) is None
+    path.write_text("seconds,device\n3600,cpu\n")
+    with pytest.raises(RunError, match=r"cost.csv' has the columns .*make it anew with `report"):
+        measured_hours(tmp_path, "tiny", 2)
 
 
 def test_times_of_two_machines_are_not_mixed(

@@ -75,8 +75,11 @@ def test_a_changed_table_changes_the_page(tmp_path: Path) -> None:
     frame.to_csv(path, index=False)
     short = findings_page(tmp_path, known).split("## In short")[1].split("##")[0]
     assert '"high-entropy features contribute" is undecided' in short
-    assert "contribution of high entropy +2.1 points, better; entropy against" in short
-    assert "split -1.0 points, undecided, a gain above 1.7 outside the interval; conv" in short
+    pair = "(high entropy too minus low entropy only, twice the budget)"
+    assert f"contribution of high entropy {pair} +2.1 points, better; entropy against" in short
+    random = "(high entropy too, cross term (EGCL-Net) minus random split, cross term)"
+    told = f"split {random} -1.0 points, undecided, a gain above 1.7 outside the interval; conv"
+    assert told in short
 
     frame.loc[second, ["mean", "high"]] = -0.02, -0.003
     frame.to_csv(path, index=False)
@@ -112,31 +115,34 @@ def test_the_leak_of_a_partition_is_told_beside_grouped_folds(tmp_path: Path) ->
     """0.9 and 0.6 where a slice of the same patient was trained on, 0.7 and 0.5 elsewhere."""
     there = [("a", "a", 0.9), ("d", "d", 0.7)]
     grouped = [("a", "p", 0.6), ("b", "p", 0.6), ("d", "d", 0.5)]
-    names = ("covid19_official", "covid19_cpu")
+    names, run = ["covid19_official", "covid19_cpu"], ["labels", "fold", "seed"]
     for name, scores in zip(names, (there, grouped), strict=True):
         rows = [
-            ("covid19", method, who, c, 0, 0, "last", dice)
+            ("covid19", method, who, c, labels, 0, 0, "last", dice)
             for c, who, dice in scores
-            for method in ("supervised", "full_supervised")
+            for method, labels in (("supervised", 5), ("supervised", 6), ("full_supervised", 6))
         ]
-        rows += [("another", "supervised", who, c, 0, 0, "last", 0.0) for c, who, _ in scores]
-        columns = ["dataset", "method", "patient", "case", "fold", "seed", "checkpoint", "dice"]
+        rows += [("another", "supervised", who, c, 5, 0, 0, "last", 0.0) for c, who, _ in scores]
+        columns = ["dataset", "method", "patient", "case", *run, "checkpoint", "dice"]
         (tmp_path / "reports" / name).mkdir(parents=True)
         path = tmp_path / "reports" / name / "cases.csv"
         pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
     configs = [load_config(ROOT / f"benchmarks/presets/{name}/params.yaml") for name in names]
     empty = pd.DataFrame()
+    both = {"covid19": configs[0].data["covid19"].model_copy(update={"labels": (5, 6)})}
+    configs[0] = configs[0].model_copy(update={"data": both})
     told = [
         Told(config, collect_facts(config), empty, empty, empty, studied=False)
         for config in configs
     ]
     part = configs[0].data["covid19"]
-    train = (*(f"other{n}" for n in range(part.labels[0])), "b")  # no label of b is read
+    train = (*(f"other{n}" for n in range(5)), "b")  # of 5 labels that of b is none, of 6 it is
     split = sealed("covid19", part.split, [Fold(train, ("v",), ("a", "d"))])
     save_split(split, split_file(tmp_path, "covid19_official", "covid19"))
     text = leak_section(told[::-1], tmp_path)
     same = "the same, not in these runs"
     assert f"| Supervised | 1 {same} | 1 | 90.0 | 60.0 | +30.0 |" in text
+    assert "| Supervised | 1 whose patient was trained on | 1 | 90.0 | 60.0 | +30.0 |" in text
     assert "| Full supervision | 1 whose patient was trained on | 1 | 90.0 | 60.0 | +30.0 |" in text
     assert text.count("| 1 others | 1 | 70.0 | 50.0 | +20.0 |") == 2
     assert leak_section(told[:1], tmp_path) == ""

@@ -117,7 +117,7 @@ def test_scores_that_were_changed_or_are_of_other_runs_are_refused(
         build_report(config, root=tmp_path)
     (folder / name).write_text(text)
     build_report(config, root=tmp_path)
-    monkeypatch.setattr(stale_module, "_settings", lambda *_: "other")
+    monkeypatch.setattr(stale_module, "settings_of", lambda *_: "other")
     with pytest.raises(RunError, match="made with other parameters of training or method than now"):
         build_report(config, root=tmp_path)
 

@@ -137,6 +137,16 @@ def test_tables_compile_and_fit_the_text(tmp_path: Path) -> None:
     assert complaints(folder, r"\input{table.tex}") == []
 
 
+def test_the_note_tells_looks_and_a_pilot(tmp_path: Path) -> None:
+    config = make_config(seeds=[0, 1, 2, 3, 4], looks=3, pilot=True)
+    write_scores(tmp_path, config)
+    text = printed(tmp_path, config)
+    assert "over 2 comparisons, times 3 looks at growing data." in text
+    assert "5 runs: a pilot, without verdicts." in text
+    usual = make_config(seeds=[0, 1, 2, 3, 4])
+    assert not re.search("looks|pilot", printed(tmp_path, usual))
+
+
 def complaints(folder: Path, tables: str) -> list[str]:
     """What LaTeX says against the example with these tables; the figures were left undrawn."""
     document = (folder / "example.tex").read_text().replace(r"\input{table.tex}", tables)

@@ -48,13 +48,15 @@ def facts_of(config: BenchmarkConfig) -> Facts:
         ("a5_tau=0.25_tau_c=0.1", "a5", (("tau", "0.25"), ("tau_c", "0.1"))),
         ("a6_split=percentile_decay", "a6", (("split", "percentile_decay"),)),
         ("tau=0.5", "", (("tau", "0.5"),)),
+        ("a3b_avg=mc_passes_passes=4", "a3b", (("avg", "mc_passes"), ("passes", "4"))),
+        ("a6_steps=500", "a6", (("steps", "500"),)),
         ("plus", "plus", ()),
     ],
 )
 def test_row_and_values_of_a_variant(
     variant: str, row: str, values: tuple[tuple[str, str], ...]
 ) -> None:
-    assert split_variant(variant) == (row, values)
+    assert split_variant("egcl_net", variant) == (row, values)
 
 
 def test_no_key_of_the_ablation_is_shown_to_a_reader() -> None:

@@ -43,7 +43,7 @@ def test_a_case_leaks_in_the_runs_alone_that_read_its_patient(tmp_path: Path) ->
     frame = pd.read_csv(there).assign(fold=lambda rows: rows["seed"])
     frame.to_csv(there, index=False)
     here = write(tmp_path / "here.csv", {c: [0.6] for c in PATIENT}, PATIENT)
-    found = leak_effect(there, here, read={("net", 0): ["e", "b"], ("net", 1): ["e"]})
+    found = leak_effect(there, here, read={("net", 0, 0): ["e", "b"], ("net", 0, 1): ["e"]})
     told = [(p.kind, p.cases, p.runs, round(p.gain, 6)) for p in found]
     assert told == [("trained on", 1, 1, 0.3), ("not in these runs", 1, 1, 0.1), ("never", 1, 2, 0)]
 

@@ -280,6 +280,10 @@ def test_equal_scores_and_single_patients() -> None:
     assert (found.outcome, found.p, found.mean, found.ties) == ("equivalent", 1, 0, 9)
     (one,) = compare(table({"a": np.full((5, 1), 0.9), "b": np.full((5, 1), 0.5)}), AB)
     assert (one.outcome, one.reason) == ("not tested", "a single patient")
+    apart = disjoint({k: np.full((5, 1, 3), v) for k, v in (("a", 0.9), ("b", 0.5))})
+    apart.loc[apart["fold"] > 0, "dice"] = np.nan
+    (fold,) = compare(apart, AB)
+    assert (fold.outcome, fold.patients, fold.reason) == ("not tested", 3, "a single fold")
 
 
 def test_against_takes_every_other_method_of_cells_with_the_baseline() -> None:

@@ -103,6 +103,9 @@ def test_patients_are_looked_up_in_the_split_of_the_file_that_takes_values(
     save_split(sealed(DATA, SEEDED.data[DATA].split, [tested]), other)
     with pytest.raises(ConfigError, match=rf"'other' tests 1 of the .*\({searched.val[0]}\)"):
         tune(SEEDED, DATA, ("mean_teacher",), options, root)
+    file.write_text(yaml.safe_dump(changed(SHARED, name="other", grid__folds=[1])))
+    with pytest.raises(ConfigError, match=r"names fold 1, the split of \w+ has 1; raise"):
+        tune(SEEDED, DATA, ("mean_teacher",), options, root)
 
 
 def test_a_fold_without_validation_patients_is_not_searched(root: Path) -> None:

@@ -174,14 +174,16 @@ def _note(printed: Printed, dataset: DatasetFacts) -> str:
         words = [f"Mean [95 % interval over runs and patients]{distances}."]
     if kinds & {"difference", "p", "outcome"} and facts.baseline:
         family = plural(sum(not m.reference for m in facts.methods) - 1, "comparison")
+        looks = max((d.looks for d in printed.results.baseline), default=1)
+        often = f", times {looks} looks at growing data" if looks > 1 else ""
         words.append(
             f"Differences in Dice to {facts.baseline.title}, paired; Holm's correction over"
-            f" {family}."
+            f" {family}{often}."
         )
     if "nsd" in {c.name for c in printed.columns}:
         words.append(f"NSD at {dataset.tolerance:g} {dataset.unit}.")
     fewest = fewest_runs(printed.results)
-    if fewest < MIN_RUNS:
+    if fewest < MIN_RUNS or printed.results.pilot:
         words.append(f"{plural(fewest, 'run')}: a pilot, without verdicts.")
     if any(r.dataset == dataset.id for r in printed.results.ranks):
         words.append(f"{MARK}: not separable from the best mean.")

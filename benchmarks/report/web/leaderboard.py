@@ -98,7 +98,7 @@ def _rows(config: BenchmarkConfig, folder: Path) -> list[Json]:
                 "dataset": dataset.title, "labels": int(row["labels"]),
                 "track": f"{dataset.title}, {words}, equal {config.grid.equal}",
                 "phantom": dataset.synthetic, "external": method.external,
-                "steps": config.train_for(dataset.id).iterations,
+                "steps": config.steps.get(method.key, config.train_for(dataset.id).iterations),
                 "color": look.color if look else "#7A7A7A",
                 "dark": dark_shade(look.color) if look else "#9AA0A8",
                 "symbol": symbol(look.marker) if look else "circle",

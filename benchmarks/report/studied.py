@@ -1,0 +1,96 @@
+"""Which rows of a benchmark the kept studies of training lengths judge, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.grid import base_of
+from benchmarks.plan.resolve import method_params, train_config
+from benchmarks.plan.studies import kept_studies
+from benchmarks.report.convergence import read_lengths
+from benchmarks.report.facts import Facts, MethodFacts
+from benchmarks.statistics.convergence import Gain, gains
+
+
+def unconverged(
+    config: BenchmarkConfig, facts: Facts, root: Path
+) -> dict[tuple[str, int], frozenset[str]]:
+    """Rows that the kept studies show to be unconverged at the length that they have.
+
+    A row is that of a study if both are trained alike, whatever they are called. Rows that none has
+    trained, or with fewer runs than a verdict needs, are not in it.
+
+    Args:
+        config: the benchmark.
+        facts: its methods and data sets.
+        root: the checkout, with reports and parameter files.
+
+    Returns:
+        Keys of methods by data set and labelled count.
+
+    Raises:
+        RunError: a kept `convergence.csv` is damaged.
+    """
+    found: dict[tuple[str, int], set[str]] = {}
+    for gain in _own_gains(config, facts, root):
+        inside = gain.labels in config.data[gain.dataset].labels  # not those of full supervision
+        if gain.outcome == "unconverged" and inside:
+            found.setdefault((gain.dataset, gain.labels), set()).add(gain.method)
+    return {cell: frozenset(methods) for cell, methods in found.items()}
+
+
+def unstudied(config: BenchmarkConfig, facts: Facts, root: Path) -> tuple[str, ...]:
+    """Keys of rows that no kept study judges everywhere; none in a study of training lengths.
+
+    Args:
+        config: the benchmark.
+        facts: its methods and data sets.
+        root: the checkout, with reports and parameter files.
+
+    Raises:
+        RunError: a kept `convergence.csv` is damaged.
+    """
+    judged = [gain for gain in _own_gains(config, facts, root) if gain.outcome != "pilot"]
+    cells = {(gain.dataset, gain.method, gain.labels) for gain in judged}
+    whole = {(gain.dataset, gain.method) for gain in judged}
+
+    def everywhere(method: MethodFacts, dataset: str) -> bool:
+        if method.all_labels:
+            return (dataset, method.key) in whole
+        return all((dataset, method.key, n) in cells for n in config.data[dataset].labels)
+
+    return tuple(
+        method.key
+        for method in facts.methods
+        if not config.steps and not all(everywhere(method, d.id) for d in facts.datasets)
+    )
+
+
+def _own_gains(config: BenchmarkConfig, facts: Facts, root: Path) -> Iterator[Gain]:
+    """Gains of twice as many steps, of the rows of a benchmark at the length that they have."""
+    dimensions = {dataset.id: dataset.ndim for dataset in facts.datasets}
+    for study in kept_studies(config, root):
+        for gain in gains(read_lengths(study.table)):
+            for method in config.grid.methods if gain.dataset in dimensions else ():
+                if _alike(config, method, study.config, gain, dimensions[gain.dataset]):
+                    yield replace(gain, method=method)
+
+
+def _alike(
+    config: BenchmarkConfig, method: str, study: BenchmarkConfig, gain: Gain, ndim: int
+) -> bool:
+    """Whether a row is trained like that of a study, whatever their names and labels."""
+    if base_of(method) != base_of(gain.method):
+        return False
+    dataset = gain.dataset
+    data, studied = config.data[dataset], study.data[dataset]
+    as_long = {"iterations": gain.steps}
+    train = train_config(study, dataset, gain.method).model_copy(update=as_long)
+    return (
+        (data.prepare, data.split) == (studied.prepare, studied.split)
+        and train_config(config, dataset, method) == train
+        and method_params(config, method, ndim) == method_params(study, gain.method, ndim)
+    )
