@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import time
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+import yaml
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -130,6 +132,35 @@ def test_a_full_disk_and_a_lost_folder_fail_their_runs_alone(
     assert any("s2" in r and "No such file or directory" in r for r in reasons)
     assert isinstance(result.exception, RunError) and result.exception.exit_code == 2
     assert "2 runs failed and 0 are left" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ([], "all done; next: `python -m benchmarks repro --params {}`"),
+        (["--sweep", "alone"], "all done; next: `python -m benchmarks repro .* --sweep alone`"),
+        (["--shard", "1/2"], "this shard is done; .* `python -m benchmarks repro --params {}`"),
+        (
+            ["--seeds", "0"],
+            "this part is done; .* evaluate phantom_acdc --partial --params {}"
+            " && python -m benchmarks report --partial --params {}`",
+        ),
+    ],
+)
+def test_the_next_command_is_of_what_was_launched(
+    more: list[str], words: str, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config()
+    grid = config.grid.model_copy(update={"methods": ("supervised",), "seeds": (0, 1)})
+    tree = config.model_copy(update={"grid": grid}).model_dump(mode="json")
+    params = empty / "params.yaml"
+    params.write_text(yaml.safe_dump({**tree, "sweeps": {"alone": {"methods": ["supervised"]}}}))
+    monkeypatch.setattr("benchmarks.engine.trainer.Trainer", NoTraining)
+    for module in ("many", "options"):
+        monkeypatch.setattr(f"benchmarks.cli.{module}.ROOT", empty)
+    argv = ["launch", "--params", str(params), "--workers", "1", "--device", "cpu", *more]
+    output = " ".join(CliRunner().invoke(app, argv, catch_exceptions=False).output.split())
+    assert re.search(words.replace("{}", re.escape(str(params))), output), output
 
 
 def test_a_run_of_which_every_worker_dies_is_given_up(
