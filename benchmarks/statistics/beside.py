@@ -22,7 +22,7 @@ Place = tuple[str, int]
 # How `rule.py` and `difference.pilot_of_patients` put the reasons of an outcome.
 _TERM = re.compile(rf"term (?P<term>.+) of (?P<row>\S+) {INERT}")
 _LATE = re.compile(r"(?P<rows>.+) not converged")
-_FEW = re.compile(r"\d+ (?!run)\w+")  # patients, or what stands for them
+_FEW = re.compile(r"\d+ (?!runs?\b).+")  # patients, or what stands for them, in one word or more
 _COLUMNS = ["family", "dataset", "labels", "better", "than", "outcome", "reason"]
 
 

@@ -157,8 +157,8 @@ def test_the_report_beside_a_table_decides_for_its_pairs(tmp_path: Path, looks: 
     assert not {"unconverged", "not tested"} & {row["outcome"] for row in alone.values()}
     compared = cases[cases["method"] != "reference"]
     told = against(compared, "base", unconverged=["late"], inert={"idle": "kl"}, looks=looks)
-    for few in (False, True):
-        listed = tuple(map(pilot_of_patients, told) if few else told)
+    for word in (None, "patient", "labelled slice"):  # too few of these, or enough
+        listed = tuple(told if word is None else [pilot_of_patients(d, word) for d in told])
         families = {"baseline": listed, "declared": (), "controls": (), "external": ()}
         frame = differences_frame(cast(Results, SimpleNamespace(**families)))
         assert ("looks" in frame) == (looks > 1)
