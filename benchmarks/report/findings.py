@@ -19,6 +19,7 @@ from benchmarks.report.paper.literature import read_published
 from benchmarks.report.short import short_lines
 from benchmarks.report.tables import pipe_table, plural
 from benchmarks.report.told import Told, read_told
+from benchmarks.report.variants import variant_section
 from benchmarks.statistics.verdict import NO_VERDICT
 
 FINDINGS = "FINDINGS.md"
@@ -42,6 +43,7 @@ def findings_page(root: Path, known: Mapping[str, BenchmarkConfig]) -> str:
     pages = {
         "In short": "\n".join(filter(None, [short_lines(told), study_lines(told, root)])),
         "What do high-entropy features contribute?": _contrasts(usual),
+        "What do other groups and splits of the contrast do?": variant_section(usual),
         "Which methods gain over labels alone?": _gains(told),
         "What do the controls give that no method is credited for?": _controls(told),
         "Which methods gain over the controls?": _over_controls(usual),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmarks.common.workspace import ROOT, split_file
 from benchmarks.config import BenchmarkConfig, load_config
+from benchmarks.plan.sweeps import swept
 from benchmarks.report.facts import collect_facts
 from benchmarks.report.findings import findings_page
 from benchmarks.report.leaks import leak_section
@@ -148,3 +149,49 @@ def test_the_leak_of_a_partition_is_told_beside_grouped_folds(tmp_path: Path) ->
     assert leak_section(told[:1], tmp_path) == ""
     shutil.copy(tmp_path / "reports/covid19_cpu/cases.csv", tmp_path / "reports/covid19_official")
     assert leak_section(told, tmp_path) == ""  # all cases of the patient are tested
+
+
+def test_rows_of_one_method_stand_beside_each_other(tmp_path: Path) -> None:
+    known = {
+        "acdc_cpu": load_config(ROOT / "benchmarks/presets/acdc_cpu/params.yaml"),
+        "ablation_folds_splits": swept(
+            load_config(ROOT / "benchmarks/presets/ablation_folds/params.yaml"), "splits"
+        ),
+    }
+    for name in known:
+        shutil.copytree(ROOT / "reports" / name, tmp_path / "reports" / name)
+    path = tmp_path / "reports/ablation_folds_splits/table.csv"
+    rows = pd.read_csv(path)
+    border = (rows["variant"] == "border") & (rows["checkpoint"] == "last")
+    values: dict[str, float | str] = {
+        "difference": 0.0123, "difference_low": -0.01, "difference_high": 0.03, "p_holm": 0.5,
+        "outcome": "undecided",
+    }  # fmt: skip
+    for column, value in values.items():
+        rows.loc[border, column] = value
+    rows.to_csv(path, index=False)
+    section = findings_page(tmp_path, known).split("## What do other groups")[1].split("##")[0]
+    pair = "border split, cross term minus high entropy too, cross term (EGCL-Net)"
+    assert f"| {pair} | +1.2 [-1.0, +3.0] | 0.500 | undecided, 5 runs |" in section
+    assert "acdc_cpu" not in section
+
+
+def test_a_gain_is_credited_over_labels_alone_and_every_control(tmp_path: Path) -> None:
+    known = {"acdc_cpu": load_config(ROOT / "benchmarks/presets/acdc_cpu/params.yaml")}
+    shutil.copytree(ROOT / "reports/acdc_cpu", tmp_path / "reports/acdc_cpu")
+    table, differences = (
+        tmp_path / "reports/acdc_cpu" / name for name in ("table.csv", "differences.csv")
+    )
+    rows = pd.read_csv(table)
+    rows.loc[rows["method"].isin(["cps", "ua_mt"]), "outcome"] = "better"
+    rows.to_csv(table, index=False)
+    pairs = pd.read_csv(differences)
+    over = pairs["family"] == "controls"
+    pairs.loc[over & pairs["better"].isin(["cps", "ua_mt"]), "outcome"] = "better"
+    pairs.loc[over & (pairs["better"] == "ua_mt"), "outcome"] = "worse"
+    pairs.to_csv(differences, index=False)
+    assert "better than all of these: CPS; conv" in findings_page(tmp_path, known)
+    strong = over & (pairs["better"] == "cps") & (pairs["than"] == "supervised-strong")
+    pairs.loc[strong, "outcome"] = "undecided"
+    pairs.to_csv(differences, index=False)
+    assert "better than all of these: no method; conv" in findings_page(tmp_path, known)
