@@ -136,23 +136,26 @@ def launch(
     say(_afterwards(config, file, shard=bool(shard), whole=not shard and part == Part()))
 
 
-def _afterwards(config: BenchmarkConfig, file: str, *, shard: bool, whole: bool) -> str:
+def _afterwards(config: BenchmarkConfig, params: str, *, shard: bool, whole: bool) -> str:
     """What has been done, and the command to give next.
 
     Args:
         config: of the runs that are done, in a part of the grid or in all of it.
-        file: value of `--params`, with the sweep.
+        params: value of `--params`, with the sweep.
         shard: whether other machines train the others.
         whole: whether all runs of the grid are done.
     """
-    repro = f"`python -m benchmarks repro --params {file}`"
+    repro = f"`python -m benchmarks repro --params {params}`"
     if whole:
         return f"all done; next: {repro}"
     if shard:
         return f"this shard is done; next, with the runs of all shards in one `runs`: {repro}"
-    scoring = [f"evaluate {dataset} --partial" for dataset in config.grid.datasets]
-    lines = [f"python -m benchmarks {c} --params {file}" for c in [*scoring, "report --partial"]]
-    return f"this part is done; next, for a table of it: `{' && '.join(lines)}`"
+    scoring = " and ".join(
+        f"`python -m benchmarks evaluate {dataset} --partial --params {params}`"
+        for dataset in config.grid.datasets
+    )
+    table = f"`python -m benchmarks report --partial --params {params}`"
+    return f"this part is done; next, for a table of it: {scoring}, then {table}"
 
 
 def _backend(on: On, slots: Slots) -> Backend:

@@ -143,7 +143,7 @@ def test_a_full_disk_and_a_lost_folder_fail_their_runs_alone(
         (
             ["--seeds", "0"],
             "this part is done; .* evaluate phantom_acdc --partial --params {}"
-            " && python -m benchmarks report --partial --params {}`",
+            "`, then `python -m benchmarks report --partial --params {}`",
         ),
     ],
 )
