@@ -16,7 +16,7 @@ from benchmarks.config import ROW_BLOCKS
 from benchmarks.plan.grid import RunKey, base_of
 from benchmarks.plan.imported import code_at_start
 from benchmarks.plan.same_bits import same_bits
-from benchmarks.plan.studies import kept_studies
+from benchmarks.plan.studies import Study, kept_studies
 from benchmarks.plan.syntax import Code
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def stage_digests(root: Path) -> dict[str, Any]:
 
     split = by_dataset(_READING_PREPARED, "datasets.preparing.split", "datasets.preparing.parts")
     methods, same = _names(config.methods for config in configs), same_bits(root)
+    studies = kept_studies(configs, root)
     own_digests = {m: _run_digest(code, engine, base_of(m)) for m in methods}
     return {
         "fetch": by_dataset(_MAKING_RAW),
@@ -130,7 +131,7 @@ def stage_digests(root: Path) -> dict[str, Any]:
         "evaluate": {
             d: _scoring_digest(code, d) for d in _names(config.data for config in configs)
         },
-        "report": {config.name: _report_digest(root, code, config) for config in configs},
+        "report": {config.name: _report_digest(root, code, config, studies) for config in configs},
         "index": _with_files(
             code.digest(["benchmarks.report.index"], beside=_READING_PREPARED), _page_files(root)
         ),
@@ -196,7 +197,9 @@ def _scoring_digest(code: Code, dataset: str) -> str:
     return code.digest(starts, beside=_READING_PREPARED)
 
 
-def _report_digest(root: Path, code: Code, config: BenchmarkConfig) -> str:
+def _report_digest(
+    root: Path, code: Code, config: BenchmarkConfig, studies: Iterable[Study]
+) -> str:
     """Names, notes and citations are in the files of methods and data sets.
 
     Studies of convergence, which withhold outcomes of rows trained alike, are other benchmarks'
@@ -204,10 +207,10 @@ def _report_digest(root: Path, code: Code, config: BenchmarkConfig) -> str:
     """
     starts = {"benchmarks.report", *(f"methods.{base_of(m)}" for m in config.grid.methods)}
     starts |= {f"datasets.{d}" for d in config.grid.datasets}
-    studies = kept_studies(config, root)
-    known = [study.config.model_dump(mode="json", exclude={"runtime"}) for study in studies]
+    own = [s for s in studies if set(s.config.grid.datasets) & set(config.grid.datasets)]
+    known = [study.config.model_dump(mode="json", exclude={"runtime"}) for study in own]
     made = digest([code.digest(starts, beside=_READING_PREPARED), *known])
-    return _with_files(made, (*_page_files(root), *(study.table for study in studies)))
+    return _with_files(made, (*_page_files(root), *(study.table for study in own)))
 
 
 def _page_files(root: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,22 +24,26 @@ class Study:
     table: Path
 
 
-def kept_studies(config: BenchmarkConfig, root: Path) -> list[Study]:
-    """Studies on a benchmark's data sets: of its own parameters, then of all in the checkout.
+def kept_studies(configs: Iterable[BenchmarkConfig], root: Path) -> list[Study]:
+    """Studies that some benchmarks declare.
 
     Args:
-        config: the benchmark.
-        root: the checkout, with reports and parameter files.
-
-    Raises:
-        ConfigError: a parameter file is damaged.
+        configs: the benchmarks; one may be there twice.
+        root: the checkout, with reports.
     """
     found: dict[Path, Study] = {}
-    for one in (config, *(load_config(path) for path in params_files(root))):
-        if not set(one.grid.datasets) & set(config.grid.datasets):
-            continue
-        for name in (name for name, sweep in one.sweeps.items() if sweep.steps):
-            table = report_folder(root, sweep_name(one, name)) / CONVERGENCE
+    for config in configs:
+        for name in (name for name, sweep in config.sweeps.items() if sweep.steps):
+            table = report_folder(root, sweep_name(config, name)) / CONVERGENCE
             if table.is_file() and table not in found:
-                found[table] = Study(swept(one, name), table)
+                found[table] = Study(swept(config, name), table)
     return list(found.values())
+
+
+def all_studies(config: BenchmarkConfig, root: Path) -> list[Study]:
+    """Studies of a benchmark, whose parameters may lie anywhere, and of all in the checkout.
+
+    Raises:
+        ConfigError: a parameter file of the checkout is damaged.
+    """
+    return kept_studies((config, *map(load_config, params_files(root))), root)

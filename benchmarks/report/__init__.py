@@ -139,7 +139,7 @@ def build_report(
     if curves is not None:
         write_text(folder / CURVES, csv(curves))
         written.append(folder / CURVES)
-    studied, files = write_convergence(config, facts, source, folder)
+    studied, files = write_convergence(config, facts, judged.lengths, folder)
     written += files
     if cost:
         written.append(write_cost(config, runs, root, folder))
@@ -177,13 +177,12 @@ def _clear(folder: Path, written: set[str]) -> None:
 
 
 def _write_origin(origin: pd.DataFrame | None, folder: Path) -> list[Path]:
-    """What is known of the external rows; an older file goes where there is none."""
+    """What is known of the external rows, where there are some."""
     from benchmarks.common.files import write_text
     from benchmarks.report.tables import csv
     from benchmarks.scoring.cases import ORIGIN
 
     if origin is None:
-        (folder / ORIGIN).unlink(missing_ok=True)
         return []
     write_text(folder / ORIGIN, csv(origin))
     return [folder / ORIGIN]

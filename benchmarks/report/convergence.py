@@ -41,36 +41,46 @@ _WORDS = (
 
 
 def write_convergence(
-    config: BenchmarkConfig, facts: Facts, source: Source, folder: Path
+    config: BenchmarkConfig, facts: Facts, lengths: pd.DataFrame | None, folder: Path
 ) -> tuple[str, list[Path]]:
     """Write `convergence.csv` and `convergence.{pdf,png}` of a benchmark of several lengths.
-
-    The table has one row per run: `method` is the key without its length, a method with all labels
-    has its largest count, `operations` are in steps of supervision.
 
     Args:
         config: the benchmark.
         facts: its methods and data sets.
-        source: of the logs, or of the kept table.
+        lengths: from `trained_lengths`.
         folder: of the report.
 
     Returns:
-        The section of the page as Markdown, and the files; nothing where no row has a length of its
-        own.
-
-    Raises:
-        RunError: a file is missing or damaged.
+        The section of the page as Markdown, and the files; nothing without lengths.
     """
-    if not config.steps.keys() & {m.key for m in facts.methods}:
+    if lengths is None:
         return "", []
-    lengths = _lengths(config, facts, source)
     table = folder / CONVERGENCE
     write_text(table, csv(lengths))
     files = _figure(config, facts, lengths, folder)
     return _section(config, facts, lengths), [table, *files]
 
 
-def _lengths(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFrame:
+def trained_lengths(config: BenchmarkConfig, facts: Facts, source: Source) -> pd.DataFrame | None:
+    """The table of a study: one row per run, with the columns `COLUMNS`.
+
+    `method` is the key without its length, a method with all labels has its largest count,
+    `operations` are in steps of supervision.
+
+    Args:
+        config: the benchmark.
+        facts: its methods and data sets.
+        source: of the logs, or of the kept table.
+
+    Returns:
+        None where no row has a length of its own.
+
+    Raises:
+        RunError: a file is missing or damaged.
+    """
+    if not config.steps.keys() & {m.key for m in facts.methods}:
+        return None
     if source.kept:
         return read_lengths(report_folder(source.root, config.name) / CONVERGENCE)
     known, frames = {m.key: m for m in facts.methods}, []
@@ -104,21 +114,16 @@ def _row_key(method: MethodFacts) -> str:
     return f"{method.id}-{method.row}" if method.row else method.id
 
 
-def lengths_told(config: BenchmarkConfig, facts: Facts, source: Source) -> str:
-    """How many rows of a study are shown to be converged, in words; "" of another benchmark.
+def lengths_told(config: BenchmarkConfig, facts: Facts, lengths: pd.DataFrame) -> str:
+    """How many rows of a study are shown to be converged, in words.
 
     Args:
-        config: the benchmark.
+        config: the study.
         facts: its methods and data sets.
-        source: of the logs, or of the kept table.
-
-    Raises:
-        RunError: a file is missing or damaged.
+        lengths: from `trained_lengths`.
     """
-    if not config.steps.keys() & {m.key for m in facts.methods}:
-        return ""
     words = []
-    for title, own in _cells(config, facts, _lengths(config, facts, source)):
+    for title, own in _cells(config, facts, lengths):
         last = {gain.method: gain for gain in gains(own)}
         for steps in sorted({gain.steps for gain in last.values()}):
             rows = [gain for gain in last.values() if gain.steps == steps]

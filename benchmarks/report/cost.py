@@ -238,8 +238,6 @@ def cost_figure(
 ) -> list[Path]:
     """Write `cost.{pdf,png}`: Dice over measured time, with the front; nothing without times."""
     if cost is None:
-        for suffix in (".pdf", ".png"):  # of times that are gone
-            (folder / f"cost{suffix}").unlink(missing_ok=True)
         return []
     cost = _on_one_machine(cost)
     cells = [(d, n) for d in facts.datasets for n in config.data[d.id].labels]

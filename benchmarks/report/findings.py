@@ -168,15 +168,13 @@ def _over_controls(told: list[Told]) -> str:
     header = (
         "Benchmark", "Data", "Control", "Outcomes of the methods", "Better than it", "Worse",
     )  # fmt: skip
+    if not rows:
+        return _NO_FILE
     note = (
         "A control below labels alone is easily beaten: loss terms are credited with a gain that"
         " the method has over labels alone and over every control."
     )
-    return (
-        f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 4, 5))}\n\n{note}"
-        if rows
-        else _NO_FILE
-    )
+    return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 4, 5))}\n\n{note}"
 
 
 def _ranks(told: list[Told]) -> str:

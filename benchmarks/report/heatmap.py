@@ -24,7 +24,7 @@ def heatmap_figure(facts: Facts, results: Results, *, folder: Path) -> list[Path
     Returns:
         The files; none unless all variants differ in the same two numbers.
     """
-    methods, known = {m.key: m for m in facts.methods}, {d.id: d for d in facts.datasets}
+    methods = {m.key: m for m in facts.methods}
     parameters = {tuple(name for name, _ in m.values) for m in facts.methods}
     if len(parameters) != 1 or len(next(iter(parameters))) != 2:
         return []
@@ -35,7 +35,7 @@ def heatmap_figure(facts: Facts, results: Results, *, folder: Path) -> list[Path
         if values is None:
             return []
         title = method.title.split(f", {parameter_title(method.values[0][0])}")[0]
-        panel = f"{cell_title(known[record['dataset']], record['labels'])}:\n{title}"
+        panel = f"{cell_title(facts.dataset(record['dataset']), record['labels'])}:\n{title}"
         rows.append({"panel": panel, "dice": 100 * record["dice"], **values})
     return _draw(pd.DataFrame(rows), folder)
 

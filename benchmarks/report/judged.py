@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from benchmarks.config import BenchmarkConfig
-from benchmarks.report.convergence import lengths_told
+from benchmarks.plan.studies import all_studies
+from benchmarks.report.convergence import lengths_told, trained_lengths
 from benchmarks.report.external import Loaded, load_rows
 from benchmarks.report.facts import Facts, collect_facts
 from benchmarks.report.load import Source
 from benchmarks.report.mechanisms import Mechanisms, read_mechanisms
 from benchmarks.report.provenance import precision_words, read_provenance
 from benchmarks.report.results import Results, collect_results
-from benchmarks.report.studied import unconverged, unstudied
+from benchmarks.report.studied import studied_rows
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Judged:
         ledger: of the runs, where there is one.
         results: by the one rule; inert and unconverged rows are not tested.
         runs: identity of every run, where it was recorded.
+        lengths: of a study of training lengths, one row per training.
     """
 
     loaded: Loaded
     ledger: Mechanisms | None
     results: Results
     runs: pd.DataFrame | None
+    lengths: pd.DataFrame | None
 
     @property
     def facts(self) -> Facts:
@@ -51,19 +54,21 @@ def judge_benchmark(config: BenchmarkConfig, source: Source) -> Judged:
     """
     loaded = load_rows(config, collect_facts(config), source)
     found = read_mechanisms(config, loaded.facts, loaded.source)
+    studied = studied_rows(config, loaded.facts, all_studies(config, source.root))
     results = collect_results(
         config,
         loaded.facts,
         loaded.cases,
         found.terms if found else None,
         loaded.unfit,
-        unconverged(config, loaded.facts, source.root),
-        unstudied=unstudied(config, loaded.facts, source.root),
+        studied.late,
+        unstudied=studied.unstudied,
     )
     runs = read_provenance(config, loaded.facts, loaded.source)
+    lengths = trained_lengths(config, loaded.facts, loaded.source)
     results = replace(
         results,
         mixed=precision_words(config, loaded.facts, runs),
-        lengths=lengths_told(config, loaded.facts, loaded.source),
+        lengths="" if lengths is None else lengths_told(config, loaded.facts, lengths),
     )
-    return Judged(loaded, found, results, runs)
+    return Judged(loaded, found, results, runs, lengths)

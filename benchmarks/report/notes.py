@@ -78,14 +78,13 @@ def _inert(results: Results, facts: Facts, dataset: str, labels: int) -> str:
 
 def _late(facts: Facts, results: Results) -> Iterator[str]:
     """Rows that are not shown to be converged, by data set and labelled count."""
-    for dataset in facts.datasets:
-        for labels in (n for d, n in results.late if d == dataset.id):
-            keys = results.late[dataset.id, labels]
-            names = "; ".join(m.title for m in facts.methods if m.key in keys)
-            yield (
-                f"Not shown to be converged on {cell_title(dataset, labels)}: {names}. Comparisons"
-                " with such a row have no verdict."
-            )
+    for (dataset, labels), keys in results.late.items():
+        names = "; ".join(m.title for m in facts.methods if m.key in keys)
+        place = cell_title(facts.dataset(dataset), labels)
+        yield (
+            f"Not shown to be converged on {place}: {names}. Comparisons with such a row have no"
+            " verdict."
+        )
 
 
 def _unfit(facts: Facts, results: Results) -> Iterator[str]:

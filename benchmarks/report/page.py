@@ -170,7 +170,7 @@ def _cell_words(
 ) -> tuple[str, str]:
     """What is told of a cell, and what came out."""
     cell = (dataset.id, labels, "last")
-    studied = "" if not results.unstudied else "; convergence is not shown"
+    studied = "; convergence is not shown" if results.unstudied else ""
     own = [d for d in results.baseline if (d.dataset, d.labels, d.checkpoint) == cell]
     own = [d for d in titled(own, facts.titles) if not math.isnan(d.mean)]
     if own and facts.baseline:

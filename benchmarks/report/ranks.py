@@ -34,7 +34,6 @@ def rank_figure(facts: Facts, results: Results, *, folder: Path) -> list[Path]:
     if not panels:
         return []
     titles, looks = facts.titles, method_looks(facts)
-    known = {d.id: d for d in facts.datasets}
     rows = [max(len(textwrap.wrap(titles[r.method], 40)) for r in own) for own in panels.values()]
     heights = [
         _ROW * len(own) * (1 + 0.6 * (most - 1)) + _FRAME
@@ -45,7 +44,7 @@ def rank_figure(facts: Facts, results: Results, *, folder: Path) -> list[Path]:
         axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
         for ax, ((dataset, labels), own) in zip(axes.flat, panels.items(), strict=True):
             _panel(ax, own, titles, looks)
-            ax.set_title(cell_title(known[dataset], labels))
+            ax.set_title(cell_title(facts.dataset(dataset), labels))
         axes.flat[-1].set_xlabel("rank by mean Dice with its simultaneous 95 % interval; 1 is best")
         grey = "#555555"
         handles = [

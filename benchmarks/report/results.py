@@ -52,7 +52,7 @@ class Results:
         unfit: scores that were left out of such a table, and why.
         mixed: of rows that were trained in different precisions, a warning.
         pilot: whether no verdict is possible, whatever the runs.
-        late: rows that more training would still improve, by data set and labelled count.
+        late: rows not shown to be converged, by data set and labelled count.
         unstudied: keys of rows without a study of longer training.
         lengths: of a study of training lengths, how many rows are converged, in words.
         whole: by data set and key, the labelled counts of a method with all labels, in words.
@@ -97,8 +97,8 @@ def collect_results(
         mechanisms: judged terms of all runs, where there are ledgers; what has an inert one is not
             tested.
         unfit: scores that a partial report leaves out, and why.
-        late: rows that more training would still improve, by data set and labelled count.
-        unstudied: keys of rows of which it is not known.
+        late: rows not shown to be converged, by data set and labelled count.
+        unstudied: keys of rows without a study of longer training.
     """
     cases = with_cell_labels(merged, facts)
     whole = cases[~rows_of(cases, (m for m in facts.rows if m.reference))]

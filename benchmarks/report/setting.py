@@ -57,7 +57,7 @@ def _channels(channels: tuple[int, ...]) -> str:
 
 def _split(config: BenchmarkConfig, dataset: DatasetFacts) -> str:
     split = config.data[dataset.id].split
-    held = f"{plural(split.val, f'validation {dataset.word}')}"
+    held = plural(split.val, f"validation {dataset.word}")
     if split.scheme == "cv":
         return f"{split.folds}-fold cross-validation, {held} in each"
     if split.scheme == "seeded":

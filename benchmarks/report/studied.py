@@ -2,58 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.grid import base_of
 from benchmarks.plan.resolve import method_params, train_config
-from benchmarks.plan.studies import kept_studies
+from benchmarks.plan.studies import Study
 from benchmarks.report.convergence import read_lengths
 from benchmarks.report.facts import Facts, MethodFacts
 from benchmarks.statistics.convergence import Gain, gains
 
 
-def unconverged(
-    config: BenchmarkConfig, facts: Facts, root: Path
-) -> dict[tuple[str, int], frozenset[str]]:
-    """Rows that the kept studies show to be unconverged at the length that they have.
+@dataclass(frozen=True)
+class Studied:
+    """What the kept studies say of the rows of a benchmark.
 
-    A row is that of a study if both are trained alike, whatever they are called. Rows that none has
-    trained, or with fewer runs than a verdict needs, are not in it.
+    Attributes:
+        late: keys of rows that are not shown to be converged at the length that they have, by data
+            set and labelled count; those that no study has trained, or with fewer runs than a
+            verdict needs, are not in it.
+        unstudied: keys of rows that no study judges everywhere; none in a study itself.
+    """
+
+    late: dict[tuple[str, int], frozenset[str]]
+    unstudied: tuple[str, ...]
+
+
+def studied_rows(config: BenchmarkConfig, facts: Facts, studies: Iterable[Study]) -> Studied:
+    """Judge rows by the studies that trained them alike, whatever they are called there.
 
     Args:
         config: the benchmark.
         facts: its methods and data sets.
-        root: the checkout, with reports and parameter files.
-
-    Returns:
-        Keys of methods by data set and labelled count.
+        studies: kept ones, of any benchmarks.
 
     Raises:
         RunError: a kept `convergence.csv` is damaged.
     """
+    own = list(_own_gains(config, facts, studies))
+    unstudied = () if config.steps else _unstudied(config, facts, own)
+    return Studied(_late(config, own), unstudied)
+
+
+def _late(config: BenchmarkConfig, own: Iterable[Gain]) -> dict[tuple[str, int], frozenset[str]]:
     found: dict[tuple[str, int], set[str]] = {}
-    for gain in _own_gains(config, facts, root):
+    for gain in own:
         inside = gain.labels in config.data[gain.dataset].labels  # not those of full supervision
         if gain.outcome == "unconverged" and inside:
             found.setdefault((gain.dataset, gain.labels), set()).add(gain.method)
     return {cell: frozenset(methods) for cell, methods in found.items()}
 
 
-def unstudied(config: BenchmarkConfig, facts: Facts, root: Path) -> tuple[str, ...]:
-    """Keys of rows that no kept study judges everywhere; none in a study of training lengths.
-
-    Args:
-        config: the benchmark.
-        facts: its methods and data sets.
-        root: the checkout, with reports and parameter files.
-
-    Raises:
-        RunError: a kept `convergence.csv` is damaged.
-    """
-    judged = [gain for gain in _own_gains(config, facts, root) if gain.outcome != "pilot"]
+def _unstudied(config: BenchmarkConfig, facts: Facts, own: Iterable[Gain]) -> tuple[str, ...]:
+    judged = [gain for gain in own if gain.outcome != "pilot"]
     cells = {(gain.dataset, gain.method, gain.labels) for gain in judged}
     whole = {(gain.dataset, gain.method) for gain in judged}
 
@@ -65,14 +67,14 @@ def unstudied(config: BenchmarkConfig, facts: Facts, root: Path) -> tuple[str, .
     return tuple(
         method.key
         for method in facts.methods
-        if not config.steps and not all(everywhere(method, d.id) for d in facts.datasets)
+        if not all(everywhere(method, dataset.id) for dataset in facts.datasets)
     )
 
 
-def _own_gains(config: BenchmarkConfig, facts: Facts, root: Path) -> Iterator[Gain]:
+def _own_gains(config: BenchmarkConfig, facts: Facts, studies: Iterable[Study]) -> Iterator[Gain]:
     """Gains of twice as many steps, of the rows of a benchmark at the length that they have."""
     dimensions = {dataset.id: dataset.ndim for dataset in facts.datasets}
-    for study in kept_studies(config, root):
+    for study in studies:
         for gain in gains(read_lengths(study.table)):
             for method in config.grid.methods if gain.dataset in dimensions else ():
                 if _alike(config, method, study.config, gain, dimensions[gain.dataset]):

@@ -11,9 +11,10 @@ import pandas as pd
 
 from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.studies import kept_studies
 from benchmarks.report.facts import Facts, collect_facts
 from benchmarks.report.sections import cell_title
-from benchmarks.report.studied import unstudied
+from benchmarks.report.studied import studied_rows
 from benchmarks.statistics.pairs import method_keys
 
 
@@ -68,8 +69,7 @@ class Told:
 
     def place(self, dataset: object, labels: Any) -> str:
         """Data set and labelled count in words."""
-        own = next(d for d in self.facts.datasets if d.id == dataset)
-        return cell_title(own, int(labels))
+        return cell_title(self.facts.dataset(str(dataset)), int(labels))
 
 
 def read_told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[Told]:
@@ -79,6 +79,7 @@ def read_told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[Told
         root: the checkout, with reports.
         known: configuration of every benchmark, by name.
     """
+    studies = kept_studies(known.values(), root)
     for name, config in known.items():
         folder = report_folder(root, name)
         if not (folder / "table.csv").is_file():
@@ -93,7 +94,7 @@ def read_told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[Told
             table.assign(key=method_keys(table)),
             _last(folder / "differences.csv"),
             _last(folder / "ranks.csv"),
-            not unstudied(config, facts, root),
+            not studied_rows(config, facts, studies).unstudied,
         )
 
 

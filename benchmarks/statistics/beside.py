@@ -35,7 +35,7 @@ class Told:
             more labels.
         external: that were predicted outside the suite.
         inert: terms that did nothing, by row.
-        late: that more training would still improve.
+        late: that are not shown to be converged.
         pilot: whether there were too few patients for a verdict, whatever the runs.
         looks: tables made of growing data, by which every p is multiplied.
     """

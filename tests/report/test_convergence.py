@@ -14,13 +14,14 @@ import yaml
 from benchmarks.common.errors import RunError
 from benchmarks.common.workspace import STEPS
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.studies import all_studies
 from benchmarks.plan.sweeps import swept
 from benchmarks.report import build_report
 from benchmarks.report.doubling import lead_section, study_lines, study_section
 from benchmarks.report.facts import collect_facts
 from benchmarks.report.join import join_rows
 from benchmarks.report.load import Source
-from benchmarks.report.studied import unconverged, unstudied
+from benchmarks.report.studied import Studied, studied_rows
 from benchmarks.report.told import Told
 from benchmarks.report.web.leaderboard import write_leaderboard
 from benchmarks.scoring.cases import seal
@@ -60,6 +61,10 @@ def write_study(root: Path) -> Path:
     return root / "reports/tiny_length"
 
 
+def rows_of(config: BenchmarkConfig, root: Path) -> Studied:
+    return studied_rows(config, collect_facts(config), all_studies(config, root))
+
+
 def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) -> None:
     write_scores(tmp_path, CONFIG)
     build_report(CONFIG, root=tmp_path)
@@ -89,10 +94,9 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     last = table[table["checkpoint"] == "last"]["outcome"]
     assert last["mean_teacher", 4] == "unconverged"
     assert last["mean_teacher", 2] != "unconverged", "the study has 4 labelled patients alone"
-    facts = collect_facts(CONFIG)
     longer = CONFIG.model_copy(update={"steps": {"mean_teacher": 2}})
-    assert unconverged(CONFIG, facts, tmp_path) == {("heart", 4): frozenset({"mean_teacher"})}
-    assert unconverged(longer, facts, tmp_path) == {}, "a row is judged at the length that it has"
+    assert rows_of(CONFIG, tmp_path).late == {("heart", 4): frozenset({"mean_teacher"})}
+    assert rows_of(longer, tmp_path).late == {}, "a row is judged at the length that it has"
     text = (tmp_path / "reports/tiny/README.md").read_text()
     unknown = "Without a study of longer training, and so taken as they are at this length: "
     two = "2 labelled patients are not studied, but full supervision is the same there"
@@ -117,12 +121,11 @@ def test_a_study_judges_rows_that_are_trained_alike_in_every_benchmark(tmp_path:
         changed = {"name": "other", "methods": rows, "data": data, **more}
         return make_config(changed, methods=list(rows), seeds=SEEDS)
 
-    mine, facts = other(), collect_facts(other())
-    assert unconverged(mine, facts, tmp_path) == {("heart", 4): frozenset({"mean_teacher-same"})}
-    assert unstudied(mine, facts, tmp_path) == ("mean_teacher-other",)
+    mine = rows_of(other(), tmp_path)
+    assert mine.late == {("heart", 4): frozenset({"mean_teacher-same"})}
+    assert mine.unstudied == ("mean_teacher-other",)
     del rows["mean_teacher-other"]
-    alike = other()
-    assert unstudied(alike, collect_facts(alike), tmp_path) == ()
+    assert rows_of(other(), tmp_path).unstudied == ()
     train = {"iterations": 1, "labeled_batch": 2, "unlabeled_batch": 1}
     for unlike in (
         other(labels=2),
@@ -130,8 +133,7 @@ def test_a_study_judges_rows_that_are_trained_alike_in_every_benchmark(tmp_path:
         other(data={"heart": {"labels": [4], "split": {"seed": 1}}}),
         other(data={"heart": {"labels": [4], "split": {}, "prepare": {"size": [8, 8]}}}),
     ):
-        assert unconverged(unlike, collect_facts(unlike), tmp_path) == {}
-        assert unstudied(unlike, collect_facts(unlike), tmp_path) == tuple(rows)
+        assert rows_of(unlike, tmp_path) == Studied({}, tuple(rows))
 
 
 def test_the_findings_tell_what_every_doubling_gains(tmp_path: Path) -> None:
