@@ -24,15 +24,15 @@ other readings and the controls of the ablation are in `blocks/groups.py` and `b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
-from methods.base import Batch, Method, Progress, tuned
-from methods.blocks.averages import Averaged, AverageKind, averager
+from methods.base import Batch, Progress, tuned
+from methods.blocks.averages import Averaged, AverageParams, WithAverage
 from methods.blocks.contrast import Pairs, contrasted
 from methods.blocks.contrast_facts import embedding_facts, term_facts
 from methods.blocks.controls import ControlParams, control_pairs, entropy_term
@@ -43,20 +43,15 @@ from methods.blocks.ramps import sigmoid_ramp
 from methods.networks import NetBuilder
 
 
-class EGCLParams(ControlParams, EmbeddingParams):
-    """Parameters of EGCL-Net: of the groups, of the embedding, of the ablation, and these."""
+class EGCLParams(AverageParams, ControlParams, EmbeddingParams):
+    """Parameters of EGCL-Net: of average, groups and embedding, shares and controls, and these."""
 
-    avg: AverageKind = Field("dual_decoder", description="which predictions are averaged")
-    passes: int = Field(8, ge=1, description="teacher passes of avg: mc_passes")
     tau_c: float = Field(
         0.1,
         gt=0,
         description="contrastive temperature",
         json_schema_extra=tuned(0.05, 0.5, log=True),
     )
-    w_low: float = Field(1 / 3, ge=0, description="share of the low-entropy term")
-    w_high: float = Field(1 / 3, ge=0, description="share of the high-entropy term")
-    w_cross: float = Field(1 / 3, ge=0, description="share of the high-to-low term")
     lam_con: float = Field(
         0.1,
         ge=0,
@@ -66,21 +61,8 @@ class EGCLParams(ControlParams, EmbeddingParams):
     start: float = Field(1 / 30, ge=0, lt=1, description="share of the run before contrast")
     weight: float = Field(0.1, ge=0, description="largest consistency weight")
 
-    @model_validator(mode="after")
-    def _shares(self) -> EGCLParams:
-        total = self.w_low + self.w_high + self.w_cross
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"w_low + w_high + w_cross must be 1, got {total:g}")
-        if self.reading != "semantic" and self.w_cross > 0:
-            raise ValueError(f"reading '{self.reading}' excludes the cross term: set w_cross to 0")
-        if self.low_negatives == "all" and self.w_low < 1:
-            raise ValueError(
-                "low_negatives 'all' makes high entropy negatives only: set w_low to 1"
-            )
-        return self
 
-
-class EGCLNet(Method[EGCLParams]):
+class EGCLNet(WithAverage[EGCLParams]):
     """Two decoders whose averaged prediction splits the pixels that are contrasted."""
 
     Params = EGCLParams
@@ -93,9 +75,10 @@ class EGCLNet(Method[EGCLParams]):
 
     def setup(self, build_net: NetBuilder) -> None:
         """Averaging network, projection and memory."""
-        p, k = self.params, self.classes
-        self.net = averager(p.avg, build_net, passes=p.passes, classes=k, ndim=self.ndim)
-        self.embedding = GroupEmbedding(self.net.student, p, classes=k, ndim=self.ndim)
+        super().setup(build_net)
+        self.embedding = GroupEmbedding(
+            self.net.student, self.params, classes=self.classes, ndim=self.ndim
+        )
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup` of the trained heads, consistency, and the contrastive terms."""
@@ -141,16 +124,3 @@ class EGCLNet(Method[EGCLParams]):
                 if self.observing:
                     self.observe(**term_facts(name, term))
         return terms
-
-    def predict(self, image: Tensor) -> Tensor:
-        """Logits of decoder A."""
-        logits: Tensor = self.net.student(image)
-        return logits
-
-    def after_step(self, t: Progress) -> None:
-        """EMA of a teacher, where there is one."""
-        self.net.after_step(t)
-
-    def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        """The teacher, where there is one."""
-        return self.net.companions()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from methods.base import Batch, Progress
+from methods.base import Batch, Method, MethodParams, Progress
+from methods.blocks.decoders import coarse_scales, other_decoders
 from methods.blocks.ema import copy_weights, ema_update, gaussian_noise, step_of
 from methods.blocks.losses import consistency_mse, softmax32
 from methods.blocks.scales import ScaleHeads
@@ -77,6 +79,10 @@ class DualDecoder(Averager):
         mean = (p_a.detach() + p_b.detach()) / 2
         consistency = consistency_mse(batch.split(p_a)[1], batch.split(p_b)[1])
         return Averaged([a.logits, b.logits], mean, consistency, levels, a)
+
+    def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """The other decoder."""
+        return other_decoders(self.student)
 
 
 class TeacherAverage(Averager):
@@ -161,6 +167,10 @@ class MultiScale(Averager):
         target = batch.split(mean)[1].expand_as(unlabeled)
         return Averaged(trained, mean, consistency_mse(unlabeled, target), levels, view)
 
+    def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """The coarse scales."""
+        return coarse_scales(self.student, self.heads)
+
 
 def averager(
     kind: AverageKind, build_net: NetBuilder, *, passes: int, classes: int, ndim: int
@@ -179,3 +189,35 @@ def averager(
     if kind == "multi_scale":
         return MultiScale(build_net, classes, ndim)
     return TeacherAverage(build_net) if kind == "student_teacher" else McPasses(build_net, passes)
+
+
+class AverageParams(MethodParams):
+    """Which predictions are averaged."""
+
+    avg: AverageKind = Field("dual_decoder", description="which predictions are averaged")
+    passes: int = Field(8, ge=1, description="teacher passes of avg: mc_passes")
+
+
+A = TypeVar("A", bound=AverageParams)
+
+
+class WithAverage(Method[A]):
+    """A network that predicts every pixel several times. Its student is tested."""
+
+    def setup(self, build_net: NetBuilder) -> None:
+        """The averaging network; the tested one is built first."""
+        p, k = self.params, self.classes
+        self.net = averager(p.avg, build_net, passes=p.passes, classes=k, ndim=self.ndim)
+
+    def predict(self, image: Tensor) -> Tensor:
+        """Logits of the student."""
+        logits: Tensor = self.net.student(image)
+        return logits
+
+    def after_step(self, t: Progress) -> None:
+        """EMA of a teacher, where there is one."""
+        self.net.after_step(t)
+
+    def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """Teacher, other decoder or coarse scales."""
+        return self.net.companions()

@@ -1,4 +1,4 @@
-"""Controls of EGCL-Net's ablation that change what is compared; the default reading needs none."""
+"""Shares of EGCL-Net's terms, and the controls of its ablation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,28 @@ from methods.blocks.traits import Traits
 
 
 class ControlParams(GroupParams):
-    """Other readings of the abstract, and entropy minimisation in place of contrast."""
+    """Shares of the terms; other readings of the abstract, entropy minimisation for contrast."""
 
+    w_low: float = Field(1 / 3, ge=0, description="share of the low-entropy term")
+    w_high: float = Field(1 / 3, ge=0, description="share of the high-entropy term")
+    w_cross: float = Field(1 / 3, ge=0, description="share of the high-to-low term")
     reading: Literal["semantic", "entropy_group", "joint"] = Field(
         "semantic", description="what a class is in the contrast: class, group, or both together"
     )
     lam_entropy: float = Field(0.0, ge=0, description="largest weight of entropy minimisation")
+
+    @model_validator(mode="after")
+    def _shares(self) -> ControlParams:
+        total = self.w_low + self.w_high + self.w_cross
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"w_low + w_high + w_cross must be 1, got {total:g}")
+        if self.reading != "semantic" and self.w_cross > 0:
+            raise ValueError(f"reading '{self.reading}' excludes the cross term: set w_cross to 0")
+        if self.low_negatives == "all" and self.w_low < 1:
+            raise ValueError(
+                "low_negatives 'all' makes high entropy negatives only: set w_low to 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _class_means_class(self) -> ControlParams:

@@ -10,21 +10,35 @@ from torch import Tensor
 from methods.base import MethodParams
 from methods.blocks.families import OneNet
 from methods.blocks.scales import ScaleHeads
-from methods.networks import NetBuilder
+from methods.networks import NetBuilder, SegNet
 
 P = TypeVar("P", bound=MethodParams)
+
+
+def other_decoders(net: SegNet) -> Mapping[str, Callable[[Tensor], Tensor]]:
+    """All decoders but the first, of features without perturbation."""
+
+    def decoder(index: int) -> Callable[[Tensor], Tensor]:
+        return lambda image: net.decode(net.encode(image), index).logits
+
+    return {f"decoder_{i + 1}": decoder(i) for i in range(1, len(net.decoders))}
+
+
+def coarse_scales(net: SegNet, heads: ScaleHeads) -> Mapping[str, Callable[[Tensor], Tensor]]:
+    """All scales but the finest by their stride, without perturbation."""
+
+    def scale(index: int) -> Callable[[Tensor], Tensor]:
+        return lambda image: heads(net.decode(net.encode(image)))[index]
+
+    return {f"scale_{2**i}": scale(i) for i in range(1, 1 + len(heads.heads))}
 
 
 class ManyDecoders(OneNet[P]):
     """One encoder, several decoders. The first is tested, the others are logged beside it."""
 
     def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        """The other decoders, of features without perturbation."""
-
-        def decoder(index: int) -> Callable[[Tensor], Tensor]:
-            return lambda image: self.student.decode(self.student.encode(image), index).logits
-
-        return {f"decoder_{i + 1}": decoder(i) for i in range(1, len(self.student.decoders))}
+        """The other decoders."""
+        return other_decoders(self.student)
 
 
 class ManyScales(OneNet[P]):
@@ -36,9 +50,5 @@ class ManyScales(OneNet[P]):
         self.heads = ScaleHeads(self.student, self.classes, self.ndim)
 
     def companions(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        """The coarse scales by their stride, without perturbation."""
-
-        def scale(index: int) -> Callable[[Tensor], Tensor]:
-            return lambda image: self.heads(self.student.decode(self.student.encode(image)))[index]
-
-        return {f"scale_{2**i}": scale(i) for i in range(1, 1 + len(self.heads.heads))}
+        """The coarse scales."""
+        return coarse_scales(self.student, self.heads)

@@ -110,7 +110,7 @@ def test_an_anchor_of_another_reading_is_never_its_own_positive() -> None:
     low, high = (Samples(v, full) for v in vectors)
     for reading, others in (("entropy_group", 4), ("joint", 6)):
         pairs = control_pairs(
-            ControlParams.model_validate({"reading": reading}),
+            ControlParams.model_validate({"reading": reading, **BOTH}),
             Drawn(low.first(1), low),
             Drawn(high.first(1), high),
         )

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.config import UNetConfig
 from benchmarks.engine.nets import Builder
 from methods.base import Batch, Progress
-from methods.blocks.averages import MultiScale
+from methods.blocks.averages import MultiScale, TeacherAverage
 from methods.blocks.losses import supervised_loss
 from methods.egcl_net import EGCLNet, EGCLParams
 from tests.methods.stored_net import (
@@ -205,10 +205,26 @@ def test_every_average_trains_the_tested_network(avg: str, ndim: int) -> None:
     assert len(trained) > 10
     assert all(p.grad is None for p in method.parameters() if not p.requires_grad)
     method.after_step(Progress(0, 1000))
-    for companion in method.companions().values():
-        method.eval()
-        with torch.no_grad():
-            torch.testing.assert_close(companion(batch.image), method.predict(batch.image))
+    method.eval()
+    with torch.no_grad():
+        found = {name: network(batch.image) for name, network in method.companions().items()}
+        tested, *others = expected_outputs(method, batch.image)
+        assert torch.equal(method.predict(batch.image), tested)
+    names = {"dual_decoder": ["decoder_2"], "multi_scale": ["scale_2", "scale_4"]}
+    assert list(found) == names.get(avg, ["teacher"])
+    for logits, expected in zip(found.values(), others, strict=True):
+        torch.testing.assert_close(logits, expected)
+
+
+def expected_outputs(method: EGCLNet, image: Tensor) -> list[Tensor]:
+    """Logits of the tested output and of those beside it; the teacher is still a copy."""
+    student = method.net.student
+    views = student.outputs(image)
+    if isinstance(method.net, MultiScale):
+        scales: list[Tensor] = method.net.heads(views[0])
+        return scales
+    logits = [view.logits for view in views]
+    return logits * 2 if isinstance(method.net, TeacherAverage) else logits
 
 
 def test_multi_scale_consistency_by_hand() -> None:
