@@ -54,7 +54,8 @@ def judge_benchmark(config: BenchmarkConfig, source: Source) -> Judged:
     """
     loaded = load_rows(config, collect_facts(config), source)
     found = read_mechanisms(config, loaded.facts, loaded.source)
-    studied = studied_rows(config, loaded.facts, all_studies(config, source.root))
+    lengths = trained_lengths(config, loaded.facts, loaded.source)
+    studied = studied_rows(config, loaded.facts, all_studies(config, source.root), lengths)
     results = collect_results(
         config,
         loaded.facts,
@@ -65,7 +66,6 @@ def judge_benchmark(config: BenchmarkConfig, source: Source) -> Judged:
         unstudied=studied.unstudied,
     )
     runs = read_provenance(config, loaded.facts, loaded.source)
-    lengths = trained_lengths(config, loaded.facts, loaded.source)
     results = replace(
         results,
         mixed=precision_words(config, loaded.facts, runs),

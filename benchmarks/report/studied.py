@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import pandas as pd
+
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.grid import base_of
 from benchmarks.plan.resolve import method_params, train_config
@@ -29,18 +31,27 @@ class Studied:
     unstudied: tuple[str, ...]
 
 
-def studied_rows(config: BenchmarkConfig, facts: Facts, studies: Iterable[Study]) -> Studied:
+def studied_rows(
+    config: BenchmarkConfig,
+    facts: Facts,
+    studies: Iterable[Study],
+    lengths: pd.DataFrame | None = None,
+) -> Studied:
     """Judge rows by the studies that trained them alike, whatever they are called there.
 
     Args:
         config: the benchmark.
         facts: its methods and data sets.
         studies: kept ones, of any benchmarks.
+        lengths: of the benchmark, if it is a study, whose kept table may be older or missing.
 
     Raises:
         RunError: a kept `convergence.csv` is damaged.
     """
-    own = list(_own_gains(config, facts, studies))
+    measured = [(s.config, read_lengths(s.table)) for s in studies if s.config.name != config.name]
+    if lengths is not None:
+        measured.append((config, lengths))
+    own = list(_own_gains(config, facts, measured))
     unstudied = () if config.steps else _unstudied(config, facts, own)
     return Studied(_late(config, own), unstudied)
 
@@ -71,13 +82,17 @@ def _unstudied(config: BenchmarkConfig, facts: Facts, own: Iterable[Gain]) -> tu
     )
 
 
-def _own_gains(config: BenchmarkConfig, facts: Facts, studies: Iterable[Study]) -> Iterator[Gain]:
+def _own_gains(
+    config: BenchmarkConfig,
+    facts: Facts,
+    measured: Iterable[tuple[BenchmarkConfig, pd.DataFrame]],
+) -> Iterator[Gain]:
     """Gains of twice as many steps, of the rows of a benchmark at the length that they have."""
     dimensions = {dataset.id: dataset.ndim for dataset in facts.datasets}
-    for study in studies:
-        for gain in gains(read_lengths(study.table)):
+    for study, table in measured:
+        for gain in gains(table):
             for method in config.grid.methods if gain.dataset in dimensions else ():
-                if _alike(config, method, study.config, gain, dimensions[gain.dataset]):
+                if _alike(config, method, study, gain, dimensions[gain.dataset]):
                     yield replace(gain, method=method)
 
 

@@ -110,6 +110,16 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     )
 
 
+def test_the_first_report_of_a_study_is_judged_by_its_own_lengths(tmp_path: Path) -> None:
+    folder = write_study(tmp_path)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json")))
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    told = b"Not shown to be converged on Heart (synthetic phantom), 4 labelled patients: "
+    assert told + b"Mean Teacher, steps 1" in first["README.md"], "its table was not there before"
+    build_report(swept(CONFIG, "length"), root=tmp_path)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
 def test_a_study_judges_rows_that_are_trained_alike_in_every_benchmark(tmp_path: Path) -> None:
     write_study(tmp_path)
     written = yaml.safe_dump(CONFIG.model_dump(mode="json"))
