@@ -4,6 +4,7 @@
     a_i = [H_i >= tau(t) ln 2],   tau(t) = tau_0 + (tau_1 - tau_0) r(t / T)
     L   = L_sup(x_l, y) + w(t) sum_i a_i (1/K) sum_k (p_ik - p'_ik)^2 / sum_i a_i
 
+With `uncertainty` the code sums over k, without 1/K.
 Consistency on ambiguous pixels a_i alone; r is the ramp of w. The paper's four ways to find them
 (`select`; github.com/lemoshu/AC-MT at 62c7702, `code/train_ACMT_{Ent,MU,SErr,PErr}_3D*.py`):
 - entropy: H = -sum_k p_k ln p_k of the student;
@@ -81,7 +82,8 @@ class ACMT(StudentTeacher[ACMTParams]):
         logits_l, logits_u = batch.split(self.student(batch.images))
         p, target = softmax32(logits_u), self.teacher_probability(batch.unlabeled)
         ambiguous = self.ambiguous(p, batch.unlabeled, t)
-        squared = (p - target).square().mean(1)
+        squared = (p - target).square()
+        squared = squared.sum(1) if self.params.select == "uncertainty" else squared.mean(1)
         self.acted(consistency=ambiguous.sum())
         self.observe(ambiguous_share=ambiguous.float().mean())
         return {

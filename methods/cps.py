@@ -3,8 +3,8 @@
     L = sum_v [L_sup(z^v, y) + w(t) CE(z^v(x), argmax z^{3-v}(x))]
 
 Deviations: by default the pseudo term acts on unlabelled images with a weight ramped to 0.1, as in
-SSL4MIS; preset `paper` takes the published weight 1.5, full from the start, on all images. Network
-1 is tested, chosen beforehand.
+SSL4MIS; preset `paper` takes the published weight 1.5, full from the start, on all images, beside
+this suite's L_sup, half of which is Dice (paper: CE). Network 1 is tested, chosen beforehand.
 """
 
 from __future__ import annotations

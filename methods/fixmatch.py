@@ -5,6 +5,7 @@
 
 The strong view keeps the weak view's geometry: intensity jitter, blur and CutMix. Pixels below the
 threshold are ignored. Deviations:
+- this suite's L_sup, half of which is Dice (paper: CE), with the published lam;
 - strong augmentation for grey-scale images in place of RandAugment and Cutout;
 - the weak views, without gradient, are a batch of their own in batch norm;
 - the trained network is tested (paper: its EMA);

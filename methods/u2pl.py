@@ -18,11 +18,12 @@ Deviations from the published code (github.com/Haochen-Wang409/U2PL at ab3d2be):
   negatives (code: over those present);
 - all negatives of a class's memory are used (code: 50 drawn per anchor from a longer memory);
 - embeddings at a quarter of the resolution, of length 1 also in the mean;
-- weight of L_c 0.1 as the authors advise (issue 52); supervision alone for 1/30 of the run (code:
-  one epoch of 80 or 200), in which the teacher copies the student;
+- this suite's L_sup, half of which is Dice (code: CE), with the published weight of L_pseudo;
+- weight of L_c 0.1 as the authors advise (issue 52); supervision alone for 1/30 of the run, whose
+  teacher is a copy of the student (code: one epoch of 80, none of 200; a copy in the next one);
 - pseudo-labels from the teacher in train mode (code: evaluation mode), which is logged; the student
   is tested (code: the teacher);
-- CutMix drawn per image, with the next image of the batch (code: for the batch at once).
+- whether to mix is drawn per image (code: for the batch); in 3D a box takes the half too.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from methods.blocks.entropy import entropy
 from methods.blocks.families import EMAParams, WithTeacher
 from methods.blocks.heads import ProjectionHead
 from methods.blocks.losses import masked_mean, softmax32, supervised_loss
-from methods.blocks.strong import cutmix
+from methods.blocks.mixing import half_boxes, mixed
 from methods.networks import Decoded, NetBuilder, SegNet
 
 # Quantiles are taken over at most this many pixels.
@@ -106,7 +107,8 @@ class U2PL(WithTeacher[U2PLParams]):
         if t.choice(lambda now: now.fraction < p.start):
             return {"supervised": supervised_loss(self.student(batch.image), batch.label)}
         label_u = self.target(batch.unlabeled).argmax(1)
-        x_u, label_u = cutmix(batch.unlabeled, label_u, probability=p.cutmix)
+        boxes = half_boxes(batch.unlabeled, probability=p.cutmix)
+        x_u, label_u = (mixed(boxes, value) for value in (batch.unlabeled, label_u))
         images, label = torch.cat([batch.image, x_u]), torch.cat([batch.label, label_u])
         with torch.no_grad():
             view_t = _view(self.teacher, images)

@@ -4,48 +4,52 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 _COMMAND = re.compile(r"`python -m benchmarks ([^`]+)`")
-_OPTION = "--params"
+_PARAMS, _SWEEP = "--params", "--sweep"
+# Stages that know no sweep: `repro` does them for one.
+_STAGES = {"prepare", "split", "run"}
 
 
 def pasteable(text: str, root: Any, given: Sequence[str]) -> str:
-    """A message whose commands have the parameter file of the command that failed.
+    """A message whose commands are of the parameter file and sweep of the command that failed.
 
     Args:
         text: the message; commands stand in backticks.
         root: the command line, as Typer makes it (of classes that differ between its versions).
         given: arguments of the command that failed.
     """
-    file = _params(given)
-    if file is None:
-        return text
+    values = {option: _value(given, option) for option in (_PARAMS, _SWEEP)}
 
     def completed(match: re.Match[str]) -> str:
         words = match[1].split()
-        if _OPTION in words or not _takes_params(root, words):
+        if _PARAMS in words:
             return match[0]
-        return f"{match[0][:-1]} {_OPTION} {shlex.quote(file)}`"
+        body = "repro" if values[_SWEEP] and words[0] in _STAGES else match[1]
+        known = _options(root, body.split())
+        added = [f" {o} {shlex.quote(v)}" for o, v in values.items() if v and o in known]
+        return f"`python -m benchmarks {body}{''.join(added)}`"
 
     return _COMMAND.sub(completed, text)
 
 
-def _params(given: Sequence[str]) -> str | None:
-    """The value of `--params`."""
+def _value(given: Sequence[str], option: str) -> str | None:
+    """What an option was given."""
     for number, word in enumerate(given):
-        if word.startswith(f"{_OPTION}="):
+        if word.startswith(f"{option}="):
             return word.partition("=")[2]
-        if word == _OPTION and number + 1 < len(given):
+        if word == option and number + 1 < len(given):
             return given[number + 1]
     return None
 
 
-def _takes_params(root: Any, words: Sequence[str]) -> bool:
+def _options(root: Any, words: Sequence[str]) -> Collection[str]:
+    """Options of the command that some words begin with; none if there is no such command."""
     command = root
     for word in words:
         if not hasattr(command, "commands"):
             break
         command = command.commands.get(word)
-    return command is not None and any(_OPTION in p.opts for p in command.params)
+    return () if command is None else {name for p in command.params for name in p.opts}

@@ -120,7 +120,7 @@ class Board:
     def say(self, text: str) -> None:
         """Show a line of text."""
         if self._bars:
-            self._bars.console.print(text, highlight=False)
+            self._bars.console.print(text, highlight=False, markup=False, soft_wrap=True)
         else:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()

@@ -41,6 +41,7 @@ Result = TypeVar("Result")
 # A worker without a task that has not ended after so many seconds is killed.
 _PATIENCE = 10.0
 _NAME = "worker"  # of worker processes, before their number
+_FEWER = "run fewer at once (--jobs, of launch --workers), then run the same command again"
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,7 @@ class _Crew(Generic[Task, Result]):
                 process.start()
         except OSError as error:
             raise RunError(
-                f"no further worker process can be started ({error.strerror}): lower --jobs, then"
-                " run the same command again"
+                f"no further worker process can be started ({error.strerror}): {_FEWER}"
             ) from None
         theirs.close()
         return process, pipe
@@ -271,8 +271,8 @@ def _cause(process: BaseProcess) -> Interrupted | Lost:
         return Interrupted("stopped before it began: its worker process was asked to stop")
     if code in {None, -SIGKILL}:
         return Lost(
-            "a worker process was killed, most often because memory ran out: lower --jobs, then"
-            " run the same command again; what was saved is kept"
+            f"a worker process was killed, most often because memory ran out: {_FEWER}; what was"
+            " saved is kept"
         )
     how = f"was ended by {Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     return Lost(f"a worker process {how}; run the same command again to go on")

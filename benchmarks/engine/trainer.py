@@ -79,6 +79,7 @@ class Trainer:
         if not why_eager(job, device):
             self._step = partial(self.played_step, Graphed(CudaRecording, device))
         self.position = Position()
+        self._began = time.monotonic()  # as if the run had been made at one go
         self._state, self._metrics = job.folder / STATE, job.folder / "metrics.jsonl"
 
     def train(self) -> Position:
@@ -92,18 +93,17 @@ class Trainer:
             RunError: a loss is not finite; names iteration and terms.
         """
         self._resume()
+        saved = time.monotonic()
+        self._began = saved - self.position.seconds
         if not self._validate():  # where it was stopped before
             raise Interrupted(f"stopped at iteration {self.position.step}; run again to resume")
         total = self.job.train.iterations
-        started = saved = time.monotonic()
-        spent = self.position.seconds
         try:
             for step in range(self.position.step, total):
                 row = self._step(step)
                 if self.ledger.probes(step):
                     self.pseudo_labels.note(step + 1)
                 self.position.step = step + 1
-                self.position.seconds = spent + time.monotonic() - started
                 if self._is_logged(step):
                     self._log(step + 1, {**row, "lr": self.optimizer.rate})
                 stopped = not self._validate()
@@ -129,6 +129,8 @@ class Trainer:
         """
         batch, t = given or self._begun(step)
         self.method.train()
+        may = self.position.skipped < self.job.train.skip_nonfinite
+        before = [buffer.clone() for buffer in self.method.buffers()] if may else None
         with record_function("forward"), autocast(self.job.train, self.device):
             terms = self.method.losses(batch, t)
         if step == 0:
@@ -136,7 +138,7 @@ class Trainer:
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimizer.zero_grad()
         observed = self.method.take_observed()
-        if self._left_out(loss):
+        if before is not None and self._left_out(loss, before):
             return {"skipped": self.position.skipped}
         with record_function("backward"):
             self.ledger.backward(step, terms, loss, observed)
@@ -173,13 +175,13 @@ class Trainer:
 
         return graphed.step(work, batch, now, seed=seed, alone=self.method.observing)
 
-    def _left_out(self, loss: Tensor) -> bool:
-        """Whether this iteration changes nothing since its loss is not finite."""
-        position, most = self.position, self.job.train.skip_nonfinite
-        # Asking waits for the device, so it is done only where wanted.
-        if position.skipped >= most or bool(loss.isfinite()):
+    def _left_out(self, loss: Tensor, before: list[Tensor]) -> bool:
+        """Whether the loss is not finite; then nothing is changed, batch norm's means included."""
+        if bool(loss.isfinite()):  # waits for the device, so it is asked only where wanted
             return False
-        position.skipped += 1
+        for buffer, value in zip(self.method.buffers(), before, strict=True):
+            buffer.copy_(value)
+        self.position.skipped += 1
         return True
 
     def _log(self, done: int, row: Row) -> None:
@@ -259,6 +261,7 @@ class Trainer:
 
     def _save(self, row: Row) -> None:
         self._finite(self.position.step, row)
+        self.position.seconds = time.monotonic() - self._began
         self.position.note_log(self._metrics)
         parts = {
             "method": self.method.state_dict(),
@@ -292,4 +295,5 @@ class Trainer:
         if not self.val_cases:
             self.position.best_step = self.position.step
             save_weights(self.job.folder / "best.safetensors", self.method)
+        self.position.seconds = time.monotonic() - self._began
         return self.position

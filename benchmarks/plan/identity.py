@@ -63,32 +63,36 @@ def code_digest(root: Path, method: str) -> str:
 
 def own_digest(root: Path, method: str) -> str:
     """Digest of the code itself, as `code_digest`, whatever older code trains the same bits."""
-    return _run_digest(Code(root), _engine(root), method)
+    return _run_digest(Code(root), method)
 
 
 def digest_at_start(root: Path, method: str) -> str:
     """`code_digest` of the code with which this process began."""
-    own = _run_digest(code_at_start(root), _engine(root), method)
+    own = _run_digest(code_at_start(root), method)
     return same_bits(root).get((method, own), own)
 
 
-def scoring_digest(root: Path, dataset: str) -> str:
-    """Digest of the code that decides the scores of finished runs on a data set.
+def scoring_digest(root: Path, dataset: str, method: str) -> str:
+    """Digest of the code that decides the scores of a method's finished runs on a data set.
+
+    Other than in `code_digest`, code that trains the same bits is not the same here: what the
+    method predicts from them, and which networks stand beside the tested one, is in its file.
 
     Args:
         root: the checkout.
         dataset: id.
+        method: id without variant.
 
     Raises:
         RunError: it was changed since this process began, which has imported the older code.
     """
-    here = _scoring_digest(Code(root), dataset)
-    begun = _scoring_digest(code_at_start(root), dataset)
+    here = _scoring_digest(Code(root), dataset, method)
+    begun = _scoring_digest(code_at_start(root), dataset, method)
     if here != begun:
         raise RunError(
-            f"the code that scores {dataset} in '{root}' was changed since this command started:"
-            f" it is {here} now and was {begun}, so scores would be named after code that did not"
-            " make them. Nothing of them was kept; run the same command again"
+            f"the code that scores {method} on {dataset} in '{root}' was changed since this command"
+            f" started: it is {here} now and was {begun}, so scores would be named after code that"
+            " did not make them. Nothing of them was kept; run the same command again"
         )
     return here
 
@@ -100,8 +104,9 @@ def stage_digests(root: Path) -> dict[str, Any]:
         root: the checkout.
 
     Returns:
-        JSON-ready: `fetch`, `prepare`, `split` and `evaluate` by data set, `run` by method and
-        variant, equal to `code_digest`, `report` by benchmark, and `index`. Beside them stand
+        JSON-ready: `fetch`, `prepare` and `split` by data set, `run` by method and variant, equal
+        to `code_digest`, `evaluate` by benchmark and data set, of all its methods, `report` by
+        benchmark, and `index`. Beside them stand
         parameters that stages cannot name, since a file need not hold them: in
         `cells.<benchmark>.<dataset>` which runs there are, in `implied.<benchmark>.<method>` what a
         method takes from elsewhere, in `settings.<benchmark>.<dataset>.<method>` a digest of all
@@ -113,7 +118,7 @@ def stage_digests(root: Path) -> dict[str, Any]:
     from benchmarks.config import load_config
 
     configs = [load_config(path) for path in params_files(root)]
-    code, engine = Code(root), _engine(root)
+    code = Code(root)
 
     def by_dataset(beside: tuple[str, ...], *starts: str) -> dict[str, str]:
         names = _names(config.data for config in configs)
@@ -122,15 +127,13 @@ def stage_digests(root: Path) -> dict[str, Any]:
     split = by_dataset(_READING_PREPARED, "datasets.preparing.split", "datasets.preparing.parts")
     methods, same = _names(config.methods for config in configs), same_bits(root)
     studies = kept_studies(configs, root)
-    own_digests = {m: _run_digest(code, engine, base_of(m)) for m in methods}
+    own_digests = {m: _run_digest(code, base_of(m)) for m in methods}
     return {
         "fetch": by_dataset(_MAKING_RAW),
         "prepare": by_dataset(_READING_RAW, "datasets.preparing.prepare"),
         "split": {d: _with_files(value, _public_splits(root, d)) for d, value in split.items()},
         "run": {m: same.get((base_of(m), own), own) for m, own in own_digests.items()},
-        "evaluate": {
-            d: _scoring_digest(code, d) for d in _names(config.data for config in configs)
-        },
+        "evaluate": {config.name: _scoring_digests(code, config) for config in configs},
         "report": {config.name: _report_digest(root, code, config, studies) for config in configs},
         "index": _with_files(
             code.digest(["benchmarks.report.index"], beside=_READING_PREPARED), _page_files(root)
@@ -182,19 +185,18 @@ def link_code(root: Path, sandbox: Path) -> None:
         link.symlink_to(path)
 
 
-def _engine(root: Path) -> list[str]:
-    files = (root / "benchmarks" / "engine").rglob("*.py")
-    names = (".".join(file.relative_to(root).with_suffix("").parts) for file in files)
-    return [name.removesuffix(".__init__") for name in names]
+def _run_digest(code: Code, method: str) -> str:
+    return code.digest([*code.names("benchmarks.engine"), f"methods.{method}"], beside=_TRAINING)
 
 
-def _run_digest(code: Code, engine: list[str], method: str) -> str:
-    return code.digest([*engine, f"methods.{method}"], beside=_TRAINING)
-
-
-def _scoring_digest(code: Code, dataset: str) -> str:
-    starts = ["benchmarks.scoring.evaluate", f"datasets.{dataset}"]
+def _scoring_digest(code: Code, dataset: str, method: str) -> str:
+    starts = ["benchmarks.scoring.evaluate", f"datasets.{dataset}", f"methods.{method}"]
     return code.digest(starts, beside=_READING_PREPARED)
+
+
+def _scoring_digests(code: Code, config: BenchmarkConfig) -> dict[str, str]:
+    bases = _names([map(base_of, config.grid.methods)])
+    return {d: digest([_scoring_digest(code, d, m) for m in bases]) for d in config.grid.datasets}
 
 
 def _report_digest(

@@ -27,6 +27,9 @@ _AT_START = _texts()
 class _Begun(Code):
     """The modules as they were when this process began."""
 
+    def names(self, package: str) -> list[str]:
+        return [n for n in _AT_START if n == package or n.startswith(f"{package}.")]
+
     def _text(self, name: str) -> str | None:
         return _AT_START.get(name)
 

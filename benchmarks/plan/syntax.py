@@ -76,6 +76,12 @@ class Code:
             waiting += (n for n in module.imports if not _within(n, beside))
         return found
 
+    def names(self, package: str) -> list[str]:
+        """Dotted names of a package and of all modules in it."""
+        files = self._root.joinpath(*package.split(".")).rglob("*.py")
+        found = (".".join(path.relative_to(self._root).with_suffix("").parts) for path in files)
+        return [name.removesuffix(".__init__") for name in found]
+
     def _module(self, name: str) -> Module | None:
         """None for a name that is no module, such as one taken from a module."""
         if name not in self._known:

@@ -45,7 +45,7 @@ def refuse_torn_patients(config: BenchmarkConfig, dataset: str, data: Prepared) 
 
 
 def refuse_unknown_unit(config: BenchmarkConfig, dataset: str, data: Prepared) -> None:
-    """Refuse distances whose unit the report would not tell, as scoring does, before training.
+    """Refuse distances whose unit the report would not tell, before training.
 
     Raises:
         DataError: the files have spacings of their own, but the parameters call them nominal; or

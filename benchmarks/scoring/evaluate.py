@@ -1,6 +1,6 @@
 """Scores finished runs on test patients, in native geometry, one CSV row per case and class.
 
-The only module that reads test data.
+Nothing that trains, tunes or selects reads test data; this module, `external` and pictures do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common.console import Board
-from benchmarks.common.errors import DataError
 from benchmarks.common.files import (
     fill_folder,
     known_digest,
@@ -36,7 +35,6 @@ from benchmarks.common.workspace import (
     SCORED,
     SHOWCASE,
     STEPS,
-    prepared_folder,
     scored_folder,
     scores_folder,
     weights_file,
@@ -54,7 +52,7 @@ from benchmarks.scoring.rows import Row, as_csv, case_rows, tested_cases
 from benchmarks.scoring.slices import Slice, Slices, cut_slice, write_slices
 from benchmarks.scoring.trained import Trained, open_trained
 from benchmarks.training.one import Place
-from datasets.preparing.store import Case, open_prepared
+from datasets.preparing.store import Case
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,12 +75,11 @@ def evaluate_dataset(
     Raises:
         RunError, DataError: as `evaluate`.
     """
-    code = scoring_digest(place.root, dataset)
     for method in config.grid.methods:
         runs = resolve(config, dataset, method, place.root)
         if partial:
             runs = [run for run in runs if finished(run, place.root)]
-        if runs and not _is_scored(runs, place.root, code):
+        if runs and not _is_scored(runs, place.root):
             _score_runs(config, runs, place)
     target = scored_folder(place.root, config.name, dataset)
     target.mkdir(parents=True, exist_ok=True)
@@ -121,35 +118,10 @@ def _score_runs(config: BenchmarkConfig, runs: Sequence[Run], place: Place) -> P
     key = runs[0].key
     for run in runs:
         require_finished(run, place.root)
-    _check_unit(config, key.dataset, place.root)
     target = scores_folder(place.root, config.name, key.dataset, key.method)
-    code = scoring_digest(place.root, key.dataset)
-    known = kept_rows(target, runs, _identities(runs), _scored(runs, place.root, code))
+    known = kept_rows(target, runs, _identities(runs), _scored(runs, place.root))
     fill_folder(target, lambda folder: _fill(folder, runs, place, known))
     return target
-
-
-def _check_unit(config: BenchmarkConfig, dataset: str, root: Path) -> None:
-    """Refuse distances whose unit the report would not tell.
-
-    Raises:
-        DataError: the files have spacings of their own, but the parameters call them nominal; or
-            none, and the parameters do not say so.
-    """
-    cases = open_prepared(prepared_folder(root, config.name, dataset)).cases
-    given = config.data[dataset].unit
-    spacings = {case.spacing for case in cases}
-    if given in {"voxels", "pixels"} and len(spacings) > 1:
-        raise DataError(
-            f"data.{dataset}.unit is {given}, but the files carry {len(spacings)} different"
-            " spacings: delete that line, distances are in mm then"
-        )
-    unknown = sum(not case.spacing_known for case in cases)
-    if unknown and given is None:
-        raise DataError(
-            f"{unknown} of {len(cases)} cases of {dataset} have no voxel spacing, so distances are"
-            f" not in mm: set data.{dataset}.unit to pixels"
-        )
 
 
 def _fill(
@@ -190,8 +162,7 @@ def _fill(
     write_text(folder / CASES, as_csv(COLUMNS, rows))
     write_text(folder / PSEUDO_LABELS, as_csv(PSEUDO_COLUMNS, pseudo))
     write_text(folder / RUNS, _identities(runs))
-    code = scoring_digest(place.root, runs[0].key.dataset)
-    write_json(folder / SCORED, _scored(runs, place.root, code))
+    write_json(folder / SCORED, _scored(runs, place.root))
     for table, read in ((STEPS, _logged), (MECHANISMS, _ledger)):
         frame = pd.concat([read(run, place.root) for run in runs], ignore_index=True)
         text = frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
@@ -199,20 +170,22 @@ def _fill(
     seal(folder)
 
 
-def _is_scored(runs: Sequence[Run], root: Path, code: str) -> bool:
+def _is_scored(runs: Sequence[Run], root: Path) -> bool:
     """Whether a method's scores are those of exactly these runs, by the present code."""
     key = runs[0].key
     folder = scores_folder(root, key.benchmark, key.dataset, key.method)
     try:
-        equal = read_json(folder / SCORED) == _scored(runs, root, code)
+        equal = read_json(folder / SCORED) == _scored(runs, root)
         known = (folder / RUNS).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False
     return equal and known == _identities(runs) and not broken_seal(folder)
 
 
-def _scored(runs: Sequence[Run], root: Path, code: str) -> dict[str, Any]:
+def _scored(runs: Sequence[Run], root: Path) -> dict[str, Any]:
     """Digests of the code that scores, of the weights that are scored, and of what else is read."""
+    key = runs[0].key
+    code = scoring_digest(root, key.dataset, key.base)
     read = (METRICS, MECHANISMS, PSEUDO_MASKS)
     files = [run.key.folder(root) / name for run in runs for name in read]
     logs = {f"{f.parent.name} {f.name}": known_digest(f) for f in files if f.is_file()}

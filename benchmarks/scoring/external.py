@@ -16,6 +16,7 @@ import pandas as pd
 from benchmarks.common.console import Board
 from benchmarks.common.errors import ConfigError, DataError
 from benchmarks.common.files import digest, file_digest, fill_folder, write_text
+from benchmarks.common.lease import waiting_for
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import (
     CASES,
@@ -218,7 +219,10 @@ def _refuse_missing(given: Prediction, cases: Sequence[Case], masks: Collection[
 
 
 def _written(folder: Path, rows: Sequence[Row], origin: Sequence[Row]) -> pd.DataFrame:
-    """Write both tables, with the kept rows of other runs first; returns the new case rows."""
+    """Write both tables, with the kept rows of other runs first; returns the new case rows.
+
+    Two processes with runs of one name take turns, so that each keeps the other's.
+    """
     from io import StringIO
 
     new = pd.read_csv(StringIO(as_csv(COLUMNS, rows)), dtype=str, keep_default_na=False)
@@ -229,7 +233,8 @@ def _written(folder: Path, rows: Sequence[Row], origin: Sequence[Row]) -> pd.Dat
             whole = pd.concat([_others(folder / name, frame), frame])
             write_text(target / name, whole.to_csv(index=False, lineterminator="\n"))
 
-    fill_folder(folder, fill)
+    with waiting_for(folder.with_name(f".{folder.name}.lock")):
+        fill_folder(folder, fill)
     return new.astype({"dice": float})
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from benchmarks.common.console import Board
 from benchmarks.common.device import native_bf16, on_cpu
-from benchmarks.common.errors import Lost, RunError
+from benchmarks.common.errors import Held, Lost, RunError
 from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workers import run_tasks
 from benchmarks.plan.record import mismatch
@@ -30,6 +30,7 @@ def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) 
     Raises:
         Interrupted: stopped by a signal.
         Lost: worker processes died, and nothing else failed; the other runs are finished.
+        Held: other processes train what is left, and nothing failed.
         RunError: runs failed; the others are finished.
     """
     why = {run.key: mismatch(run, run.key.folder(place.root)) for run in wanted}
@@ -57,7 +58,8 @@ def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) 
                     errors.append(error)
         refuse_stopped()
         if errors:
-            kind = Lost if all(isinstance(e, Lost) for e in errors) else RunError
+            kinds = {type(error) for error in errors}
+            kind = next((k for k in (Lost, Held) if kinds == {k}), RunError)
             raise kind("\n".join(dict.fromkeys(str(e) for e in errors))) from errors[0]
         for run in todo:
             board.say(str(run.key.folder(place.root)))

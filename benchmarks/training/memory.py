@@ -79,7 +79,8 @@ def memory_advice(job: Job, device: torch.device) -> Iterator[None]:
             f"out of memory on {device}: the run needs {estimate(job)}, {gigabytes(free)} were"
             f" free when it started. Lower train.labeled_batch ({train.labeled_batch}),"
             f" train.unlabeled_batch ({train.unlabeled_batch}) or train.patch"
-            f" ({train.patch or 'whole images'}), or run fewer at once with --jobs"
+            f" ({train.patch or 'whole images'}), or run fewer at once (--jobs, of launch"
+            " --workers)"
         ) from None
 
 

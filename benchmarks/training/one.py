@@ -31,17 +31,15 @@ from benchmarks.common.workspace import (
 )
 from benchmarks.plan.record import finished, mismatch, write_record
 from benchmarks.plan.resolve import Run, open_job
+from benchmarks.training.begun import NOTE, Begun, begun_with
 from benchmarks.training.code import refuse_other_code
 
 if TYPE_CHECKING:
-    import torch
-
     from benchmarks.engine.job import Job
     from benchmarks.engine.state import Position
 
 
 ERROR = "error.txt"
-PRECISION = "precision.txt"  # in which an unfinished run was begun
 # Of what PyTorch calls not deterministic on CUDA, two have no part in what is trained: the order in
 # which the mean of a cross entropy is summed, of which no gradient depends; and windows of pooling
 # that overlap, which those of the networks here do not.
@@ -55,7 +53,8 @@ class Place:
     Attributes:
         root: the checkout.
         device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
-        threads: most CPU threads of a run, a small one takes fewer; 0: one for each core.
+        threads: most CPU threads of a run, a small one takes fewer; 0: one for each core. A run
+            that was stopped goes on with as many as it was begun with.
         checkpoint_seconds: between resumable states.
     """
 
@@ -107,10 +106,14 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
             _move(partial, run.key.folder(place.root))
             return True
         job = open_job(run, place.root, partial)
-        if device.type == "cpu":
-            torch.set_num_threads(min(place.threads or cores_per_run(1), useful_threads(job)))
         arithmetic = str(precision(job.train, device)).removeprefix("torch.")
-        _refuse_other_precision(run, partial, arithmetic, device)
+        threads = 0
+        if device.type == "cpu":
+            threads = min(place.threads or cores_per_run(1), useful_threads(job))
+        now = Begun(digest=run.digest, precision=arithmetic, threads=threads)
+        threads = begun_with(run, partial, now, device).threads
+        if threads:
+            torch.set_num_threads(threads)
         hooks = Hooks(
             report=lambda done, note: report(run.key.title, done, run.train.iterations, note),
             stop=_watching(held, run, place.root),
@@ -129,28 +132,6 @@ def train_run(run: Run, report: Report, place: Place) -> bool:
         _write_record(run, job, position, arithmetic, {**environment(str(device)), **used()})
         _move(partial, run.key.folder(place.root))
     return True
-
-
-def _refuse_other_precision(run: Run, partial: Path, arithmetic: str, device: torch.device) -> None:
-    """Refuse to go on with a run in another precision than that in which it was begun.
-
-    `train.amp: auto` follows the device, and is the same identity on all.
-
-    Raises:
-        RunError: names both precisions.
-    """
-    from benchmarks.engine.state import PREVIOUS, STATE
-
-    note = partial / PRECISION
-    begun = any((partial / name).exists() for name in (STATE, PREVIOUS))
-    known = note.read_text(encoding="utf-8").strip() if begun and note.is_file() else arithmetic
-    if known != arithmetic:
-        raise RunError(
-            f"{run.key.title} was begun in {known} and would go on in {arithmetic} on {device}, by"
-            f" train.amp: {run.train.amp}. Go on with it on the kind of device it was begun on"
-            f" (`--device`), or train it anew here after `rm -r '{partial}'`"
-        )
-    write_text(note, f"{arithmetic}\n")
 
 
 def _watching(held: Callable[[], bool], run: Run, root: Path) -> Callable[[], bool]:
@@ -266,6 +247,6 @@ def _move(partial: Path, target: Path) -> None:
 
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
-    useless = [target / name for name in (STATE, PREVIOUS, ERROR, PRECISION)]
+    useless = [target / name for name in (STATE, PREVIOUS, ERROR, NOTE)]
     for rest in (*useless, *target.glob(f"*{DAMAGED}")):
         rest.unlink(missing_ok=True)

@@ -125,7 +125,7 @@ def find_room(
     """
     cards = cards_of(place.device)
     if not cards:
-        return Room(min(jobs or default_jobs(place.device), len(todo)))
+        return Room(min(jobs or default_jobs("cpu"), len(todo)))
     if jobs is None:
         jobs = len(cards)
         if len(todo) > len(cards):

@@ -91,7 +91,9 @@ def _study_name(config: BenchmarkConfig, dataset: str, labels: int, fold: int) -
     return f"{config.name}-{dataset}-l{labels}" + f"-f{fold}" * bool(named)
 
 
-def _refuse_tested(config: BenchmarkConfig, dataset: str, searched: Fold, root: Path) -> None:
+def _refuse_tested(
+    config: BenchmarkConfig, dataset: str, searched: Fold, root: Path, params: Path
+) -> None:
     """Refuse values for a benchmark that tests patients by whom they were chosen.
 
     Args:
@@ -99,6 +101,7 @@ def _refuse_tested(config: BenchmarkConfig, dataset: str, searched: Fold, root: 
         dataset: id; a benchmark without it gets none.
         searched: whose training and validation patients choose.
         root: the checkout, with the split of the benchmark.
+        params: the file that values are applied to.
 
     Raises:
         ConfigError: some of these patients are tested there, or its split is not known or has
@@ -110,7 +113,7 @@ def _refuse_tested(config: BenchmarkConfig, dataset: str, searched: Fold, root: 
     if not path.is_file():
         raise ConfigError(
             f"--apply: whom '{config.name}' tests is not known, since there is no '{path}'. Make it"
-            f" with `python -m benchmarks split {dataset} --params FILE`, or leave --apply out"
+            f" with `python -m benchmarks split {dataset} --params {params}`, or leave --apply out"
         )
     split = load_split(path)
     tested = {who for number in config.grid.folds for who in fold_of(split, number).test}
@@ -180,8 +183,9 @@ def tune(
             f"trials are compared on validation patients, and fold {fold} has none: set"
             f" data.{dataset}.split.val to 1 or more"
         )
-    for other in (config, load_config(options.apply)) if options.apply is not None else ():
-        _refuse_tested(other, dataset, searched, root)
+    if options.apply is not None:
+        for other in (config, load_config(options.apply)):
+            _refuse_tested(other, dataset, searched, root, options.apply)
     budget = report_folder(root, "tuning") / study_name / "budget.csv"
     notes: list[str] = []
     plans = _plans(config, dataset, methods, options, fold, notes.append)

@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from benchmarks.common.errors import ConfigError, Interrupted, Lost
+from benchmarks.common.errors import ConfigError, Held, Interrupted, Lost
 from benchmarks.common.files import digest, read_json
 from benchmarks.common.schema import check
 from benchmarks.common.signals import STOPPED
@@ -191,7 +191,7 @@ def _evaluate(
 ) -> None:
     """Do a trial; one that is stopped, or whose workers were killed, stays open."""
     try:
-        told = study.tell(trial, score(plan, trial, place))
+        told = study.tell(trial, _score_alone(plan, trial, place, say))
     except optuna.TrialPruned:
         told = study.tell(trial, state=TrialState.PRUNED)
     except UpdateFinishedTrialError:
@@ -206,6 +206,21 @@ def _evaluate(
         study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         raise
     _say(plan, study, told, say)
+
+
+def _score_alone(
+    plan: Plan, trial: optuna.Trial, place: Place, say: Callable[[str], None]
+) -> float:
+    """`score`; runs that workers of a killed process still hold are waited for."""
+    told = False
+    while True:
+        try:
+            return score(plan, trial, place)
+        except Held as error:
+            if not told:
+                say(f"{trial.study.study_name}: waiting, since {error}")
+            told = True
+            time.sleep(_LOOK)
 
 
 def _lost(trial: optuna.Trial) -> int:

@@ -22,7 +22,9 @@ def label_issues(label: Tensor, probability: Tensor) -> Tensor:
     mean one among the pixels labelled j, made to sum to the number of labels k. Of label k are
     wrong, by class, the pixels of least p_k, as many as C_k lacks on its diagonal; by noise rate,
     for every j, the C_kj pixels of largest p_j - p_k. Wrong is what both call so, unless it is the
-    most probable class (cleanlab's `filter_by="both"`).
+    most probable class (cleanlab's `filter_by="both"`). Where a class has no label, all pixels
+    are taken: cleanlab fails then at f918b82, and AC-MT's code takes every pixel
+    (`train_ACMT_SErr_3D_cl2.py:200-202`).
 
     Args:
         label: (N, *S) int64 in [0, K).
@@ -42,7 +44,8 @@ def label_issues(label: Tensor, probability: Tensor) -> Tensor:
         for j in range(classes):
             if j != k:
                 by_rate |= _largest(p[:, j] - p[:, k], given == k, joint[k, j])
-    return (by_class & by_rate & (p.argmax(1) != given)).view_as(label)
+    issues = by_class & by_rate & (p.argmax(1) != given)
+    return (issues | (count == 0).any()).view_as(label)
 
 
 def _confident_joint(p: Tensor, own: Tensor) -> Tensor:

@@ -54,6 +54,28 @@ def cutmix_boxes(image: Tensor, *, probability: float = 0.5) -> Tensor:
     return _boxes(sides, size) & mixed.view(n, 1, *[1] * len(size))
 
 
+def half_boxes(image: Tensor, *, probability: float) -> Tensor:
+    """Boxes of half of the image; images that are not mixed get an empty one.
+
+    The last side is uniform from half of its axis on, what is left of the half is shared evenly by
+    the other axes (`generate_cutout_mask` of github.com/Haochen-Wang409/U2PL at ab3d2be,
+    `u2pl/dataset/augmentation.py`, in 2D).
+
+    Args:
+        image: (N, C, *S).
+        probability: of an image to be mixed.
+
+    Returns:
+        (N, 1, *S) bool.
+    """
+    n, size = len(image), image.shape[2:]
+    last = torch.empty(n, 1, device=image.device).uniform_(0.5, 1)
+    others = (0.5 / last) ** (1 / (len(size) - 1))
+    sides = torch.cat([others.expand(-1, len(size) - 1), last], 1) * _extent(size, image)
+    chosen = torch.rand(n, device=image.device) < probability
+    return _boxes(sides, size) & chosen.view(n, 1, *[1] * len(size))
+
+
 def beta_boxes(image: Tensor) -> Tensor:
     """Boxes of one size per batch whose sides are `sqrt(1 - lam)` of the image's, lam ~ Beta(4, 4).
 
@@ -87,6 +109,11 @@ def paste_boxes(image: Tensor, *, side: float) -> Tensor:
     size = image.shape[2:]
     sides = side * _extent(size, image)
     return _boxes(sides.expand(len(image), -1), size)
+
+
+def mixed(boxes: Tensor, value: Tensor) -> Tensor:
+    """Images (N, C, *S) or label maps (N, *S) with boxes (N, 1, *S) of the next of the batch."""
+    return paste(boxes, value.roll(1, 0), value)
 
 
 def paste(inside: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods.blocks.mixing import cutmix_boxes, paste
+from methods.blocks.mixing import cutmix_boxes, mixed
 from methods.blocks.perturb import strong_view
 
 
@@ -20,7 +20,7 @@ def cutmix(image: Tensor, *targets: Tensor, probability: float) -> tuple[Tensor,
         The mixed image and the mixed targets.
     """
     boxes = cutmix_boxes(image, probability=probability)
-    return tuple(paste(boxes, value.roll(1, 0), value) for value in (image, *targets))
+    return tuple(mixed(boxes, value) for value in (image, *targets))
 
 
 def strong_cutmix(image: Tensor, *targets: Tensor, probability: float) -> tuple[Tensor, ...]:

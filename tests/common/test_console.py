@@ -22,6 +22,16 @@ def test_a_thousand_finished_runs_do_not_fill_the_screen() -> None:
     assert names == ["running", *(f"run {number}" for number in range(992, 1000))]
 
 
+def test_what_is_said_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    """Paths and reasons hold brackets, and are copied from the screen."""
+    text = (
+        "'/home/me/[old]/main': [/opt/torch/a.cpp] enforce fail; pip install '.[ray]' " + "x" * 99
+    )
+    with Board(interactive=True) as board:
+        board.say(text)
+    assert text in capsys.readouterr().err
+
+
 def test_time_left_of_a_resumed_run_counts_what_it_did_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,6 +52,19 @@ def test_published_code(step: int, loss: float, share: float) -> None:
     assert method.take_acted()["consistency"].item() == share * 128
 
 
+def test_published_code_of_the_uncertainty() -> None:
+    """`train_ACMT_MU_3D.py:168-184` at 62c7702: its mask has one channel, so classes are summed.
+
+    Passes alike with H = ln 2 above .9 ln 2 in one pixel of two; (.5 - .9)^2 + (.5 - .1)^2 = .32.
+    """
+    p = torch.tensor([[0.5, 0.99], [0.5, 0.01]])[None, :, None]
+    q = torch.tensor([[0.9, 0.1], [0.1, 0.9]])[None, :, None]
+    method = fixed_method(p.log(), q.log(), preset="uncertainty", passes=2)
+    data = blank(1, 1, torch.zeros(1, 1, 2, dtype=torch.int64))
+    term = method.losses(data, END)["consistency"]
+    assert term.item() == pytest.approx(0.32, rel=1e-5)
+
+
 def test_a_tie_of_two_classes_is_ambiguous_for_any_number_of_classes() -> None:
     """H of (.5, .5, 0, 0) is ln 2, of (.8, .2, 0, 0) .50 = .72 ln 2; tau is .95 at the end.
 
@@ -87,9 +100,15 @@ def test_confident_learning_equals_cleanlab() -> None:
     assert found.flatten().nonzero().flatten().tolist() == expected
 
 
-def test_confident_learning_finds_nothing_in_labels_of_one_class() -> None:
+def test_confident_learning_takes_all_pixels_where_a_class_has_no_label() -> None:
+    """As `train_ACMT_SErr_3D_cl2.py:200-202` does where cleanlab fails, as it then does."""
     p = wave(2, 3, 4, 4, scale=0.1).softmax(1)
-    assert not label_issues(torch.zeros(2, 4, 4, dtype=torch.int64), p).any()
+    label = torch.zeros(2, 4, 4, dtype=torch.int64)
+    assert label_issues(label, p).all()
+    label[0, 0, 0] = 1
+    assert label_issues(label, p).all()
+    label[0, 0, 1] = 2
+    assert not label_issues(label, p).all()
 
 
 def test_published_prototypes() -> None:
@@ -167,13 +186,19 @@ def test_the_term_is_the_mean_over_ambiguous_pixels(select: str) -> None:
     values = {"weight": 1.0, "select": select, "passes": 2, "noise": 0.0, "first": 0.5, "last": 0.5}
     method = make(ACMT, values=values)
     with torch.no_grad():
+        if select == "confident_learning":  # which needs labels of every class
+            for net in (method.student, method.teacher):
+                net.slope.copy_(torch.tensor([-1.0, 0.0, 1.0]).view_as(net.slope))
+                net.offset.copy_(torch.tensor([0.0, 0.2, 0.0]).view_as(net.offset))
         method.teacher.offset.add_(torch.tensor([1.0, -1.0, 0.5]))
         # Labels are issues only where the teacher is surer of another class than elsewhere.
         method.teacher.slope.mul_(-1 if select == "confident_learning" else 1)
     p, q = (net(data.unlabeled).softmax(1) for net in (method.student, method.teacher))
     chosen = method.ambiguous(p.detach(), data.unlabeled, END)
     assert 0 < chosen.float().mean().item() < 1
-    expected = (p - q).square().mean(1)[chosen].mean()
+    squared = (p - q).square()
+    squared = squared.sum(1) if select == "uncertainty" else squared.mean(1)
+    expected = squared[chosen].mean()
     torch.testing.assert_close(method.losses(data, END)["consistency"], expected, rtol=0.02, atol=0)
     assert method.take_acted()["consistency"].item() == chosen.sum().item()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from methods.blocks.features import channel_dropout, feature_drop, feature_noise, unit_dropout
-from methods.blocks.mixing import cutmix_boxes, paste, paste_boxes
+from methods.blocks.mixing import cutmix_boxes, half_boxes, mixed, paste, paste_boxes
 from methods.blocks.perturb import strong_view
 from methods.blocks.pseudo import masked_cross_entropy, masked_dice_loss, pseudo_label
 
@@ -67,7 +67,11 @@ def test_boxes_are_boxes(size: tuple[int, ...], seed: int, side: float) -> None:
     """The true pixels fill their bounding box, whose sides are what was asked for."""
     torch.manual_seed(seed)
     image = torch.zeros(5, 1, *size)
-    for boxes in (paste_boxes(image, side=side), cutmix_boxes(image, probability=1.0)):
+    for boxes in (
+        paste_boxes(image, side=side),
+        cutmix_boxes(image, probability=1.0),
+        half_boxes(image, probability=1.0),
+    ):
         assert boxes.shape == (5, 1, *size)
         for box in boxes[:, 0]:
             place = box.nonzero()
@@ -83,6 +87,27 @@ def test_cutmix_mixes_the_asked_share_of_images_within_the_area_range() -> None:
     share = boxes.float().flatten(1).mean(1)
     assert 0.45 < (share > 0).float().mean() < 0.55
     assert share.max() < 0.45
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_boxes_of_u2pl_take_half_of_the_image(ndim: int) -> None:
+    """`generate_cutout_mask` of its code: width from half on, area half of the image."""
+    torch.manual_seed(0)
+    boxes = half_boxes(torch.zeros(500, 1, *[40] * ndim), probability=1.0)
+    share = boxes.float().flatten(1).mean(1)
+    torch.testing.assert_close(share, torch.full((500,), 0.5), atol=0.05, rtol=0)
+    width = boxes.flatten(1, -2).any(1).sum(1)
+    assert width.min() == 20 and width.max() == 40
+    other = boxes.flatten(3).any(3)[:, 0].sum(1)
+    assert other.max() == 40 and other.min() == (20 if ndim == 2 else 28)  # 40 / sqrt 2
+    some = half_boxes(torch.zeros(2000, 1, 8, 8), probability=0.5).flatten(1).any(1)
+    assert 0.45 < some.float().mean() < 0.55
+
+
+def test_mixed_takes_the_inside_from_another_image_of_the_batch() -> None:
+    value = torch.arange(3).view(3, 1, 1).expand(3, 1, 2)
+    inside = torch.tensor([True, False]).view(1, 1, 1, 2).expand(3, 1, 1, 2)
+    assert mixed(inside, value).tolist() == [[[2, 0]], [[0, 1]], [[1, 2]]]
 
 
 def test_paste_takes_the_inside_from_the_new() -> None:

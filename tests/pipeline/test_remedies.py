@@ -121,9 +121,17 @@ def test_a_wrong_command_would_be_noticed() -> None:
         (["report"], "`python -m benchmarks split acdc`", "`python -m benchmarks split acdc`"),
         (["run", "--params", "a"], "`python -m benchmarks run x y --params b`",
          "`python -m benchmarks run x y --params b`"),
+        (["evaluate", "acdc", "--params", "a", "--sweep", "s"],
+         "`python -m benchmarks run acdc egcl_net-steps=500` or `python -m benchmarks report`",
+         "`python -m benchmarks repro --params a --sweep s` or `python -m benchmarks report"
+         " --params a --sweep s`"),
+        (["diagnose", "--sweep=s"], "`python -m benchmarks datasets check acdc`",
+         "`python -m benchmarks datasets check acdc`"),
+        (["evaluate", "--sweep", "s"], "`python -m benchmarks prepare acdc`",
+         "`python -m benchmarks repro --sweep s`"),
     ],
 )  # fmt: skip
-def test_the_parameter_file_is_added(given: list[str], text: str, wanted: str) -> None:
+def test_parameter_file_and_sweep_are_added(given: list[str], text: str, wanted: str) -> None:
     assert pasteable(text, get_command(app), given) == wanted
 
 

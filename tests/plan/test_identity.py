@@ -12,10 +12,16 @@ import pytest
 
 from benchmarks.common.errors import ConfigError
 from benchmarks.config import TrainConfig, load_config
-from benchmarks.plan import resolve
+from benchmarks.plan import imported, resolve
 from benchmarks.plan.grid import RunKey, base_of
-from benchmarks.plan.identity import code_digest, run_digest, stage_digests, write_digests
-from benchmarks.plan.syntax import PACKAGES, parse
+from benchmarks.plan.identity import (
+    code_digest,
+    digest_at_start,
+    run_digest,
+    stage_digests,
+    write_digests,
+)
+from benchmarks.plan.syntax import PACKAGES, Code, parse
 
 ROOT = Path(__file__).parents[2]
 KEY = RunKey("quick", "acdc", "ua_mt", 3, 0, 1)
@@ -77,13 +83,18 @@ def _changed(
     return {key for key in after if after[key] != first[key]}
 
 
-def _reports(*, method: str = "", dataset: str = "") -> set[str]:
+def _reports(*, method: str = "", dataset: str = "", stage: str = "report") -> set[str]:
     """Benchmarks that contain a method or a data set."""
     return {
-        f"report.{c.name}"
+        f"{stage}.{c.name}"
         for c in CONFIGS
         if method in map(base_of, c.grid.methods) or dataset in c.grid.datasets
     }
+
+
+def _scores(*, method: str = "", dataset: str = "") -> set[str]:
+    """Likewise: what a method predicts, and beside which networks, is in its file."""
+    return _reports(method=method, dataset=dataset, stage="evaluate")
 
 
 def _all(stage: str, digests: dict[str, Any]) -> set[str]:
@@ -124,10 +135,12 @@ def test_memory_advice_messages_and_planning_touch_no_stage(
 def test_a_method_touches_its_own_runs_and_reports(checkout: Path, before: dict[str, Any]) -> None:
     file = "methods/mean_teacher.py"
     changed = _changed(checkout, before, file)
-    assert changed == {"run.mean_teacher"} | _reports(method="mean_teacher")
+    own = _reports(method="mean_teacher") | _scores(method="mean_teacher")
+    assert changed == {"run.mean_teacher"} | own
     file = "methods/egcl_net.py"
     changed = _changed(checkout, before, file)
-    assert changed - _reports(method="egcl_net") == {
+    assert _scores(method="egcl_net") <= changed
+    assert changed - _reports(method="egcl_net") - _scores(method="egcl_net") == {
         key for key in _all("run", before) if key.startswith("run.egcl_net")
     }
 
@@ -196,10 +209,21 @@ def test_the_list_of_reports_has_its_own_digest(checkout: Path, before: dict[str
 
 def test_a_data_set_touches_itself_and_its_phantom(checkout: Path, before: dict[str, Any]) -> None:
     changed = _changed(checkout, before, "datasets/acdc.py")
-    stages = ("fetch", "prepare", "split", "evaluate")
-    assert changed - _reports(dataset="acdc") - _reports(dataset="phantom_acdc") == {
-        f"{stage}.{name}" for stage in stages for name in ("acdc", "phantom_acdc")
-    }
+    stages, names = ("fetch", "prepare", "split"), ("acdc", "phantom_acdc")
+    own = {f"{stage}.{name}" for stage in stages for name in names}
+    own |= {key for name in names for key in _scores(dataset=name)}
+    assert changed - _reports(dataset="acdc") - _reports(dataset="phantom_acdc") == own
+
+
+def test_a_file_that_is_added_later_is_not_of_the_code_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it is looked for among the texts of then, and its absence is told as a wrong name."""
+    begun = imported.code_at_start(ROOT)
+    assert sorted(begun.names("benchmarks.engine")) == sorted(Code(ROOT).names("benchmarks.engine"))
+    texts = {k: v for k, v in imported._AT_START.items() if k != "benchmarks.engine.seeding"}
+    monkeypatch.setattr(imported, "_AT_START", texts)
+    assert digest_at_start(ROOT, "supervised") != code_digest(ROOT, "supervised")
 
 
 def test_phantoms_and_public_splits_are_seen_where_they_are_used(

@@ -14,9 +14,10 @@ from torch import Tensor
 
 import benchmarks.scoring.evaluate as evaluate_module
 from benchmarks.common.errors import BenchError, ConfigError, DataError, RunError, StorageError
-from benchmarks.common.files import digest, write_json
-from benchmarks.common.workspace import RECORD, prepared_folder, split_file
+from benchmarks.common.files import digest, read_json, write_json
+from benchmarks.common.workspace import RECORD, SCORED, prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
+from benchmarks.plan.identity import scoring_digest
 from benchmarks.plan.record import finished, mismatch, write_record
 from benchmarks.plan.resolve import Run, resolve
 from benchmarks.report.stale import stale_words
@@ -266,6 +267,10 @@ def test_scores_tell_what_their_runs_were_made_with(trained: tuple[Path, list[Ru
     config = two_seeds()
     folder = evaluate(config, "phantom_acdc", "supervised", Place(root, "cpu"))
     assert broken_seal(folder) == ""
+    # Of the method's own file too: runs that older code trained alike may be predicted otherwise.
+    code = read_json(folder / SCORED)["code"]
+    assert code == scoring_digest(root, "phantom_acdc", "supervised")
+    assert code != scoring_digest(root, "phantom_acdc", "mean_teacher")
     assert stale_words(root, config, "phantom_acdc", "supervised") == ""
     longer = changed(config, train__iterations=3)
     assert "parameters" in stale_words(root, longer, "phantom_acdc", "supervised")

@@ -12,7 +12,7 @@ from benchmarks.report.published_code import KINDS, Fact, published_code_table, 
 
 ROOT = Path(__file__).parents[2]
 ROWS = read_facts(ROOT)
-PLACE = re.compile(r"[\w./-]+\.(py|yaml|json|md):(\d+)(-(\d+))?")
+PLACE = re.compile(r"[\w./-]+\.(py|yaml|json|md|sh):(\d+)(-(\d+))?")
 
 
 @pytest.mark.parametrize("fact", ROWS, ids=lambda f: f"{f.method}-{f.what}")

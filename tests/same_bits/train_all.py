@@ -33,8 +33,9 @@ def main(folder: Path, settings: list[dict[str, Any]]) -> None:
         blocks = {**config.methods, method: one["params"]}
         config = config.model_copy(update={"methods": blocks})
         run = folder / "run"
-        Trainer(job_of(root, run, method, config), torch.device("cpu"), QUIET).train()
-        sys.stdout.write(json.dumps({"name": one["name"], **weights(run)}) + "\n")
+        done = Trainer(job_of(root, run, method, config), torch.device("cpu"), QUIET).train()
+        seen = {"validations": list(done.validations.values())}  # by what the method predicts
+        sys.stdout.write(json.dumps({"name": one["name"], **weights(run), **seen}) + "\n")
         sys.stdout.flush()
         shutil.rmtree(run)
 

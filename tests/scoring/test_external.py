@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import nibabel as nib
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.common.errors import BenchError, ConfigError, DataError
 from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
+from benchmarks.scoring import external
 from benchmarks.scoring.external import Prediction, score_external
 from datasets.preparing.divide import make_split, patients_of
 from datasets.preparing.split import save_split
@@ -216,6 +218,35 @@ def test_folds_of_nnunet_are_checked_each_by_its_own_list(root: Path, tmp_path: 
     path.write_text(json.dumps(lists[::-1]))
     with pytest.raises(DataError, match="was trained on 2 of the test patients"):
         score_external(config, DATASET, given, root)
+
+
+def test_two_that_score_at_once_keep_each_other_s_runs(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one comes when the first one has read the rows and not written its own yet."""
+    value = make_config().model_dump(mode="json")
+    value["grid"] |= {"seeds": [0, 1]}
+    config = BenchmarkConfig.model_validate(value)
+    masks, second = write_all(root, tmp_path / "masks"), list[Thread]()
+
+    def score(seed: int) -> Path:
+        given = Prediction("twice", masks, labels="2", seed=seed)
+        return score_external(config, DATASET, given, root).folder
+
+    others = external._others
+
+    def reading(path: Path, new: pd.DataFrame) -> pd.DataFrame:
+        found = others(path, new)
+        if not second:
+            second.append(Thread(target=score, args=(1,)))
+            second[0].start()
+            second[0].join(1)
+        return found
+
+    monkeypatch.setattr(external, "_others", reading)
+    folder = score(0)
+    second[0].join()
+    assert set(pd.read_csv(folder / "cases.csv")["seed"]) == {0, 1}
 
 
 def test_runs_are_added_and_replaced(root: Path, tmp_path: Path) -> None:

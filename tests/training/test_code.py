@@ -38,7 +38,7 @@ def test_code_edited_during_a_command_is_not_what_was_trained_or_scored(tmp_path
     train_runs(runs, place)
 
     edit(tmp_path / "datasets/phantom_acdc.py", "CHANGED = 1")
-    with pytest.raises(RunError, match=r"scores phantom_acdc .* was changed since this"):
+    with pytest.raises(RunError, match=r"scores supervised on phantom_acdc .* was changed"):
         evaluate(config, "phantom_acdc", "supervised", place)
 
     edit(code / "supervised.py", "CHANGED = 1")

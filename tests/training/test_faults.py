@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,27 @@ def test_iterations_that_are_not_finite_can_be_left_out_up_to_a_number(
     with pytest.raises(RunError, match=r"iteration 4.*left out before: 1") as seen:
         Trainer(one, CPU, QUIET).train()
     noted("run: more losses are not finite than train.skip_nonfinite allows", seen.value)
+
+
+def test_an_iteration_that_is_left_out_moves_no_statistics(
+    flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One image that overflows, as a damaged volume may; batch norm has seen it when that shows."""
+    job = job_of(flat, tmp_path, "supervised", make_config(skip_nonfinite=1))
+    trainer = Trainer(job, CPU, QUIET)
+    trainer.step(0)
+    before = {name: value.clone() for name, value in trainer.method.state_dict().items()}
+    drawn = trainer.loader.batch
+
+    def overflowing(step: int) -> Batch:
+        batch = drawn(step)
+        return replace(batch, image=batch.image * torch.inf)
+
+    monkeypatch.setattr(trainer.loader, "batch", overflowing)
+    assert trainer.step(1) == {"skipped": 1}
+    trainer.loader.close()
+    after = trainer.method.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

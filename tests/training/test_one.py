@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -14,10 +15,12 @@ from torch import Tensor
 
 from benchmarks.common.device import cores_per_run, default_jobs
 from benchmarks.common.errors import ConfigError, DataError, RunError
-from benchmarks.common.files import read_json
+from benchmarks.common.files import read_json, write_json
 from benchmarks.common.workspace import MACHINE, RECORD, split_file
 from benchmarks.config import OptimizerConfig
+from benchmarks.engine import job as job_module
 from benchmarks.engine.job import build_method
+from benchmarks.engine.trainer import Trainer
 from benchmarks.plan.identity import code_digest
 from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import resolve
@@ -125,15 +128,71 @@ def test_a_run_is_not_gone_on_with_in_another_precision(
     with pytest.raises(RunError, match="no such thing"):
         train_runs([run], place, jobs=1)
     monkeypatch.undo()
-    note = partial / "precision.txt"
-    assert note.read_text() == "float32\n"
-    note.write_text("bfloat16\n")
+    note = partial / "begun.json"
+    begun = read_json(note)
+    assert (begun["digest"], begun["precision"]) == (run.digest, "float32")
+    write_json(note, begun | {"precision": "bfloat16"})
     with pytest.raises(RunError, match=r"begun in bfloat16 and would go on in float32 on cpu"):
         train_runs([run], place, jobs=1)
-    note.unlink()  # of a run that older code began
+    # What is left of another run does not bind this one.
+    write_json(note, begun | {"precision": "bfloat16", "digest": "another"})
     train_runs([run], place, jobs=1)
     assert finished(run, flat) and not (run.key.folder(flat) / note.name).exists()
     shutil.rmtree(flat / "runs")
+
+
+def test_a_run_goes_on_with_the_threads_it_was_begun_with(
+    flat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the last run of a grid, which gets all cores, was begun beside others."""
+    (run,) = resolve(make_config(), "phantom_acdc", "supervised", flat)
+    monkeypatch.setattr(job_module, "useful_threads", lambda _: 8)
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    trained, stops = Supervised.losses, [3]
+
+    def losses(self: Supervised, batch: Batch, t: Progress) -> dict[str, Tensor]:
+        if t.step in stops:
+            raise ValueError("no such thing")
+        return trained(self, batch, t)
+
+    monkeypatch.setattr(Supervised, "losses", losses)
+    with pytest.raises(RunError, match="no such thing"):
+        train_runs([run], Place(flat, "cpu", threads=1, checkpoint_seconds=0.0), jobs=1)
+    stops.clear()
+    train_runs([run], Place(flat, "cpu", threads=2), jobs=1)
+    assert finished(run, flat) and asked == [1, 1]
+    shutil.rmtree(flat / "runs")
+    train_runs([run], Place(flat, "cpu", threads=2), jobs=1)
+    assert asked[2:] == [2]
+    shutil.rmtree(flat / "runs")
+
+
+def test_the_time_of_a_run_holds_its_last_validation(
+    flat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = resolve(make_config(validations=1), "phantom_acdc", "supervised", flat)
+    monkeypatch.setattr(time, "monotonic", clock := _Clock())
+    scored = Trainer.score_validation
+
+    def slow(self: Trainer) -> tuple[float, list[float]]:
+        clock.now += 1000
+        return scored(self)
+
+    monkeypatch.setattr(Trainer, "score_validation", slow)
+    train_runs([run], Place(flat, "cpu"), jobs=1)
+    assert 1000 <= read_json(run.key.folder(flat) / MACHINE)["seconds"] < 1100
+    shutil.rmtree(flat / "runs")
+
+
+class _Clock:
+    """A monotonic clock that may be put on."""
+
+    def __init__(self) -> None:
+        self.now, self._real = 0.0, time.monotonic
+
+    def __call__(self) -> float:
+        return self.now + self._real()
 
 
 @pytest.mark.parametrize("method", ["supervised", "mean_teacher", "egcl_net", "bcp", "ctct"])

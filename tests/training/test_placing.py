@@ -87,6 +87,16 @@ def test_the_longest_run_is_measured_and_all_cards_are_filled(cards: Callable[[i
     assert find_room(RUNS, Place(Path(), "cpu"), None, measure) == Room(16)
 
 
+def test_a_driver_without_a_card_is_a_cpu(
+    cards: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `CUDA_VISIBLE_DEVICES=""`, or a driver too old for this PyTorch."""
+    cards(0)
+    monkeypatch.setattr(placing, "cards_of", lambda _: ())
+    monkeypatch.setattr(devices, "on_cpu", lambda device: device == "cpu")
+    assert find_room(RUNS, Place(Path(), "auto"), None) == Room(16)
+
+
 def test_memory_is_that_of_steps_beside_a_recording(
     flat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

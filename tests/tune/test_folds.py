@@ -97,7 +97,7 @@ def test_patients_are_looked_up_in_the_split_of_the_file_that_takes_values(
     file, other = tmp_path / "other.yaml", split_file(root, "other", DATA)
     file.write_text(yaml.safe_dump(changed(SHARED, name="other", grid__folds=[0])))
     options = replace(UNTRAINED, apply=file)
-    with pytest.raises(ConfigError, match=r"whom 'other' tests is not known.*--params FILE"):
+    with pytest.raises(ConfigError, match=r"whom 'other' tests is not known.*--params .*other"):
         tune(SEEDED, DATA, ("mean_teacher",), options, root)
     tested = Fold(searched.test, (), (searched.val[0],))
     save_split(sealed(DATA, SEEDED.data[DATA].split, [tested]), other)

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
-from benchmarks.common.errors import ConfigError, DataError, Lost, RunError
+from benchmarks.common.errors import ConfigError, DataError, Held, Lost, RunError
 from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.training.one import Place
 from benchmarks.tune.budget import write_budget
@@ -136,6 +136,24 @@ def test_a_trial_whose_workers_are_killed_is_done_again(
             study = search(make_plan(trials=4), tmp_path / "s")
     assert begun == [0, 1, 1, 2, 3, 3, 3, 3, 3, 4]
     assert [t.number for t in study.trials if t.state == TrialState.FAIL] == [3]
+
+
+def test_runs_that_workers_of_a_killed_process_still_hold_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def held(plan: Plan, trial: optuna.Trial, _: Place) -> float:
+        begun.append(trial.number)
+        if begun.count(1) in {1, 2} and trial.number == 1:
+            raise Held("another process is training 'f0-s0'")
+        return float(plan.space[0].draw(trial))
+
+    monkeypatch.setattr("benchmarks.tune.study.score", held)
+    monkeypatch.setattr("benchmarks.tune.study._LOOK", 0.0)
+    study = search(make_plan(trials=3), tmp_path / "s")
+    assert begun == [0, 1, 1, 1, 2]
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 3
 
 
 def test_a_journal_that_was_cut_off_loses_its_last_entry_alone(
