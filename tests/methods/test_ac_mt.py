@@ -100,6 +100,16 @@ def test_confident_learning_equals_cleanlab() -> None:
     assert found.flatten().nonzero().flatten().tolist() == expected
 
 
+def test_confident_learning_where_no_label_of_a_class_is_confident() -> None:
+    """Three labels of class 2, whose pixels the teacher calls 0; the same of cleanlab 2.7.1."""
+    g = mixed(60, 3, seed=5) * torch.tensor([2, 1, 1]) + torch.tensor([1, 0, 0])
+    label = (mixed(60, 3, seed=105) + g).argmax(1) % 2
+    label[(g.argmax(1) == 0).nonzero()[:3]] = 2
+    found = label_issues(label[None], g.softmax(1).mT[None])
+    expected = [1, 4, 7, 9, 13, 19, 21, 22, 27, 29, 30, 41, 45, 47, 48, 57]
+    assert found.flatten().nonzero().flatten().tolist() == expected
+
+
 def test_confident_learning_takes_all_pixels_where_a_class_has_no_label() -> None:
     """As `train_ACMT_SErr_3D_cl2.py:200-202` does where cleanlab fails, as it then does."""
     p = wave(2, 3, 4, 4, scale=0.1).softmax(1)

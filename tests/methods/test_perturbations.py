@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from methods.blocks import mixing
 from methods.blocks.features import channel_dropout, feature_drop, feature_noise, unit_dropout
 from methods.blocks.mixing import cutmix_boxes, half_boxes, mixed, paste, paste_boxes
 from methods.blocks.perturb import strong_view
@@ -108,6 +109,19 @@ def test_mixed_takes_the_inside_from_another_image_of_the_batch() -> None:
     value = torch.arange(3).view(3, 1, 1).expand(3, 1, 2)
     inside = torch.tensor([True, False]).view(1, 1, 1, 2).expand(3, 1, 1, 2)
     assert mixed(inside, value).tolist() == [[[2, 0]], [[0, 1]], [[1, 2]]]
+
+
+def test_boxes_of_uniform_aspect_have_one_side_that_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In 3D; of uniform numbers the logarithm reaches further down than up."""
+    monkeypatch.setattr(mixing, "_SHARE", (0.05, 0.05))
+    torch.manual_seed(0)
+    boxes = cutmix_boxes(torch.zeros(200, 1, 64, 64, 64), probability=1.0)[:, 0]
+    axes = ((2, 3), (1, 3), (1, 2))
+    sides = torch.stack([boxes.any(b).any(a).sum(1) for a, b in axes], 1).float().log()
+    sides = sides - sides.mean(1, keepdim=True)
+    assert -sides.amin(1).mean() > 1.05 * sides.amax(1).mean()
 
 
 def test_paste_takes_the_inside_from_the_new() -> None:

@@ -174,6 +174,18 @@ def _rolled(*, classes: bool) -> Break:
     return apply
 
 
+def _of_companions(method: Method[Any]) -> Iterator[tuple[str, Break]]:
+    names = list(method.companions())
+    if type(method).after_step is not Method.after_step and names:
+        yield "no update after the step", _resting
+        if any(name.startswith("teacher") for name in names):
+            yield "teacher copies the student", _copying_teacher
+    if any(name.startswith("teacher") for name in method._modules):
+        yield "student teaches", _around(_student_teaches)
+    if names:
+        yield "companion is tested", _companion_tested
+
+
 def breaks(method: Method[Any], terms: set[str]) -> Iterator[tuple[str, Break]]:
     """Those breaks that change something in a method.
 
@@ -192,13 +204,7 @@ def breaks(method: Method[Any], terms: set[str]) -> Iterator[tuple[str, Break]]:
     if hasattr(module, "sigmoid_ramp") or "ramp" in type(method.params).model_fields:
         yield "ramp stuck at 0", _ramp(0.0)
         yield "ramp stuck at 1", _ramp(1.0)
-    if type(method).after_step is not Method.after_step and list(method.companions()):
-        yield "no update after the step", _resting
-        yield "teacher copies the student", _copying_teacher
-    if any(name.startswith("teacher") for name in method._modules):
-        yield "student teaches", _around(_student_teaches)
-    if method.companions():
-        yield "companion is tested", _companion_tested
+    yield from _of_companions(method)
     if hasattr(module, "pseudo_label") or hasattr(method, "target"):
         yield "targets of other images", _rolled(classes=False)
         yield "targets of other classes", _rolled(classes=True)
