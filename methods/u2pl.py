@@ -55,11 +55,9 @@ class U2PLParams(EMAParams):
     """Weights, reliability, contrast."""
 
     weight: float = Field(
-        1.0,
-        ge=0,
-        description="weight of the pseudo term",
+        1.0, ge=0, description="weight of the pseudo term",
         json_schema_extra=tuned(0.1, 10.0, log=True),
-    )
+    )  # fmt: skip
     ramp: float = Field(1e-9, gt=0, le=1, description="share of the run until it is full")
     weight_contrast: float = Field(0.1, ge=0, description="weight of the contrast")
     start: float = Field(1 / 30, ge=0, lt=1, description="share of the run on labels alone")
