@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.plan.syntax import PACKAGES, Code
+from benchmarks.plan.syntax import PACKAGES, Code, module_name
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -16,9 +16,10 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 def _texts() -> dict[str, str]:
     """Source texts of this checkout by dotted name."""
     files = [path for package in PACKAGES for path in (_CHECKOUT / package).rglob("*.py")]
-    names = (".".join(path.relative_to(_CHECKOUT).with_suffix("").parts) for path in files)
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in files)
-    return {n.removesuffix(".__init__"): text for n, text in zip(names, texts, strict=True)}
+    return {
+        module_name(path, _CHECKOUT): path.read_text(encoding="utf-8", errors="replace")
+        for path in files
+    }
 
 
 _AT_START = _texts()

@@ -15,6 +15,11 @@ from benchmarks.common.errors import ConfigError
 PACKAGES = ("benchmarks", "methods", "datasets")
 
 
+def module_name(path: Path, root: Path) -> str:
+    """Dotted name of the module, or package, of a source file of a checkout."""
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
 @dataclass(frozen=True)
 class Module:
     """What counts of a source file.
@@ -78,9 +83,8 @@ class Code:
 
     def names(self, package: str) -> list[str]:
         """Dotted names of a package and of all modules in it."""
-        files = self._root.joinpath(*package.split(".")).rglob("*.py")
-        found = (".".join(path.relative_to(self._root).with_suffix("").parts) for path in files)
-        return [name.removesuffix(".__init__") for name in found]
+        folder = self._root.joinpath(*package.split("."))
+        return [module_name(path, self._root) for path in folder.rglob("*.py")]
 
     def _module(self, name: str) -> Module | None:
         """None for a name that is no module, such as one taken from a module."""
