@@ -11,7 +11,7 @@ negatives. Since the weights have mean 1, L_c of a class is 1 minus a product of
 Weights are those of the code (github.com/ycwu1997/SS-Net at c0a8bf6): 2D w up to 0.1 over the whole
 run, |r| 6 for 256 x 256 pixels; 3D w up to 1 over 0.4 of it (40 x 150 of 15,000 steps), |r| 10 for
 112 x 112 x 80. Deviations:
-- features (code: 16 channels at full resolution) and labels at a quarter of the resolution;
+- features (code: 16 channels at full resolution) and labels at a quarter of the resolution [stage];
 - |r| as a root mean square over the pixels; p(x) from the pass that is trained (code: another one);
 - the suite's L_sup, squared Dice as D, memory of highest scores as the paper says, b learned
   (preset `ss_net_code`: Dice alone, in 3D without squares, as is D there; lowest scores; b = 1);
@@ -21,7 +21,7 @@ run, |r| 6 for 256 x 256 pixels; 3D w up to 1 over 0.4 of it (40 x 150 of 15,000
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -46,6 +46,9 @@ class SSNetParams(RampParams):
     weight_contrast: float = Field(0.1, ge=0, description="weight of L_c inside the bracket")
     dim: int = Field(32, ge=2, description="size of the embedding")
     memory: int = Field(32, ge=2, description="vectors per class")
+    stage: Literal[0, 1, 2] = Field(
+        2, description="decoder map that is embedded, at full, half or a quarter of the resolution"
+    )
     literal: bool = Field(False, description="Dice losses and memory of the code")
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"ss_net_code": {"literal": True}}
@@ -65,16 +68,18 @@ class SSNet(OneNet[SSNetParams]):
     def setup(self, build_net: NetBuilder) -> None:
         """Network, and the heads, selectors and memory of L_c."""
         super().setup(build_net)
-        p, channels = self.params, self.student.feature_channels
+        p = self.params
         self.attraction = ClassAttraction(
-            channels, classes=self.classes, dim=p.dim, size=p.memory, literal=p.literal
-        )
+            self.student.stage_channels[p.stage],
+            classes=self.classes, dim=p.dim, size=p.memory, literal=p.literal,
+        )  # fmt: skip
 
     def losses(self, batch: Batch, t: Progress) -> dict[str, Tensor]:
         """`L_sup`, smoothness and the pull towards the memory."""
         p, view = self.params, self.student.decode(self.student.encode(batch.images))
-        size = view.features.shape[2:]
-        rows_l, rows_u = (f.movedim(1, -1).flatten(0, -2) for f in batch.split(view.features))
+        features = view.stages[p.stage]
+        size = features.shape[2:]
+        rows_l, rows_u = (f.movedim(1, -1).flatten(0, -2) for f in batch.split(features))
         own = batch.split(nearest_at(view.logits.argmax(1), size))
         label, predicted, pseudo = (v.flatten() for v in (nearest_at(batch.label, size), *own))
         self.attraction.remember(rows_l, label.where(label == predicted, 0))

@@ -174,12 +174,13 @@ def test_wrong_pixels_and_background_are_not_remembered(monkeypatch: pytest.Monk
     assert torch.equal(seen[0], torch.where(label == predicted, label, 0).flatten())
 
 
+@pytest.mark.parametrize("stage", [0, 1, 2])
 def test_features_are_pulled_to_the_class_of_their_own_pixel(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, stage: int
 ) -> None:
     """True classes of labelled images, predicted ones of unlabelled images; both pulls add up."""
-    data = batch(size=32)
-    method = make(SSNet, values={"dim": 4, "weight": 0.5, "weight_contrast": 0.2})
+    data, stride = batch(size=32), 2**stage
+    method = make(SSNet, values={"dim": 4, "weight": 0.5, "weight_contrast": 0.2, "stage": stage})
     seen: list[tuple[Tensor, Tensor]] = []
 
     def pull(rows: Tensor, label: Tensor) -> Tensor:
@@ -189,12 +190,12 @@ def test_features_are_pulled_to_the_class_of_their_own_pixel(
     monkeypatch.setattr(method.attraction, "pull", pull)
     term = method.losses(data, END)["contrast"]
     assert term.item() == pytest.approx(0.5 * RAMP * 0.2 * (2 + 3))
-    centres = slice(2, None, 4)
+    centres = slice(stride // 2, None, stride)
     predicted = method.predict(data.unlabeled).argmax(1)
     for (rows, found), image, label in zip(
         seen, (data.image, data.unlabeled), (data.label, predicted), strict=True
     ):
-        torch.testing.assert_close(rows.flatten(), F.avg_pool2d(image, 4).flatten())
+        torch.testing.assert_close(rows.flatten(), F.avg_pool2d(image, stride).flatten())
         assert torch.equal(found, label[:, centres, centres].flatten())
 
 
