@@ -21,9 +21,9 @@ class Studied:
     """What the kept studies say of the rows of a benchmark.
 
     Attributes:
-        late: keys of rows that are not shown to be converged at the length that they have, by data
-            set and labelled count; those that no study has trained, or with fewer runs than a
-            verdict needs, are not in it.
+        late: keys of rows that are not shown to be converged at the length that they have or a
+            longer one, by data set and labelled count; those that no study has trained, or with
+            fewer runs than a verdict needs, are not in it.
         unstudied: keys of rows that no study judges everywhere; none in a study itself.
     """
 
@@ -87,27 +87,39 @@ def _own_gains(
     facts: Facts,
     measured: Iterable[tuple[BenchmarkConfig, pd.DataFrame]],
 ) -> Iterator[Gain]:
-    """Gains of twice as many steps, of the rows of a benchmark at the length that they have."""
+    """Gains of twice as many steps, of the rows of a benchmark at the length that they have.
+
+    A row of a length that was not studied has not converged if one trained for longer has not; of
+    one that is longer than all, or shorter than one that has, nothing is known.
+    """
     dimensions = {dataset.id: dataset.ndim for dataset in facts.datasets}
     for study, table in measured:
+        alike: dict[tuple[str, str, int], list[Gain]] = {}
         for gain in gains(table):
             for method in config.grid.methods if gain.dataset in dimensions else ():
                 if _alike(config, method, study, gain, dimensions[gain.dataset]):
-                    yield replace(gain, method=method)
+                    cell = gain.dataset, method, gain.labels
+                    alike.setdefault(cell, []).append(replace(gain, method=method))
+        for (dataset, method, _), own in alike.items():
+            steps = train_config(config, dataset, method).iterations
+            longer = [gain for gain in own if gain.steps >= steps]
+            nearest = min(longer, key=lambda gain: gain.steps, default=None)
+            if nearest and (nearest.steps == steps or nearest.outcome == "unconverged"):
+                yield nearest
 
 
 def _alike(
     config: BenchmarkConfig, method: str, study: BenchmarkConfig, gain: Gain, ndim: int
 ) -> bool:
-    """Whether a row is trained like that of a study, whatever their names and labels."""
+    """Whether a row is trained like that of a study but for its length, whatever their names."""
     if base_of(method) != base_of(gain.method):
         return False
     dataset = gain.dataset
     data, studied = config.data[dataset], study.data[dataset]
-    as_long = {"iterations": gain.steps}
-    train = train_config(study, dataset, gain.method).model_copy(update=as_long)
+    train = train_config(config, dataset, method)
+    as_long = {"iterations": train.iterations}
     return (
         (data.prepare, data.split) == (studied.prepare, studied.split)
-        and train_config(config, dataset, method) == train
+        and train == train_config(study, dataset, gain.method).model_copy(update=as_long)
         and method_params(config, method, ndim) == method_params(study, gain.method, ndim)
     )

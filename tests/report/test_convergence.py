@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from benchmarks.common.errors import RunError
-from benchmarks.common.workspace import STEPS
+from benchmarks.common.workspace import CONVERGENCE, STEPS
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.studies import all_studies
 from benchmarks.plan.sweeps import swept
@@ -144,6 +144,21 @@ def test_a_study_judges_rows_that_are_trained_alike_in_every_benchmark(tmp_path:
         other(data={"heart": {"labels": [4], "split": {}, "prepare": {"size": [8, 8]}}}),
     ):
         assert rows_of(unlike, tmp_path) == Studied({}, tuple(rows))
+
+
+def test_a_row_has_not_converged_if_one_that_is_trained_for_longer_has_not(tmp_path: Path) -> None:
+    table = write_study(tmp_path) / CONVERGENCE
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json")))
+    kept = pd.read_csv(table)
+    kept.assign(steps=10 * kept["steps"]).to_csv(table, index=False)
+    for steps, late in ((1, True), (9, True), (10, True), (11, False), (20, False)):
+        rows = rows_of(CONFIG.model_copy(update={"steps": dict.fromkeys(METHODS, steps)}), tmp_path)
+        expected = {("heart", 4): frozenset({"mean_teacher"})}
+        assert rows.late == (expected if late else {}), steps
+    train = CONFIG.train.model_copy(update={"iterations": 9})
+    shorter = rows_of(CONFIG.model_copy(update={"train": train}), tmp_path)
+    assert "full_supervised" in shorter.unstudied, "what has converged later tells nothing"
+    assert "mean_teacher" in shorter.unstudied, "2 labelled patients are not studied"
 
 
 def test_the_findings_tell_what_every_doubling_gains(tmp_path: Path) -> None:
