@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import pandas as pd
 
@@ -87,25 +88,30 @@ def _own_gains(
     facts: Facts,
     measured: Iterable[tuple[BenchmarkConfig, pd.DataFrame]],
 ) -> Iterator[Gain]:
-    """Gains of twice as many steps, of the rows of a benchmark at the length that they have.
-
-    A row of a length that was not studied has not converged if one trained for longer has not; of
-    one that is longer than all, or shorter than one that has, nothing is known.
-    """
-    dimensions = {dataset.id: dataset.ndim for dataset in facts.datasets}
+    """Gains of twice as many steps, of the rows of a benchmark at the length that they have."""
     for study, table in measured:
-        alike: dict[tuple[str, str, int], list[Gain]] = {}
-        for gain in gains(table):
-            for method in config.grid.methods if gain.dataset in dimensions else ():
-                if _alike(config, method, study, gain, dimensions[gain.dataset]):
-                    cell = gain.dataset, method, gain.labels
-                    alike.setdefault(cell, []).append(replace(gain, method=method))
-        for (dataset, method, _), own in alike.items():
-            steps = train_config(config, dataset, method).iterations
-            longer = [gain for gain in own if gain.steps >= steps]
-            nearest = min(longer, key=lambda gain: gain.steps, default=None)
-            if nearest and (nearest.steps == steps or nearest.outcome == "unconverged"):
-                yield nearest
+        found = gains(table)
+        for dataset, method in product(facts.datasets, config.grid.methods):
+            here = [gain for gain in found if gain.dataset == dataset.id]
+            alike = [g for g in here if _alike(config, method, study, g, dataset.ndim)]
+            steps = train_config(config, dataset.id, method).iterations
+            for labels in dict.fromkeys(gain.labels for gain in alike):
+                known = _known([gain for gain in alike if gain.labels == labels], steps)
+                if known is not None:
+                    yield replace(known, method=method)
+
+
+def _known(own: Iterable[Gain], steps: int) -> Gain | None:
+    """What the gains of a row from several lengths say of one of them, studied or not.
+
+    A training has not converged if a longer one has not; of one that is longer than all, or shorter
+    than one that has, nothing is known.
+    """
+    longer = [gain for gain in own if gain.steps >= steps]
+    nearest = min(longer, key=lambda gain: gain.steps, default=None)
+    if nearest and (nearest.steps == steps or nearest.outcome == "unconverged"):
+        return nearest
+    return None
 
 
 def _alike(
