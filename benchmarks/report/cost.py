@@ -253,7 +253,8 @@ def cost_figure(
             axes.set_title(cell_title(dataset, labels), fontsize="small")
         for axes in grid[len(cells) :]:
             axes.set_axis_off()
-        looks = [(m.title, method_looks(facts)[m.key]) for m in facts.methods]
+        timed = [m for m in facts.methods if (cost["method"] == m.key).any()]
+        looks = [(m.title, method_looks(facts)[m.key]) for m in timed]
         handles = [
             Line2D([], [], ls="", color=look.color, marker=look.marker, ms=5, label=title)
             for title, look in looks

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from benchmarks.common.errors import RunError
 from benchmarks.config import BenchmarkConfig
@@ -141,6 +142,26 @@ def test_times_of_two_machines_are_not_mixed(
     assert "| Mean Teacher | 1.17 | 2 | 1.50 | 0.05 | 700 |" in page
     assert "Measured: 7 runs on P (1 thread). Not shown" in page
     assert "do not compare: 6 runs on NVIDIA X (1 thread)." in page
+
+
+def test_the_legend_names_the_rows_that_have_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, seen = make_config(), list[list[str]]()
+    write_scores(tmp_path, config)
+    leave_figures_undrawn(monkeypatch)
+    write_runs(tmp_path, config)
+    for machine in (tmp_path / "runs/tiny/heart/mean_teacher").glob("*/machine.json"):
+        machine.write_text(machine.read_text().replace('"cpu"', '"NVIDIA X"'))
+
+    def save(figure: Figure, stem: Path) -> list[Path]:
+        seen.append([text.get_text() for text in figure.legends[0].get_texts()])
+        return [stem]
+
+    monkeypatch.setattr("benchmarks.report.cost.save_both", save)
+    build_report(config, root=tmp_path, cost=True)
+    titles = {m.title for m in collect_facts(config).methods}
+    assert titles - {"Mean Teacher"} == set(seen[0]) and "Mean Teacher" in titles
 
 
 def test_other_runs_are_not_counted(tmp_path: Path) -> None:
