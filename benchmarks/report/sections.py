@@ -127,7 +127,8 @@ def _section(
         )
     header = _header(unit, compared=facts.baseline is not None, counted=bool(results.interim))
     text = tuple(tuple(row.get(name, "") for name in header) for row in rows)
-    return Section(cell_title(dataset, labels), header, text, _sample(config, facts, dataset, last))
+    sample = _sample(config, facts, dataset, last, _slices(results.cases, dataset))
+    return Section(cell_title(dataset, labels), header, text, sample)
 
 
 def _header(unit: str, *, compared: bool, counted: bool) -> tuple[str, ...]:
@@ -181,8 +182,19 @@ def in_folds(config: BenchmarkConfig) -> bool:
     return {config.data[d].split.scheme for d in config.grid.datasets} == {"cv"}
 
 
+def _slices(cases: pd.DataFrame, dataset: DatasetFacts) -> int | None:
+    """How many images stand for patients where a data set names none; None where it does."""
+    if dataset.word == DatasetFacts.word:
+        return None
+    return int(cases.loc[cases["dataset"] == dataset.id, "case"].nunique())
+
+
 def _sample(
-    config: BenchmarkConfig, facts: Facts, dataset: DatasetFacts, last: pd.DataFrame
+    config: BenchmarkConfig,
+    facts: Facts,
+    dataset: DatasetFacts,
+    last: pd.DataFrame,
+    images: int | None,
 ) -> str:
     """Runs and patients of a section in words."""
     scored = [m for m in facts.methods if m.key in last.index]
@@ -197,8 +209,11 @@ def _sample(
     pairs = "one seed per fold" if grid.bound else "each with each"
     how = "" if len(grid.pairs) == 1 or min(len(grid.folds), len(grid.seeds)) == 1 else f", {pairs}"
     once = ", each tested in one fold" if config.data[dataset.id].split.scheme == "cv" else ""
+    count = " or ".join(map(str, patients))
+    if images not in (None, *patients):  # those that are known to be of one patient
+        count, once = f"{images}", f" that count as {count}{once}"
     return (
-        f"{' or '.join(map(str, patients))} test {dataset.word}s{once};"
+        f"{count} test {dataset.word}s{once};"
         f" {' or '.join(map(str, runs))} run{'s' * (runs != [1])} per method"
         f" (fold{'s' * (len(grid.folds) > 1)} {folds};"
         f" seed{'s' * (len(grid.seeds) > 1)} {seeds}{how})."

@@ -57,13 +57,13 @@ def make_config(more: Mapping[str, Any] | None = None, **grid: Any) -> Benchmark
     )
 
 
-def use_made_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_made_datasets(monkeypatch: pytest.MonkeyPatch, word: str = DatasetFacts.word) -> None:
     """Data sets exist by name alone; `heart` is a phantom, `patients` is not."""
 
     def fake(_: BenchmarkConfig, dataset: str) -> DatasetFacts:
         title = "Heart (synthetic phantom)" if dataset == "heart" else dataset.title()
         unit = "mm" if dataset == "heart" else "voxels"
-        return DatasetFacts(dataset, title, dataset == "heart", unit, ("LV", "RV"), 2.0)
+        return DatasetFacts(dataset, title, dataset == "heart", unit, ("LV", "RV"), 2.0, word=word)
 
     monkeypatch.setattr(facts_module, "dataset_facts", fake)
     monkeypatch.setattr(stale_module, "settings_of", lambda *_: SETTINGS)

@@ -170,6 +170,23 @@ def test_page_of_a_pilot(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_slices_known_to_be_of_one_patient_are_counted_both_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_made_datasets(monkeypatch, word="slice")
+    config = make_config({"data": {"heart": {"labels": [2, 4], "split": {"scheme": "cv"}}}})
+    source = write_scores(tmp_path, config) / "heart/mean_teacher/cases.csv"
+    build_report(config, root=tmp_path)
+    # Two of each of the four that are told apart.
+    assert "8 test slices that count as 4, each tested in one fold; 2 runs" in page_of(tmp_path)
+    for path in source.parent.parent.glob("*/cases.csv"):
+        frame = pd.read_csv(path)
+        put(frame.assign(patient=frame["case"]), path)
+    build_report(config, root=tmp_path)
+    assert "8 test slices, each tested in one fold; 2 runs" in page_of(tmp_path)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_five_runs_give_verdicts_and_a_claim_its_ruling(tmp_path: Path) -> None:
     deciding = {"name": "gain", "better": "mean_teacher", "than": "supervised"}
     claim = {"text": "teachers help", "contrasts": ["gain"]}
