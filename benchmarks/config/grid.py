@@ -39,6 +39,11 @@ class GridConfig(Strict):
         description="tables made of this benchmark while runs or rows were added, the present one"
         " included; every p is multiplied by it",
     )
+    controls: Literal["declared", "exploratory"] = Field(
+        "declared",
+        description="exploratory: that methods are compared with the controls was decided after"
+        " rows of both had been read",
+    )
     equal: Literal["steps", "operations"] = Field(
         "steps",
         description="what all methods get the same of; operations: `train.iterations` are divided"
@@ -119,6 +124,7 @@ class SweepConfig(Strict):
     baseline: str | None = Field(None, description="row to compare with; null: that of the grid")
     equal: Literal["steps", "operations"] = Field("steps", description="as in the grid")
     looks: Count = Field(1, description="as in the grid")
+    controls: Literal["declared", "exploratory"] = Field("declared", description="as in the grid")
 
     @model_validator(mode="after")
     def _once(self) -> SweepConfig:

@@ -54,8 +54,10 @@ def swept(config: BenchmarkConfig, sweep: str) -> BenchmarkConfig:
         "methods": list(made),
         "baseline": baseline if baseline in made else None,
         "equal": chosen.equal,
+        "looks": chosen.looks,
+        "controls": chosen.controls,
+        **config.grid.of_seeds(seeds),
     }
-    fields["grid"] |= {**config.grid.of_seeds(seeds), "looks": chosen.looks}
     for dataset in config.grid.datasets if chosen.labels else ():
         fields["data"][dataset]["labels"] = chosen.labels
     fields["methods"] |= made

@@ -81,7 +81,8 @@ def build_report(
     from benchmarks.report.answer import answer
     from benchmarks.report.contrasts import forest_figure
     from benchmarks.report.convergence import write_convergence
-    from benchmarks.report.cost import cost_figure, cost_section, read_cost, write_cost
+    from benchmarks.report.cost import cost_section, read_cost, write_cost
+    from benchmarks.report.cost_front import cost_figure
     from benchmarks.report.figures import dice_figure
     from benchmarks.report.groups import DECIMALS as LOGGED
     from benchmarks.report.groups import GROUPS, groups_figure, groups_section, read_groups

@@ -7,15 +7,12 @@ so it is no part of the scores: `report --cost` collects it from the runs that a
 
 from __future__ import annotations
 
-import statistics
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from benchmarks.common.errors import RunError
 from benchmarks.common.files import read_json, write_text
@@ -26,9 +23,6 @@ from benchmarks.plan.grid import RunKey, base_of
 from benchmarks.plan.resolve import method_params
 from benchmarks.report.facts import Facts, MethodFacts
 from benchmarks.report.load import read_columns
-from benchmarks.report.results import Results
-from benchmarks.report.sections import cell_title, select
-from benchmarks.report.style import WIDTH, figure_style, method_looks, new_figure, save_both
 from benchmarks.report.tables import csv, number, pipe_table, plural
 from methods import load_method
 
@@ -38,7 +32,8 @@ _MEASURED = ["seconds", "memory_mb", "energy_j"]
 _MACHINE = ["processor", "device", "threads"]
 COLUMNS = [*_RUN, *_MEASURED, *_MACHINE]
 _DECIMALS = 1
-_PER_ROW = 3
+# Times of the runs of a row that differ by more than this tell what else the machine did.
+UNEVEN = 1.5
 
 
 def operations(config: BenchmarkConfig, facts: Facts, key: str) -> float:
@@ -171,13 +166,13 @@ def cost_section(config: BenchmarkConfig, facts: Facts, cost: pd.DataFrame | Non
             " many images. Time and memory were not kept; `report --cost` collects them from runs."
         )
         return f"{pipe_table(header, rows)}\n\n{note}"
-    shown = _on_one_machine(cost)
+    shown = on_one_machine(cost)
     of_each = [(shown[shown["dataset"] == d.id], d.title) for d in facts.datasets]
     parts = [_table(config, facts, own, title) for own, title in of_each]
     return "\n\n".join([*parts, _words(cost, shown)])
 
 
-def _on_one_machine(cost: pd.DataFrame) -> pd.DataFrame:
+def on_one_machine(cost: pd.DataFrame) -> pd.DataFrame:
     """Runs of the machine that has most rows, then most runs: times of two do not compare."""
     parts = [part for _, part in cost.groupby(_MACHINE)]
     return max(parts, key=lambda part: (len(part[["dataset", "method"]].value_counts()), len(part)))
@@ -209,13 +204,25 @@ def _words(cost: pd.DataFrame, shown: pd.DataFrame) -> str:
     """How the numbers came about."""
     others = cost.drop(index=shown.index)
     beside = f" Not shown, for times of two machines do not compare: {_machines(others)}."
+    uneven = unevenness(shown)
+    apart = (
+        f" Of one row the slowest run took {uneven:.1f} times as long as the fastest, so minutes do"
+        " not compare rows, and the figure is over operations."
+    )
     return (
-        f"Measured: {_machines(shown)}.{'' if others.empty else beside} Minutes are the median over"
+        f"Measured: {_machines(shown)}.{'' if others.empty else beside}"
+        f"{apart if uneven > UNEVEN else ''} Minutes are the median over"
         " the runs, validation"
         " included, with whatever else the machine did; memory is the largest of a worker process,"
         " which may have had runs before, or on a GPU of the run. Operations are counted, relative"
         " to supervision on as many images."
     )
+
+
+def unevenness(cost: pd.DataFrame) -> float:
+    """How many times as long as its fastest the slowest run of a row took, of the worst row."""
+    times = cost.groupby(["dataset", "method"])["seconds"]
+    return float((times.max() / times.min()).max())
 
 
 def _machines(cost: pd.DataFrame) -> str:
@@ -226,63 +233,3 @@ def _machines(cost: pd.DataFrame) -> str:
         f" ({plural(kind['threads'], 'thread')})"
         for kind in _rows(kinds)
     )
-
-
-def cost_figure(
-    config: BenchmarkConfig,
-    facts: Facts,
-    results: Results,
-    cost: pd.DataFrame | None,
-    *,
-    folder: Path,
-) -> list[Path]:
-    """Write `cost.{pdf,png}`: Dice over measured time, with the front; nothing without times."""
-    if cost is None:
-        return []
-    cost = _on_one_machine(cost)
-    cells = [(d, n) for d in facts.datasets for n in config.data[d.id].labels]
-    columns = min(_PER_ROW, len(cells))
-    count = -(-len(cells) // columns)
-    with figure_style():
-        figure = new_figure(WIDTH, 2.4 * count + 0.6)
-        grid = figure.subplots(count, columns, squeeze=False).ravel()
-        last = results.table[results.table["checkpoint"] == "last"]
-        for axes, (dataset, labels) in zip(grid, cells, strict=False):
-            table = select(last, facts, dataset=dataset.id, labels=labels)
-            _panel(axes, facts, table, cost[cost["dataset"] == dataset.id])
-            axes.set_title(cell_title(dataset, labels), fontsize="small")
-        for axes in grid[len(cells) :]:
-            axes.set_axis_off()
-        timed = [m for m in facts.methods if (cost["method"] == m.key).any()]
-        looks = [(m.title, method_looks(facts)[m.key]) for m in timed]
-        handles = [
-            Line2D([], [], ls="", color=look.color, marker=look.marker, ms=5, label=title)
-            for title, look in looks
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
-        return save_both(figure, folder / "cost")
-
-
-def front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those of (cost, value) that no cheaper or equally cheap point reaches, by cost."""
-    kept: list[tuple[float, float]] = []
-    for cost, value in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not kept or value > kept[-1][1]:
-            kept.append((cost, value))
-    return kept
-
-
-def _panel(axes: Axes, facts: Facts, table: pd.DataFrame, cost: pd.DataFrame) -> None:
-    looks, points = method_looks(facts), []
-    for method in facts.methods:
-        own = table.loc[table["key"] == method.key, "dice"]
-        seconds = cost.loc[cost["method"] == method.key, "seconds"].tolist()
-        if own.empty or not seconds:
-            continue
-        point = (statistics.median(seconds) / 60, 100 * float(own.iloc[0]))
-        look = looks[method.key]
-        axes.plot(*point, ls="", marker=look.marker, color=look.color, ms=5, zorder=3)
-        points += [] if method.reference else [point]
-    if points:
-        axes.step(*zip(*front(points), strict=True), where="post", color="black", ls="--", lw=0.8)
-    axes.set(xlabel="minutes a run", ylabel="Dice, %")

@@ -60,8 +60,8 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
     if not found:
         looks = " and of tables read before" if config.grid.looks > 1 else ""
         caveats.append(
-            f"Outcomes are corrected for the number of rows{looks}; intervals, and what could have"
-            " been seen, are of a row alone, and take folds as independent."
+            f"Outcomes, and what could have been seen, are corrected for the number of rows{looks};"
+            " intervals are of a row alone, and all take folds as independent."
         )
     caveats += convergence_note(facts, results)
     if any(d.synthetic for d in facts.datasets):

@@ -15,7 +15,9 @@ from benchmarks.plan.estimate import grid_cost
 from benchmarks.plan.sweeps import sweep_name
 from benchmarks.report.doubling import lead_section, study_lines, study_section
 from benchmarks.report.leaks import leak_section
+from benchmarks.report.page import ADDED
 from benchmarks.report.paper.literature import read_published
+from benchmarks.report.results import EXPLORATORY
 from benchmarks.report.short import short_lines
 from benchmarks.report.tables import pipe_table, plural
 from benchmarks.report.told import Told, read_told
@@ -92,8 +94,8 @@ def _contrasts(told: list[Told], *, losses: bool = False) -> str:
     if not rows:
         return _NO_FILE
     note = (
-        "Detectable: with 80 % power. Excluded: by the interval. Both are of a contrast alone, not"
-        " corrected for the others; p and outcome are."
+        "Detectable: with 80 % power, corrected as p and outcome are. Excluded: by the interval of"
+        " a contrast alone."
     )
     return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 8))}\n\n{note}"
 
@@ -163,7 +165,8 @@ def _over_controls(told: list[Told]) -> str:
         ):
             if not one.alone or (cell["design"] == "none").all():
                 continue
-            at = one.link, one.place(dataset, labels), one.title(str(control))
+            added = f" ({EXPLORATORY})" * (one.config.grid.controls == EXPLORATORY)
+            at = one.link, one.place(dataset, labels), f"{one.title(str(control))}{added}"
             rows.append((*at, *_outcomes(one, cell["outcome"], cell["better"])))
     header = (
         "Benchmark", "Data", "Control", "Outcomes of the methods", "Better than it", "Worse",
@@ -174,6 +177,8 @@ def _over_controls(told: list[Told]) -> str:
         "A control below labels alone is easily beaten: loss terms are credited with a gain that"
         " the method has over labels alone and over every control."
     )
+    if any(one.config.grid.controls == EXPLORATORY for one in told):
+        note = f"{note} {ADDED}"
     return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 4, 5))}\n\n{note}"
 
 
@@ -185,12 +190,11 @@ def _ranks(told: list[Told]) -> str:
             continue
         for (dataset, labels), cell in one.ranks.groupby(["dataset", "labels"]):
             width = float(np.median(cell["high"] - cell["low"] + 1))
-            rows.append(
-                (
-                    *(one.link, one.place(dataset, labels), str(len(cell))),
-                    *(f"{width:.0f} of {len(cell)}", f"{int(cell['separable'].sum())}"),
-                )
-            )
+            words = f"{width:.0f} of {len(cell)}", f"{int(cell['separable'].sum())}"
+            own = one.table[(one.table["dataset"] == dataset) & (one.table["labels"] == labels)]
+            if set(own["outcome"].dropna()) == {"pilot"}:  # whatever the scores
+                words = "pilot", ""
+            rows.append((one.link, one.place(dataset, labels), str(len(cell)), *words))
     header = (
         "Benchmark",
         "Data",

@@ -113,7 +113,8 @@ def notes(config: BenchmarkConfig, facts: Facts, results: Results) -> list[str]:
         *(_comparison_notes(config, facts, results) if compared else []),
         *_mechanism_notes(results),
         *(_control_note(config, facts) if facts.baseline else []),
-        "Rank: place by mean Dice, with the interval that the tests of all pairs leave (Holm)."
+        "Rank: place by mean Dice, with the interval that the tests of all pairs leave (Holm); a"
+        " pair without a verdict separates nothing."
         f" {MARK}: not separable from the method with the best mean.",
         f"NSD: share of both surfaces within {_tolerances(facts)} of each other. HD95 and ASSD:"
         f" medians over {' or '.join(words)}. Jaccard, ASD and each class: `table.csv`,"
@@ -139,8 +140,8 @@ def _comparison_notes(config: BenchmarkConfig, facts: Facts, results: Results) -
         *(["External rows: a family of their own, without ranks."] if facts.external else []),
         f"Outcome. better, worse: corrected p < {ALPHA}. equivalent: within {100 * MARGIN:g} Dice"
         " point, corrected too. undecided: neither; in brackets the difference that is found with"
-        f" 80 % power by one comparison alone, uncorrected. pilot: fewer than {MIN_RUNS} runs, too"
-        " few patients or no fair test of methods allow no verdict."
+        " 80 % power whatever the other rows do, corrected as p is. pilot: fewer than"
+        f" {MIN_RUNS} runs, too few patients or no fair test of methods allow no verdict."
         f"{_UNCONVERGED if results.late else ''}",
     ]
 
@@ -150,8 +151,8 @@ def _looks(looks: int) -> list[str]:
     if looks == 1:
         return []
     return [
-        f"This is table number {looks} of this benchmark; those before had fewer runs or rows. So"
-        f" every p is multiplied by {looks} (Bonferroni); intervals are not corrected."
+        f"{looks} tables with some of these runs were read, this one and those of other benchmarks"
+        f" included. So every p is multiplied by {looks} (Bonferroni); intervals are not corrected."
     ]
 
 

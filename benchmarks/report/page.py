@@ -17,7 +17,7 @@ from benchmarks.report.contrasts import (
 )
 from benchmarks.report.facts import DatasetFacts, Facts
 from benchmarks.report.notes import notes, warnings
-from benchmarks.report.results import Results, fewest_runs, titled
+from benchmarks.report.results import EXPLORATORY, Results, fewest_runs, titled
 from benchmarks.report.sections import MISSING, Section, cell_title, sections
 from benchmarks.report.setting import setting
 from benchmarks.report.tables import number, pipe_table, plural
@@ -26,12 +26,15 @@ from benchmarks.statistics.rule import MIN_RUNS
 from benchmarks.statistics.verdict import NO_VERDICT
 
 RESULT = "**What came out.** "
-# Above the comparisons with rows that learn from labels alone.
-CONTROLS = (
+_CONTROLS = (
     "What a method gains over rows that train on labels alone too, corrected over this table."
     " Unlabelled images in the batch norm and strong views are ingredients of methods: a gain that"
     " is not above a control with the method's own is not owed to its loss terms. A control below"
     " labels alone is easily beaten."
+)
+ADDED = (
+    "Exploratory: that methods are compared with the controls was decided after rows of both had"
+    " been read."
 )
 FIGURES = {
     "dice": "Dice of all that was tested, mean and interval of every method",
@@ -39,7 +42,7 @@ FIGURES = {
     "ranks": "Ranks with their intervals",
     "heatmap": "Dice over two parameters",
     "convergence": "Validation Dice over the operations of trainings of several lengths",
-    "cost": "Dice over the time of a run; the line joins rows that no faster one reaches",
+    "cost": "Dice over the cost of a run; the line joins rows that no cheaper one reaches",
     "mechanisms": "Gradient of every term relative to supervision",
     "groups": "The entropy split over training",
 }
@@ -113,7 +116,7 @@ def page(
     if contrasts:
         parts += ["## Declared contrasts", contrasts]
     against = control_section(facts, results)
-    parts += ["## Against the controls", CONTROLS, against] if against else []
+    parts += ["## Against the controls", control_words(config), against] if against else []
     parts += [_picture(folder, name) for name in ("forest", "ranks", "heatmap")]
     parts += _overlays(folder, facts)
     if more.mechanisms:
@@ -129,6 +132,11 @@ def page(
     parts += ["## How to read this", _bullets([*notes(config, facts, results), code])]
     parts += ["## Files", _bullets(_files(folder))]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def control_words(config: BenchmarkConfig) -> str:
+    """What stands above the comparisons with rows that learn from labels alone."""
+    return f"{_CONTROLS} {ADDED}" if config.grid.controls == EXPLORATORY else _CONTROLS
 
 
 def section_table(section: Section) -> str:

@@ -17,7 +17,7 @@ from benchmarks.report.facts import Facts
 from benchmarks.report.load import all_labels_counts, rows_of, with_cell_labels
 from benchmarks.report.tables import plural
 from benchmarks.scoring.cases import EXTERNAL
-from benchmarks.statistics.difference import Difference, pilot_of_patients
+from benchmarks.statistics.difference import Difference, limited, pilot_of_patients
 from benchmarks.statistics.mechanisms import SUMMARY, State, inert_terms
 from benchmarks.statistics.pairs import cells, method_keys
 from benchmarks.statistics.ranks import RankInterval, rank_intervals
@@ -25,6 +25,9 @@ from benchmarks.statistics.rule import against, compare
 from benchmarks.statistics.summary import CELL, summarize
 
 _NONE_LATE: Mapping[tuple[str, int], Collection[str]] = MappingProxyType({})
+
+# What limits a verdict.
+UNSTUDIED, EXPLORATORY = "convergence not studied", "exploratory"
 
 J = TypeVar("J")
 
@@ -110,13 +113,16 @@ def collect_results(
     counts = cases.groupby(CELL, sort=False).size().rename("values").reset_index()
     table = table.merge(counts, on=CELL).assign(key=method_keys)
     done = _done(cases)
-    judged = partial(_judged, config)
+    judged = partial(_judged, config, frozenset(unstudied))
+    late_family = (EXPLORATORY,) if config.grid.controls == EXPLORATORY else ()
     return Results(
         cases=cases,
         table=table,
         baseline=judged(by_cell(partial(against, baseline=baseline))) if baseline else (),
         declared=judged(by_cell(partial(compare, contrasts=config.contrasts))),
-        controls=judged(by_cell(partial(compare, contrasts=_against_controls(facts)))),
+        controls=judged(
+            by_cell(partial(compare, contrasts=_against_controls(facts))), *late_family
+        ),
         external=judged(_against_external(whole, facts, baseline)) if baseline else (),
         ranks=_placed(by_cell(rank_intervals), pilot=config.grid.pilot),
         barren=tuple(
@@ -136,11 +142,17 @@ def collect_results(
     )
 
 
-def _judged(config: BenchmarkConfig, found: Sequence[Difference]) -> tuple[Difference, ...]:
-    """The comparisons; of a benchmark that is a pilot whatever its runs none is a verdict."""
-    if not config.grid.pilot:
-        return tuple(found)
-    return tuple(pilot_of_patients(d, config.data[d.dataset].word) for d in found)
+def _judged(
+    config: BenchmarkConfig,
+    unstudied: frozenset[str],
+    found: Sequence[Difference],
+    *limits: str,
+) -> tuple[Difference, ...]:
+    """The comparisons with their limits; of a pilot of patients none is a verdict."""
+    if config.grid.pilot:
+        return tuple(pilot_of_patients(d, config.data[d.dataset].word) for d in found)
+    unknown = [(UNSTUDIED,) * bool(unstudied & {d.better, d.than}) for d in found]
+    return tuple(limited(d, *limits, *words) for d, words in zip(found, unknown, strict=True))
 
 
 def _placed(ranks: Sequence[RankInterval], *, pilot: bool) -> tuple[RankInterval, ...]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.report.results import EXPLORATORY
 from benchmarks.report.told import Told
+from benchmarks.statistics.difference import DECIDED
 from benchmarks.statistics.verdict import rule
 
 # Outcomes of too few runs, or of rows that are not what they are named for.
@@ -41,7 +43,8 @@ def _claim(one: Told) -> Iterator[str]:
             f" {100 * d['mean']:+.1f} points, {d['outcome']}{_excluded(d)}"
             for d in cell.to_dict("records")
         )
-        ruling = rule([str(outcome) for outcome in cell["outcome"]])
+        limits = cell.loc[cell["outcome"].isin(DECIDED), "reason"]
+        ruling = rule([str(o) for o in cell["outcome"]], limited=bool(limits.notna().any()))
         claim = f'"{one.config.claim.text}"'
         told = f"{claim} is {ruling} ({one.link}): {words}{_length(one)}."
         yield f"{one.place(dataset, labels)}, {told}"
@@ -99,8 +102,9 @@ def _credited(one: Told, parts: Sequence[tuple[str, pd.DataFrame]]) -> str:
 def _control(one: Told, key: str, cell: pd.DataFrame) -> str:
     """A control's name, with its own difference from the baseline: a weak one is easily beaten."""
     own = cell.loc[cell["key"] == key, "difference"]
-    words = f" (itself {100 * own.iloc[0]:+.1f})" if len(own) else ""
-    return f"{one.title(key)}{words}"
+    words = [f"itself {100 * own.iloc[0]:+.1f}"] if len(own) else []
+    words += [EXPLORATORY] if one.config.grid.controls == EXPLORATORY else []
+    return f"{one.title(key)} ({', '.join(words)})" if words else one.title(key)
 
 
 def _counted(one: Told, rows: pd.DataFrame) -> str:

@@ -32,6 +32,6 @@ def variant_section(told: Iterable[Told]) -> str:
     header = ("Benchmark", "Data", "Rows", "Points [95 %]", "p (Holm)", "Outcome")
     note = (
         "Exploratory: no contrast of these was declared. p and outcome are corrected over the rows"
-        " of a benchmark, the intervals are not."
+        " of a benchmark and the tables read before, the intervals are not."
     )
     return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 5))}\n\n{note}" if rows else ""

@@ -11,6 +11,8 @@ Outcome = Literal[
     "better", "worse", "equivalent", "undecided", "pilot", "unconverged", "not tested"
 ]
 NAN = float("nan")
+# Outcomes that say something of the difference.
+DECIDED = ("better", "worse", "equivalent")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Difference:
         p_false: probability that `better` is not the better one (arXiv 2505.04720, with runs).
         p_false_patients: the same as if the runs were fixed.
         p_equivalent: of two one-sided tests with `MARGIN`, corrected; NaN for distances.
-        detectable: true difference that is found with 80 % power, before Holm's correction.
+        detectable: true difference that is found with 80 % power, corrected as p is.
         shift: Hodges-Lehmann estimate over patients; description only, as are the next three.
         shift_low: lower end of its exact interval.
         shift_high: upper end.
@@ -47,7 +49,7 @@ class Difference:
         losses: the others.
         worst_tenth: mean difference in the tenth of the patients who fare worst with both.
         outcome: the word.
-        reason: why there is no verdict, in words.
+        reason: why there is no verdict, or what limits one, in words.
         left_out: runs and patients that could not be paired.
         metric: column of scores.
         looks: tables made of growing data, by which p is multiplied after Holm's correction.
@@ -103,9 +105,14 @@ def pilot_of_patients(d: Difference, word: str = "patient") -> Difference:
         d: as the rule has it.
         word: for what was tested, such as `slice`.
     """
-    if d.outcome not in {"better", "worse", "equivalent", "undecided"}:
+    if d.outcome not in {*DECIDED, "undecided"}:
         return d
     return replace(d, outcome="pilot", reason=f"{d.patients} {word}{'s' * (d.patients != 1)}")
+
+
+def limited(d: Difference, *limits: str) -> Difference:
+    """The comparison with what limits its verdict, in words; without one it stays as it is."""
+    return replace(d, reason="; ".join(limits)) if d.outcome in DECIDED else d
 
 
 def phrase(d: Difference) -> str:
@@ -117,4 +124,6 @@ def phrase(d: Difference) -> str:
         return f"pilot, {d.reason}"
     if d.outcome == "unconverged":
         return "unconverged: no verdict"
-    return f"not tested: {d.reason}" if d.outcome == "not tested" else d.outcome
+    if d.outcome == "not tested":
+        return f"not tested: {d.reason}"
+    return f"{d.outcome} ({d.reason})" if d.reason else d.outcome

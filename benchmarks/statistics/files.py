@@ -46,10 +46,11 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
     """Two methods of a case table.
 
     All methods of a cell count, as in a report whose baseline is the second one: for the run
-    variance that they have in common, and as the family over which p is corrected. A pair picked
-    from many gets no other outcome here than there: where the list of comparisons of a report lies
-    beside its case table, references with more labels and external rows count as they do there,
-    and so do inert terms, rows that are not converged, too few patients and repeated looks.
+    variance that they have in common, and as the family over which p is corrected; so a pair picked
+    from many is corrected for the choice. Declared contrasts and those with controls are families
+    of their own in a report, and p may differ from here. Where the list of comparisons of a report
+    lies beside its case table, references with more labels and external rows count as they do
+    there, and so do inert terms, rows that are not converged, too few patients and repeated looks.
 
     Args:
         path: the case table.

@@ -92,7 +92,8 @@ class Decision:
         p_false: probability that the first method is not the better one.
         p_false_patients: the same with patients alone.
         p_equivalent: of two one-sided tests, corrected over the family; NaN without margin.
-        detectable: difference seen with 80 % power.
+        detectable: difference called better or worse with 80 % power, whatever the other tests of
+            the family say: at the level of Holm's first step.
         outcome: better, worse, equivalent, undecided, pilot or not tested.
     """
 
@@ -222,7 +223,9 @@ def decide(
     p_same = _below(np.abs(e.mean) - margin, e.error, e.freedom)
     p_equivalent = np.minimum(1.0, looks * holm(p_same, awaited))
     good = -e.mean if less else e.mean
-    quantiles = stdtrit(e.freedom, 1 - ALPHA / 2) + stdtrit(e.freedom, POWER)
+    family = (~np.isnan(p)).sum(-1, keepdims=True) + awaited
+    level = ALPHA / (looks * np.maximum(family, 1))
+    quantiles = stdtrit(e.freedom, 1 - level / 2) + stdtrit(e.freedom, POWER)
     outcome = np.select(
         [
             np.isnan(p),

@@ -27,6 +27,7 @@ CELL = ["dataset", "labels", "checkpoint"]
 # the mean Dice is below the second number, predicts nothing.
 _EMPTY_SHARE = 0.9
 _LEAST_DICE = 0.01
+_UNLIKE = "frames or classes that not all methods have a value of"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Cell:
         runs: (fold, seed) pairs, sorted.
         patients: names, sorted.
         scores: (methods, runs, patients) averages over frames and classes; NaN where there is none.
+        parts: (methods, runs, patients) a number for the frames and classes behind each of them.
         tested: (methods, runs, patients) whether the table has rows.
         barren: methods that predict nothing.
     """
@@ -48,6 +50,7 @@ class Cell:
     runs: tuple[tuple[int, int], ...]
     patients: tuple[str, ...]
     scores: Values
+    parts: NDArray[np.uint64]
     tested: NDArray[np.bool_]
     barren: frozenset[str]
 
@@ -93,7 +96,9 @@ def patient_runs(cases: pd.DataFrame, *, metric: str = "dice") -> pd.DataFrame:
             mean.
 
     Returns:
-        Columns `dataset`, `labels`, `checkpoint`, `key`, `fold`, `seed`, `patient`, `score`.
+        Columns `dataset`, `labels`, `checkpoint`, `key`, `fold`, `seed`, `patient`, `score`, and
+        `parts`, a number for the set of frames and classes that have a value (their count where the
+        table names neither).
 
     Raises:
         ConfigError: no such column.
@@ -101,10 +106,15 @@ def patient_runs(cases: pd.DataFrame, *, metric: str = "dice") -> pd.DataFrame:
     if metric not in cases.columns:
         hint = nearest(metric, [str(column) for column in cases.columns])
         raise ConfigError(f"no column '{metric}' in the case table: {hint}")
-    keyed = cases.assign(key=method_keys(cases))
+    named = [name for name in ("case", "class") if name in cases.columns]
+    part: Any = np.uint64(1)
+    if named:
+        part = pd.util.hash_pandas_object(cases[named].astype(str), index=False)
+    valued = np.where(cases[metric].notna(), part, np.uint64(0))
+    keyed = cases.assign(key=method_keys(cases), parts=valued)
     columns = [*CELL, "key", "fold", "seed", "patient"]
-    scores = keyed.groupby(columns, sort=False)[metric].mean().rename("score")
-    return scores.reset_index()
+    groups = keyed.groupby(columns, sort=False)
+    return groups.agg(score=(metric, "mean"), parts=("parts", "sum")).reset_index()
 
 
 def cells(cases: pd.DataFrame, *, metric: str = "dice") -> Iterator[Cell]:
@@ -127,12 +137,14 @@ def cells(cases: pd.DataFrame, *, metric: str = "dice") -> Iterator[Cell]:
         at = method, run, patient
         table = np.full((len(methods), len(runs), len(patients)), np.nan)
         table[at] = own["score"]
+        parts = np.zeros(table.shape, np.uint64)
+        parts[at] = own["parts"]
         tested = np.zeros(table.shape, bool)
         tested[at] = True
         dataset, labels, checkpoint = key
         name = (str(dataset), int(labels), str(checkpoint))
         barren = frozenset(m for m in methods if (*name, m) in nothing)
-        yield Cell(name, methods, runs, patients, table, tested, barren)
+        yield Cell(name, methods, runs, patients, table, parts, tested, barren)
 
 
 def _numbered(values: Iterable[Any], *, ordered: bool = True) -> tuple[tuple[Any, ...], Indices]:
@@ -163,7 +175,8 @@ def select(cell: Cell, methods: Sequence[str]) -> Selection:
     """Runs and patients that all of some methods share.
 
     A run that one of them lacks is left out; so is a patient without a score in any remaining run
-    (of the fold, in a cross-validation). Both are listed.
+    (of the fold, in a cross-validation), or with values of other frames and classes than with
+    another method: means of an easy and of all classes do not compare. Both are listed.
 
     Args:
         cell: scores.
@@ -216,11 +229,16 @@ def _crossed(
     patients: NDArray[np.bool_],
     left: tuple[str, ...],
 ) -> Selection:
-    runs = [r for group in groups for r in group]
-    whole = ~np.isnan(cell.scores[np.ix_(own, runs)]).any(axis=(0, 1))
-    bad = np.flatnonzero(patients & ~whole)
-    left += tuple(f"patient {cell.patients[p]}: not scored in every run" for p in bad)
-    kept = np.flatnonzero(patients & whole)
+    at = np.ix_(own, [r for group in groups for r in group])
+    scored = ~np.isnan(cell.scores[at]).any(axis=(0, 1))
+    lacking = set(np.flatnonzero(~scored))
+    unlike = np.not_equal(cell.parts[at], cell.parts[at][:1])
+    alike = ~np.asarray(unlike).any(axis=(0, 1))
+    left += tuple(
+        f"patient {cell.patients[p]}: {'not scored in every run' if p in lacking else _UNLIKE}"
+        for p in np.flatnonzero(patients & ~(scored & alike))
+    )
+    kept = np.flatnonzero(patients & scored & alike)
     if not len(kept):
         return Selection("none", left_out=left, reason="no patient is scored in every run")
     return Selection("crossed", tuple(groups), (kept,), left)

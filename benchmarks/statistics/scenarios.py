@@ -48,8 +48,8 @@ class Scenario:
         wild: how many times wider than the others the runs of the last method scatter.
         heavy: whether response and residual follow Student's distribution with 4 degrees of
             freedom, of the same variance, in place of the normal one.
-        common: share of the run variance that all runs have in common, since their training
-            patients overlap; nothing in one table tells of it.
+        common: correlation of the results of folds, since their training patients overlap: this
+            share of their variance is the same in all; nothing in one table tells of it.
         spread: variances in place of `MEASURED`.
     """
 
@@ -105,8 +105,7 @@ def scenarios() -> tuple[Scenario, ...]:
 def _overlapping(folds: Scenario) -> list[Scenario]:
     """The same with training patients in common, of unknown weight."""
     return [
-        replace(folds, name=f"{folds.name}, {c:.0%} of the run variance in common", common=c)
-        for c in _COMMON
+        replace(folds, name=f"{folds.name}, results correlated by {c:g}", common=c) for c in _COMMON
     ]
 
 
@@ -143,12 +142,14 @@ def draw(s: Scenario, count: int, g: np.random.Generator) -> Values:
             return normal(variance, *shape)
         return np.asarray(np.sqrt(variance / 2) * g.standard_t(4, (count, *shape)))
 
-    varying = own.run * (1 - s.common)
-    runs = normal(varying / (2 if nested else 1), m, s.runs, 1, 1)
+    shared = s.common * (own.run + (own.response + own.residual) / n)
+    apart = 1 - s.common
+    own = Spread(apart * own.run, apart * own.response, apart * own.residual)
+    runs = normal(own.run / (2 if nested else 1), m, s.runs, 1, 1)
     if nested:
-        runs = runs + normal(varying / 2, m, s.runs, s.seeds, 1)
+        runs = runs + normal(own.run / 2, m, s.runs, s.seeds, 1)
     if s.common:
-        runs = runs + normal(own.run * s.common, m, 1, 1, 1)
+        runs = runs + normal(shared, m, 1, 1, 1)
     return np.asarray(
         _MEAN
         + effects(s)[:, None, None, None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.config import ClaimConfig
-from benchmarks.statistics.difference import Difference, phrase, unit
+from benchmarks.statistics.difference import DECIDED, Difference, phrase, unit
 
 Ruling = Literal["supported", "not supported", "undecided"]
 # Outcomes that are no verdict on a contrast, whatever its numbers.
@@ -36,8 +36,16 @@ class Verdict:
     numbers: tuple[str, ...]
 
 
-def rule(outcomes: Sequence[str]) -> Ruling:
-    """The ruling from the outcomes of the deciding contrasts; none at all leave it undecided."""
+def rule(outcomes: Sequence[str], *, limited: bool = False) -> Ruling:
+    """The ruling from the outcomes of the deciding contrasts; none at all leave it undecided.
+
+    Args:
+        outcomes: words.
+        limited: whether one of those that are a verdict has a limit, such as rows of which nobody
+            knows whether they have converged.
+    """
+    if limited:
+        return "undecided"
     if outcomes and all(o == "better" for o in outcomes):
         return "supported"
     if any(o in {"worse", "equivalent"} for o in outcomes):
@@ -58,14 +66,18 @@ def verdicts(results: Sequence[Difference], claim: ClaimConfig) -> list[Verdict]
         own = [r for r in last if (r.dataset, r.labels) == (dataset, labels)]
         if all(r.design == "none" for r in own):
             continue
-        ruling = rule([r.outcome for r in own])
+        ruling = rule([r.outcome for r in own], limited=any(map(_is_limited, own)))
         words = tuple(_words(r) for r in own)
         made.append(Verdict(dataset, labels, claim.text, ruling, _reason(own), words))
     return made
 
 
+def _is_limited(r: Difference) -> bool:
+    return r.outcome in DECIDED and bool(r.reason)
+
+
 def _reason(results: Sequence[Difference]) -> str:
-    silent = [r for r in results if r.outcome in NO_VERDICT]
+    silent = [r for r in results if r.outcome in NO_VERDICT or _is_limited(r)]
     if not silent:
         return ""
     each = "; ".join(f"{r.name}: {phrase(r)}" for r in silent)

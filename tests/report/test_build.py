@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.report import build_report
+from benchmarks.report.studied import Studied
 from benchmarks.scoring.cases import COLUMNS
 from tests.report.made import (
     SKILL,
@@ -187,7 +188,9 @@ def test_slices_known_to_be_of_one_patient_are_counted_both_ways(
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_five_runs_give_verdicts_and_a_claim_its_ruling(tmp_path: Path) -> None:
+def test_five_runs_give_verdicts_and_a_claim_its_ruling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deciding = {"name": "gain", "better": "mean_teacher", "than": "supervised"}
     claim = {"text": "teachers help", "contrasts": ["gain"]}
     blocks: dict[str, dict[str, object]] = {name: {} for name in SKILL}
@@ -195,6 +198,11 @@ def test_five_runs_give_verdicts_and_a_claim_its_ruling(tmp_path: Path) -> None:
     more = {"contrasts": [deciding], "claim": claim, "methods": blocks}
     config = make_config(more, seeds=[0, 1, 2, 3, 4])
     write_scores(tmp_path, config, noise=0.02)
+    build_report(config, root=tmp_path)
+    unknown = page_of(tmp_path)
+    assert '"teachers help" is undecided' in unknown
+    assert "allows no verdict (gain: better (convergence not studied))" in unknown
+    monkeypatch.setattr("benchmarks.report.judged.studied_rows", lambda *_: Studied({}, ()))
     build_report(config, root=tmp_path)
     page = page_of(tmp_path)
     assert '"teachers help" is supported' in page and "pilot of" not in page
@@ -228,7 +236,8 @@ def test_methods_are_compared_with_the_controls_and_looks_are_corrected_for(
         "supervised-strong": {"strong": True},
         "supervised-strong=True": {"strong": True},  # of a sweep, so no control
     }
-    config = make_config({"methods": blocks}, seeds=[0, 1, 2, 3, 4], methods=list(blocks), looks=3)
+    grid: Any = {"methods": list(blocks), "looks": 3, "controls": "exploratory"}
+    config = make_config({"methods": blocks}, seeds=[0, 1, 2, 3, 4], **grid)
     write_scores(tmp_path, config, noise=0.02)
     build_report(config, root=tmp_path)
     page = page_of(tmp_path)
@@ -238,10 +247,12 @@ def test_methods_are_compared_with_the_controls_and_looks_are_corrected_for(
     own = frame[(frame["family"] == "controls") & (frame["checkpoint"] == "last")]
     assert set(own["better"]) == {"mean_teacher", "egcl_net-a5"}
     assert set(own["than"]) == {"supervised-strong"}
+    assert "Exploratory: that methods are compared with the controls was decided after" in page
+    assert "| better (exploratory; convergence not studied) |" in section
     first = own[(own["better"] == "mean_teacher") & (own["labels"] == 2)].iloc[0]
     assert f"{100 * first['mean']:+.1f} [" in row
     assert ": methods 2 better" in page and "; controls 2 " in page
-    assert "This is table number 3 of this benchmark" in page
+    assert "3 tables with some of these runs were read, this one" in page
     smallest = frame.groupby(["family", "labels", "checkpoint"])["p"].transform("min")
     count = frame.groupby(["family", "labels", "checkpoint"])["p"].transform("size")
     least = frame["p"] == smallest
@@ -273,7 +284,7 @@ def test_a_declared_row_that_is_not_trained_yet_leaves_its_claim_open(tmp_path: 
     write_scores(tmp_path, config, noise=0.02)
     build_report(config, root=tmp_path)
     page = page_of(tmp_path)
-    assert page.count('"teachers help" is undecided.** 1 of 2 deciding contrasts allows no') == 2
+    assert page.count('"teachers help" is undecided.** 2 of 2 deciding contrasts allow no') == 2
     name = "EGCL-Net (reconstructed), a6"
     assert page.count(f"| more ({name} minus Mean Teacher) |") == 2
     assert page.count(f"| not tested: no runs of '{name}' |") == 2

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -14,7 +15,8 @@ from matplotlib.figure import Figure
 from benchmarks.common.errors import RunError
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report import build_report
-from benchmarks.report.cost import COLUMNS, front, measured_hours, read_cost, write_cost
+from benchmarks.report.cost import COLUMNS, measured_hours, read_cost, write_cost
+from benchmarks.report.cost_front import front
 from benchmarks.report.facts import collect_facts
 from benchmarks.report.load import Source
 from benchmarks.report.provenance import read_provenance
@@ -83,7 +85,7 @@ def test_costs_are_kept_and_the_report_is_the_same_again(
     # Four runs of 90, 180, 90 and 180 seconds.
     assert "| Mean Teacher | 1.17 | 4 | 2.25 | 0.15 | 4000 | 12.3 |" in page
     assert "card, kJ a run" in page and "14 runs on NVIDIA X (1 thread)" in page
-    assert "![Dice over the time" in page
+    assert "![Dice over the cost" in page
     first = {p.name: p.read_bytes() for p in folder.iterdir()}
     build_report(config, root=tmp_path)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == first
@@ -158,10 +160,41 @@ def test_the_legend_names_the_rows_that_have_a_time(
         seen.append([text.get_text() for text in figure.legends[0].get_texts()])
         return [stem]
 
-    monkeypatch.setattr("benchmarks.report.cost.save_both", save)
+    monkeypatch.setattr("benchmarks.report.cost_front.save_both", save)
     build_report(config, root=tmp_path, cost=True)
     titles = {m.title for m in collect_facts(config).methods}
     assert titles - {"Mean Teacher"} == set(seen[0]) and "Mean Teacher" in titles
+
+
+def test_dice_is_over_operations_where_the_times_of_one_row_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, seen = make_config(), list[tuple[str, set[float]]]()
+    write_scores(tmp_path, config)
+    leave_figures_undrawn(monkeypatch)
+    write_runs(tmp_path, config)
+
+    def save(figure: Figure, stem: Path) -> list[Path]:
+        axes = figure.axes[0]
+        marks = [line for line in axes.lines if line.get_linestyle() == "None"]
+        seen.append(
+            (axes.get_xlabel(), {round(float(np.ravel(m.get_xdata())[0]), 2) for m in marks})
+        )
+        return [stem]
+
+    def told(seconds: float) -> str:
+        path = tmp_path / "runs/tiny/heart/mean_teacher/l2-f0-s1/machine.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": seconds}))
+        build_report(config, root=tmp_path, cost=True)
+        return (tmp_path / "reports/tiny/README.md").read_text()
+
+    for folder in (tmp_path / "runs/tiny/heart").glob("*/*/machine.json"):
+        folder.write_text(json.dumps(json.loads(folder.read_text()) | {"seconds": 120}))
+    monkeypatch.setattr("benchmarks.report.cost_front.save_both", save)
+    assert "minutes do not compare rows" not in told(180)
+    assert "the slowest run took 2.0 times as long as the fastest, so minutes do not" in told(240)
+    assert seen[0] == ("minutes a run", {2.0})
+    assert seen[1][0] == "operations of a run" and {0.5, 1.17} < seen[1][1]
 
 
 def test_other_runs_are_not_counted(tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def test_an_external_row_is_marked_everywhere_and_changes_no_other(tmp_path: Pat
     assert page.count("| my_net (external) | ") == 1  # of the cell with two labelled patients alone
     assert "trained on no test patient" in page and "a family of their own" in page
     assert r"my\_net (external)" in (tmp_path / "reports/tiny/table.tex").read_text()
-    assert [r[-1] for r in report.answer.tables[0].rows if "external" in r[0]] == ["better"]
+    assert [r[-1] for r in report.answer.tables[0].rows if "external" in r[0]] == [
+        "better (convergence not studied)"
+    ]
 
     first = {path: path.read_bytes() for path in report.files}
     folder.parent.rename(tmp_path / "elsewhere")

@@ -58,7 +58,7 @@ def test_what_has_an_inert_term_is_not_tested_and_marked(tmp_path: Path) -> None
     page, differences = report(tmp_path, gradient=0.0, relative=0.0)
     assert outcomes(differences) == {
         2: {("not tested", "term pull of mean_teacher inert")},
-        4: {("better", "")},
+        4: {("better", "convergence not studied")},
     }
     top, _, rest = page.partition("**What came out.**")
     assert "2 labelled patients: Mean Teacher (term `pull`). Comparisons with such" in top
@@ -85,7 +85,8 @@ def test_paper_tables_and_releases_know_the_ledger(tmp_path: Path) -> None:
 
 def test_a_faint_term_is_marked_and_tested(tmp_path: Path) -> None:
     page, differences = report(tmp_path, relative=0.009)
-    assert outcomes(differences) == {2: {("better", "")}, 4: {("better", "")}}
+    tested = {("better", "convergence not studied")}
+    assert outcomes(differences) == {2: tested, 4: tested}
     assert page.count(" ° |") == 1 and "‡ |" not in page
     assert "| 0.009 | -0.50 |  | faint |" in page
     assert "| Mean Teacher | teacher | 62.5 | 75.0 |" in page

@@ -83,7 +83,7 @@ def test_rows_are_whole_counted_or_missing(tmp_path: Path) -> None:
     assert two.header[:2] == ("Method", "Runs")
     assert {row[0]: (row[1], row[-1]) for row in two.rows} == {
         "Supervised": ("6 of 6", "baseline"),
-        "Mean Teacher": ("5 of 6", "better"),
+        "Mean Teacher": ("5 of 6", "better (convergence not studied)"),
         "EGCL-Net (reconstructed), a5": ("0 of 6", "missing"),
         "Full supervision (8 labelled)": ("6 of 6", "reference"),
     }

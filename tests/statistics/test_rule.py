@@ -146,6 +146,26 @@ def test_a_contrast_that_waits_for_its_runs_counts_in_the_family() -> None:
     )
 
 
+def test_means_over_other_classes_are_not_compared() -> None:
+    """An easy class alone scores higher than both: without the hard one a method would seem better.
+
+    True scores are equal, 0.8 in the easy class and 0.5 in the hard one.
+    """
+    g = np.random.default_rng(0)
+    scores = 0.65 + 0.02 * g.standard_normal((5, 20))
+    cases = table({"a": scores, "b": scores}, classes=2)
+    cases["dice"] += np.where(cases["class"] == 0, 0.15, -0.15)
+    gone = (cases["method"] == "b") & (cases["class"] == 1) & (cases["patient"] < "p008")
+    for holed in (cases.assign(dice=cases["dice"].mask(gone)), cases[~gone]):
+        (found,) = compare(holed, AB)
+        assert found.mean == pytest.approx(0)
+        assert found.patients == 12
+        assert found.left_out.count("frames or classes that not all methods have a value of") == 8
+    # What no method has a value of is no difference between them.
+    (found,) = compare(cases[cases["class"] == 0], AB)
+    assert (found.patients, found.left_out) == (20, "")
+
+
 def test_cells_with_one_method_are_left_out() -> None:
     assert compare(table({"a": np.full((5, 3), 0.5)}), AB) == []
 

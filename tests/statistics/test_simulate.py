@@ -95,15 +95,15 @@ def test_seeds_share_the_run_variance_with_their_subset() -> None:
     assert found == pytest.approx(2 * (3.7e-4 * (1 / 2 + 1 / 8) + 26.7e-4 / 200), rel=0.1)
 
 
-def test_what_runs_have_in_common_moves_the_mean_and_not_its_error() -> None:
-    """Half of the run variance: the mean of any number of runs keeps that half."""
+def test_what_folds_have_in_common_moves_the_mean_and_not_its_error() -> None:
+    """Correlated by a half: the mean of any number of folds keeps half of the variance of one."""
     s = Scenario("", 3, "cross-validation", 20, 400, methods=2, common=0.5)
     runs = draw(s, 400, np.random.default_rng(8)).mean((3, 4))
     d = runs[:, 1] - runs[:, 0]
-    patients = (8.5e-4 + 26.7e-4) / 20
-    assert d.var(1, ddof=1).mean() == pytest.approx(2 * (3.7e-4 / 2 + patients), rel=0.1)
-    expected = 2 * (3.7e-4 / 2 + (3.7e-4 / 2 + patients) / 20)
-    assert d.mean(1).var() == pytest.approx(expected, rel=0.15)
+    fold = 2 * (3.7e-4 + (8.5e-4 + 26.7e-4) / 20)
+    assert d.var(1, ddof=1).mean() == pytest.approx(fold / 2, rel=0.1)
+    assert d.mean(1).var() == pytest.approx(fold / 2 + fold / 2 / 20, rel=0.15)
+    assert d.var() == pytest.approx(fold, rel=0.1)
 
 
 def test_variances_at_96_pixels_are_those_of_the_committed_table() -> None:
@@ -136,7 +136,7 @@ def test_all_scenarios_are_simulated_told_and_written(tmp_path: Path) -> None:
     found = simulate_all(3, seed=5, progress=lambda *step: seen.append(step))
     wanted = scenarios()
     assert [(r.scenario, r.labels) for r in found] == [(s.name, s.labels) for s in wanted]
-    last = "3 labelled, 10 folds at 96 pixels, 33% of the run variance in common"
+    last = "3 labelled, 10 folds at 96 pixels, results correlated by 0.33"
     assert seen[-1] == (last, len(wanted), len(wanted))
     write_rates(found, tmp_path / "rates.csv")
     written = pd.read_csv(tmp_path / "rates.csv")
@@ -150,7 +150,7 @@ def test_committed_calibration_is_of_these_scenarios_and_within_bounds() -> None
     names = list(written[["scenario", "labels"]].itertuples(index=False, name=None))
     assert names == [(s.name, s.labels) for s in scenarios()]
     # What no rule can see in one table breaks the promise, and the page says so.
-    common = written["scenario"].str.contains("in common")
+    common = written["scenario"].str.contains("correlated")
     assert (written.loc[common, "coverage"] < 0.95).all() and common.sum() == 6
     runs = written[(written["runs"] > 1) & ~common]
     assert runs["test_false"].max() <= 0.08 and runs["family_test"].max() <= 0.08

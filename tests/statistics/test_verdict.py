@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.config import ClaimConfig
-from benchmarks.statistics.difference import Difference
+from benchmarks.statistics.difference import Difference, limited
 from benchmarks.statistics.verdict import verdicts
 
 CLAIM = ClaimConfig(text="it helps", contrasts=("one", "two"))
@@ -13,13 +13,19 @@ ONE = "1 of 2 deciding contrasts allows no verdict"
 
 
 def result(
-    name: str, outcome: str, *, checkpoint: str = "last", design: str = "crossed"
+    name: str,
+    outcome: str,
+    *,
+    checkpoint: str = "last",
+    design: str = "crossed",
+    reason: str | None = None,
 ) -> Difference:
+    silent = {"pilot": "3 runs", "not tested": "why", "unconverged": "a not converged"}
     return Difference(
         name, "acdc", 7, checkpoint, "a", "b", design,  # type: ignore[arg-type]
         runs=5, patients=20, mean=0.02, low=0.01, high=0.03, p=0.001, p_holm=0.004, p_false=0.0005,
-        p_false_patients=0.0001, detectable=0.015, reason="3 runs" if outcome == "pilot" else "why",
-        outcome=outcome,  # type: ignore[arg-type]
+        p_false_patients=0.0001, detectable=0.015, outcome=outcome,  # type: ignore[arg-type]
+        reason=silent.get(outcome, "") if reason is None else reason,
     )  # fmt: skip
 
 
@@ -46,6 +52,15 @@ def test_rulings(outcomes: tuple[str, str], ruling: str, reason: str) -> None:
     )
     assert (made.ruling, made.reason) == (ruling, reason)
     assert (made.dataset, made.labels, made.claim, len(made.numbers)) == ("acdc", 7, "it helps", 2)
+
+
+@pytest.mark.parametrize("outcome", ["better", "worse", "equivalent"])
+def test_nothing_is_ruled_from_rows_whose_convergence_is_not_known(outcome: str) -> None:
+    unknown = limited(result("one", outcome), "convergence not studied")
+    (made,) = verdicts([unknown, result("two", "better")], CLAIM)
+    assert made.ruling == "undecided"
+    assert made.reason == f"{ONE} (one: {outcome} (convergence not studied))"
+    assert limited(result("one", "undecided"), "exploratory").reason == ""
 
 
 def test_words_carry_the_numbers() -> None:

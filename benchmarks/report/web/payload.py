@@ -18,7 +18,7 @@ from benchmarks.report.cost import operations
 from benchmarks.report.facts import DatasetFacts, Facts, MethodFacts
 from benchmarks.report.mechanisms import Mechanisms
 from benchmarks.report.notes import notes
-from benchmarks.report.page import CONTROLS
+from benchmarks.report.page import control_words
 from benchmarks.report.results import Results
 from benchmarks.report.sections import cell_title, sections, select
 from benchmarks.report.web.looks import web_looks
@@ -84,7 +84,7 @@ def payload(given: Inputs) -> Json:
             for v in rulings(config, facts, results)
         ],
         "margin": 100 * MARGIN,
-        "controls": CONTROLS,
+        "controls": control_words(config),
         "equal": config.grid.equal,
         "notes": notes(config, facts, results),
         "metrics": [
