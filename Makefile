@@ -2,6 +2,9 @@
 # VENV=DIR keeps the environment elsewhere, for instance in a cache shared by several checkouts.
 PYTHON ?= python3
 VENV ?= .venv
+ifneq ($(words $(abspath $(VENV))),1)
+$(error VENV='$(VENV)' in '$(CURDIR)': make knows no path with a space. Keep the environment elsewhere: `make $(MAKECMDGOALS) VENV=/var/tmp/egcl-bench`)
+endif
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready-$(firstword $(shell cksum requirements.lock))
 

@@ -70,10 +70,7 @@ def of_machine(root: Path) -> Iterator[Finding]:
     yield Finding("processor", "ok", f"{facts['processor']}, {facts['cores']} cores, {memory}")
     yield Finding("bfloat16", "ok", facts["bf16"])
     yield from _cards()
-    free = shutil.disk_usage(root).free
-    remedy = "" if free > _LITTLE_DISK else "free some, or put `data` and `runs` elsewhere by links"
-    verdict: Verdict = "note" if remedy else "ok"
-    yield Finding("disk", verdict, f"{gigabytes(free)} free at {root}", remedy)
+    yield _room(root)
     for name in dataset_ids():
         yield _raw(name, root, load_dataset(name).Params())
 
@@ -205,11 +202,44 @@ def _size(config: BenchmarkConfig, cells: list[Estimate], device: str) -> Iterat
     yield Finding(f"memory {dataset}", verdict, found, remedy)
 
 
+@dataclass(frozen=True)
+class _Disk:
+    """That a folder lies on or will be made on, also behind a link."""
+
+    folder: Path
+    device: int
+    free: int
+
+    @classmethod
+    def of(cls, folder: Path) -> _Disk:
+        there = folder.resolve()
+        while not there.exists():
+            there = there.parent
+        return cls(there, there.stat().st_dev, shutil.disk_usage(there).free)
+
+    def __str__(self) -> str:
+        return f"{gigabytes(self.free)} free at {self.folder}"
+
+
+def _room(root: Path) -> Finding:
+    """The disks of all that grows."""
+    found = [_Disk.of(root / name) for name in ("data", "runs", ".dvc/cache")]
+    disks = {disk.device: disk for disk in reversed(found)}.values()
+    text = ", ".join(str(disk) for disk in disks)
+    if all(disk.free > _LITTLE_DISK for disk in disks):
+        return Finding("disk", "ok", text)
+    remedy = "free some, or put `data`, `runs` and `.dvc/cache` elsewhere by links"
+    return Finding("disk", "note", text, remedy)
+
+
 def _disk(cells: list[Estimate], root: Path) -> Finding:
     """Weights of all runs, which DVC's cache may hold once more."""
-    wanted, free = int(sum(e.disk_gb for e in cells) * 1e9), shutil.disk_usage(root).free
-    found = f"weights {gigabytes(wanted)}, twice that after `dvc repro`; {gigabytes(free)} free"
-    if 2 * wanted < free:
+    wanted = int(sum(e.disk_gb for e in cells) * 1e9)
+    runs, cache = _Disk.of(root / "runs"), _Disk.of(root / ".dvc/cache")
+    shared = runs.device == cache.device
+    free = str(runs) if shared else f"{runs}, {cache}"
+    found = f"weights {gigabytes(wanted)}, twice that after `dvc repro`; {free}"
+    if wanted < runs.free and wanted < (cache.free - wanted if shared else cache.free):
         return Finding("disk of runs", "ok", found)
     remedy = "link `runs` and `.dvc/cache` to a larger disk, or take a part: `launch --datasets`"
-    return Finding("disk of runs", "problem" if wanted > free else "note", found, remedy)
+    return Finding("disk of runs", "problem" if wanted > runs.free else "note", found, remedy)

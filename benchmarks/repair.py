@@ -23,7 +23,7 @@ from ruamel.yaml.error import YAMLError
 
 from benchmarks.common.errors import BenchError, RunError
 from benchmarks.common.files import FILLING, claimed, in_use, write_bytes
-from benchmarks.common.lease import is_held, leased
+from benchmarks.common.lease import STALE_SECONDS, age_of, is_held, leased
 from benchmarks.common.workspace import PRESETS, RECORD, params_files
 from benchmarks.config import load_config
 from benchmarks.engine.state import DAMAGED, PREVIOUS, STATE
@@ -57,7 +57,8 @@ class Repair:
 def find_repairs(root: Path) -> list[Repair]:
     """What can be mended in a checkout. Nothing is changed.
 
-    Processes are looked for on this machine alone.
+    Processes are looked for on this machine alone; what another one may be writing is known by its
+    age.
     """
     found = [repair for place in _PLACES for repair in _left_behind(root / place)]
     return [*found, *_journals(root), *_dvc(root)]
@@ -90,7 +91,8 @@ def _folder(path: Path) -> Repair | None:
 
 def _file(path: Path) -> Repair | None:
     if path.name.endswith(DAMAGED):
-        return Repair(path, "set aside as damaged: remove", path.unlink)
+        what = "set aside as damaged: remove"
+        return Repair(path, what, partial(path.unlink, missing_ok=True))
     if path.name.startswith(".") and path.suffix == ".lock" and not _is_locked(path):
         return Repair(path, "lock of a process that is gone: remove", partial(_release, path))
     if _of_dead_process(path):
@@ -100,37 +102,46 @@ def _file(path: Path) -> Repair | None:
 
 
 def _of_dead_process(path: Path) -> bool:
-    """Whether a temporary name carries the number of a process that is gone."""
+    """Whether a temporary name carries the number of a process that is gone.
+
+    It may be the number of a living one on another machine: that one has written lately.
+    """
     found = _TEMPORARY.fullmatch(path.name)
     if found is None:
         return False
     try:
         os.kill(int(found[1]), 0)
     except (ProcessLookupError, OverflowError):
-        return True
+        return age_of(path) > STALE_SECONDS
     except PermissionError:  # it lives
         pass
     return False
 
 
 def _remove(folder: Path) -> None:
-    if not in_use(folder):
-        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        if not in_use(folder):
+            shutil.rmtree(folder)
 
 
 def _remove_claimed(folder: Path, lock: Path) -> None:
-    with suppress(BlockingIOError), leased(lock):
+    with suppress(BlockingIOError, FileNotFoundError), leased(lock):
         shutil.rmtree(folder)
 
 
+def _is_lease(lock: Path) -> bool:
+    """Whether a lock file names who has it; one that the kernel keeps is empty."""
+    return bool(_OF_RUN.fullmatch(lock.name)) or (lock.is_file() and lock.stat().st_size > 0)
+
+
 def _is_locked(lock: Path) -> bool:
-    """Whether somebody has a run's lease, or any other lock file."""
-    return is_held(lock) if _OF_RUN.fullmatch(lock.name) else in_use(lock)
+    """Whether somebody has a lease, or any other lock file."""
+    return is_held(lock) if _is_lease(lock) else in_use(lock)
 
 
 def _release(lock: Path) -> None:
     """Take a lock file, which removes it at the end."""
-    take = leased if _OF_RUN.fullmatch(lock.name) else claimed
+    take = leased if _is_lease(lock) else claimed
     with suppress(BlockingIOError), take(lock):
         pass
 
@@ -174,7 +185,8 @@ def _dvc(root: Path) -> Iterator[Repair]:
         return
     rwlock = root / ".dvc/tmp/rwlock"
     if rwlock.is_file() and not _is_json(rwlock):
-        yield Repair(rwlock, "cannot be read, and says nothing without DVC: remove", rwlock.unlink)
+        what = "cannot be read, and says nothing without DVC: remove"
+        yield Repair(rwlock, what, partial(rwlock.unlink, missing_ok=True))
     locks = {lock for pattern in _LOCKS for lock in root.glob(pattern)}
     locks |= {file.with_name("dvc.lock") for file in params_files(root)}
     for lock in sorted(locks):

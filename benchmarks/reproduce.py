@@ -23,7 +23,7 @@ from benchmarks.common.workspace import (
 from benchmarks.config import BenchmarkConfig
 from benchmarks.pipeline import all_runs, make_ready
 from benchmarks.plan.grid import cell_name
-from benchmarks.plan.identity import link_code
+from benchmarks.plan.identity import link_code, renew_link
 from benchmarks.plan.resolve import Run, settings_digest
 from benchmarks.report.cost import COST
 from benchmarks.report.provenance import DIGESTS
@@ -162,10 +162,7 @@ def _sandbox(config: BenchmarkConfig, dataset: str, root: Path) -> Path:
     link_code(root, sandbox)
     for place in (split_file, prepared_folder):
         path = place(root, config.name, dataset)
-        link = sandbox / path.relative_to(root)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink():
-            link.symlink_to(path.resolve())
+        renew_link(sandbox / path.relative_to(root), path.resolve())
     return sandbox
 
 

@@ -62,6 +62,23 @@ def test_the_whole_lock_is_installed_by_its_hashes_and_make_finds_it(context: Pa
     assert "pip" not in done.stdout
 
 
+@pytest.mark.parametrize(("folder", "given"), [("my bench", []), (".", ["VENV=my cache/venv"])])
+def test_an_environment_whose_path_has_a_space_is_refused_with_one_that_works(
+    context: Path, folder: str, given: list[str]
+) -> None:
+    """In the checkout's path or its own; its commands would be cut at the space."""
+    place = context / folder
+    place.mkdir(exist_ok=True)
+    for name in ("requirements.lock", "Makefile"):
+        (place / name).write_bytes((ROOT / name).read_bytes())
+    make = ["make", "-n", "repro"]
+    done = subprocess.run([*make, *given], cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "no path with a space" in done.stderr and not done.stdout
+    (remedy,) = re.findall("`make repro (VENV=.+)`", done.stderr)
+    done = subprocess.run([*make, remedy], cwd=place, capture_output=True, text=True, check=True)
+    assert f"{remedy.removeprefix('VENV=')}/bin/dvc repro" in done.stdout
+
+
 def test_without_cuda_all_but_torch_is_installed_by_hashes(context: Path) -> None:
     assert install(context, "cpu").returncode == 0
     first, second = (context / "calls").read_text().splitlines()

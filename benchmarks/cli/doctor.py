@@ -10,7 +10,7 @@ import typer
 
 from benchmarks.cli.options import Device, example, place, read_config, say
 from benchmarks.cli.remedies import pasteable
-from benchmarks.common.errors import RunError
+from benchmarks.common.errors import BenchError, RunError
 from benchmarks.common.workspace import ROOT
 
 app = typer.Typer(rich_markup_mode=None)
@@ -80,9 +80,18 @@ def _repair(*, yes: bool) -> None:
     if not found:
         say("nothing to mend")
     elif yes or typer.confirm(f"mend these {len(found)}?"):
+        failed = []
         for repair in found:
-            repair.mend()
-        say(f"{len(found)} mended")
+            try:
+                repair.mend()
+            except (BenchError, OSError) as error:
+                failed.append(f"{repair.path.relative_to(ROOT)}: {error}")
+        say(f"{len(found) - len(failed)} mended")
+        if failed:
+            raise RunError(
+                f"{len(failed)} could not be mended; see to what each says, then give the same"
+                " command again:\n" + "\n".join(failed)
+            )
 
 
 def _reproduce(params: Path, cell: str, device: str) -> None:

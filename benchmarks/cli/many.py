@@ -26,6 +26,7 @@ from benchmarks.cli.options import (
     show,
 )  # fmt: skip
 from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.pasting import params_options
 from benchmarks.common.workspace import ROOT, params_files
 
 if TYPE_CHECKING:
@@ -132,29 +133,29 @@ def launch(
             f"{len(found.failed)} runs failed and {len(found.left)} are left, for the reasons"
             " above; what is finished is kept, the same command does the rest"
         )
-    file = f"{params_file(params)}{f' --sweep {sweep}' if sweep else ''}"
-    say(_afterwards(config, file, shard=bool(shard), whole=not shard and part == Part()))
+    options = params_options(params_file(params), sweep)
+    say(_afterwards(config, options, shard=bool(shard), whole=not shard and part == Part()))
 
 
-def _afterwards(config: BenchmarkConfig, params: str, *, shard: bool, whole: bool) -> str:
+def _afterwards(config: BenchmarkConfig, options: str, *, shard: bool, whole: bool) -> str:
     """What has been done, and the command to give next.
 
     Args:
         config: of the runs that are done, in a part of the grid or in all of it.
-        params: value of `--params`, with the sweep.
+        options: that name its parameter file and sweep.
         shard: whether other machines train the others.
         whole: whether all runs of the grid are done.
     """
-    repro = f"`python -m benchmarks repro --params {params}`"
+    repro = f"`python -m benchmarks repro {options}`"
     if whole:
         return f"all done; next: {repro}"
     if shard:
         return f"this shard is done; next, with the runs of all shards in one `runs`: {repro}"
     scoring = " and ".join(
-        f"`python -m benchmarks evaluate {dataset} --partial --params {params}`"
+        f"`python -m benchmarks evaluate {dataset} --partial {options}`"
         for dataset in config.grid.datasets
     )
-    table = f"`python -m benchmarks report --partial --params {params}`"
+    table = f"`python -m benchmarks report --partial {options}`"
     return f"this part is done; next, for a table of it: {scoring}, then {table}"
 
 

@@ -34,6 +34,7 @@ from benchmarks.cli.options import (
 )  # fmt: skip
 from benchmarks.cli.shown import show_report
 from benchmarks.common.errors import ConfigError
+from benchmarks.common.pasting import params_options
 from benchmarks.common.workspace import ROOT, prepared_folder
 
 app = typer.Typer(rich_markup_mode=None)
@@ -172,7 +173,7 @@ def score(
     for note in found.notes:
         say(f"- {note}")
     say(f"{name}: mean Dice {100 * found.dice:.1f} % over {plural(found.patients, 'patient')}")
-    say(f"scores: {found.folder}; next: `python -m benchmarks report --params {params}`")
+    say(f"scores: {found.folder}; next: `python -m benchmarks report {params_options(params)}`")
 
 
 @app.command(epilog=example("report --params acdc_cpu --kept"))
@@ -277,7 +278,7 @@ def repro(
         own = excerpt(config, part, name=name or f"{config.name}_part", iterations=iterations)
         file = write_excerpt(own, Path(), ROOT)
         config = read_config(file)
-        say(f"wrote {file}: all other commands know this part by `--params {file}`")
+        say(f"wrote {file}: all other commands know this part by `{params_options(file)}`")
     made = whole_benchmark(config, place(config, device), params=file, jobs=jobs)
     show_report(made, verbose=verbose)
 

@@ -190,7 +190,7 @@ def _gate(path: Path, stale: float) -> Iterator[None]:
 
 
 def _remove_dead_gate(path: Path, stale: float) -> None:
-    if _age(path) > stale:
+    if age_of(path) > stale:
         path.unlink(missing_ok=True)
         return
     with suppress(OSError), path.open(encoding="utf-8") as stream:
@@ -205,7 +205,7 @@ def _refuse_alive(path: Path, stale: float) -> bool:
     holder = _holder(path)
     if holder is None or holder.dead():
         return holder is not None
-    age = _age(path)
+    age = age_of(path)
     if age <= stale:
         raise BlockingIOError(f"held by process {holder.pid} on {holder.host}")
     if holder.machine == _machine() != "":  # which is alive, as was just seen
@@ -216,7 +216,7 @@ def _refuse_alive(path: Path, stale: float) -> bool:
     return True
 
 
-def _age(path: Path) -> float:
+def age_of(path: Path) -> float:
     """Seconds since a file was touched, by the clock of the disk's server."""
     probe = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     probe.touch()

@@ -178,11 +178,16 @@ def link_code(root: Path, sandbox: Path) -> None:
         if path.name != _SPLITS:
             links[sandbox / "datasets" / path.name] = path
     for link, path in links.items():
-        if link.is_symlink() and link.readlink() == path:
-            continue
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)
+        renew_link(link, path)
+
+
+def renew_link(link: Path, path: Path) -> None:
+    """Link to a path; a link that leads elsewhere, as in a copied checkout, is made anew."""
+    if link.is_symlink() and link.readlink() == path:
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(path)
 
 
 def _run_digest(code: Code, method: str) -> str:

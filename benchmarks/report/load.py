@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.common.errors import ConfigError, RunError
+from benchmarks.common.pasting import params_options
 from benchmarks.common.workspace import (
     CASES,
     CHECKPOINTS,
@@ -86,18 +87,18 @@ class Source:
         if self._sweep(config):
             return [self.whole(config)]
         return [
-            f"python -m benchmarks {name} --params {self.params} {dataset} {method}"
+            f"python -m benchmarks {name} {params_options(self.params)} {dataset} {method}"
             for name in ("run", "evaluate")
         ]
 
     def scoring(self, dataset: str) -> str:
         """The command that scores what is finished."""
-        return f"python -m benchmarks evaluate --params {self.params} {dataset} --partial"
+        return f"python -m benchmarks evaluate {params_options(self.params)} {dataset} --partial"
 
     def whole(self, config: BenchmarkConfig) -> str:
         """The command that makes all scores."""
         sweep, command = self._sweep(config), "python -m benchmarks repro"
-        return f"{command} --params {self.params} --sweep {sweep}" if sweep else command
+        return f"{command} {params_options(self.params, sweep)}" if sweep else command
 
     def _sweep(self, config: BenchmarkConfig) -> str:
         """Name of the sweep that a benchmark is, or "" of one with a parameter file."""

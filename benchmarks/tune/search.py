@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.common.console import Board
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.lease import waiting_for
+from benchmarks.common.pasting import params_options
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import report_folder, split_file, tuning_folder
 from benchmarks.config import BenchmarkConfig, load_config
@@ -113,7 +114,8 @@ def _refuse_tested(
     if not path.is_file():
         raise ConfigError(
             f"--apply: whom '{config.name}' tests is not known, since there is no '{path}'. Make it"
-            f" with `python -m benchmarks split {dataset} --params {params}`, or leave --apply out"
+            f" with `python -m benchmarks split {dataset} {params_options(params)}`, or leave"
+            " --apply out"
         )
     split = load_split(path)
     tested = {who for number in config.grid.folds for who in fold_of(split, number).test}

@@ -38,18 +38,29 @@ def unpack(archive: Path, target: Path) -> None:
 
     Args:
         archive: the file.
-        target: folder to make; it must not exist.
+        target: folder to make; it must not exist, or be empty.
 
     Raises:
-        DataError: the file is damaged or no archive, a member has an absolute path, leaves the
-            folder, is a link or a device, or the content does not fit on the disk.
+        DataError: the folder holds something, which stays; the file is damaged or no archive, a
+            member has an absolute path, leaves the folder, is a link or a device, or the content
+            does not fit on the disk.
     """
+    if occupied(target):
+        raise DataError(
+            f"'{archive}' is not unpacked: '{target}' is there and stays as it is; move it away,"
+            " then fetch again"
+        )
     try:
         fill_folder(target, lambda folder: _unpack(archive, folder))
     except _DAMAGE as error:
         raise _refused(archive, f"it is damaged or no archive ({error})") from None
     except (StorageError, NotImplementedError) as error:
         raise _refused(archive, str(error)) from None
+
+
+def occupied(path: Path) -> bool:
+    """Whether something would be lost if a folder took this place."""
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -92,7 +92,7 @@ def download(
             has another checksum.
     """
     target = folder / source.file
-    if target.is_file() and _checksum(target, source.algorithm) == source.digest:
+    if is_whole(source, target):
         return target
     folder.mkdir(parents=True, exist_ok=True)
     part, url = target.with_name(target.name + ".part"), mirrored(source.url, mirror)
@@ -131,6 +131,11 @@ def download(
             " removed. The publisher may have changed it: obtain it by hand and use --raw DIR"
         )
     return part.replace(target)
+
+
+def is_whole(source: Source, path: Path) -> bool:
+    """Whether a file is there with the content of a source."""
+    return path.is_file() and _checksum(path, source.algorithm) == source.digest
 
 
 def _checksum(path: Path, algorithm: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,8 @@ from benchmarks.common.console import Board
 from benchmarks.common.errors import ConfigError, DataError
 from benchmarks.common.schema import Strict
 from datasets.base import Adapter
-from datasets.fetching.archives import unpack
-from datasets.fetching.download import Patience, Source, download
+from datasets.fetching.archives import occupied, unpack
+from datasets.fetching.download import Patience, Source, download, is_whole
 
 _ZENODO = "https://zenodo.org/records/3757476/files"
 _FIGSHARE = "https://ndownloader.figshare.com/files"
@@ -81,6 +82,7 @@ def fetch_sources(
     mirror: str | None = None,
     sources: Mapping[str, tuple[Source, ...]] = SOURCES,
     patience: Patience = Patience(),  # noqa: B008, frozen
+    lacking: str = "",
 ) -> Path:
     """Download, verify and unpack all files of a data set; what is there is kept.
 
@@ -90,17 +92,20 @@ def fetch_sources(
         mirror: address of a copy of the files.
         sources: the table.
         patience: with the network.
+        lacking: why what is in the folder cannot be used, for people.
 
     Returns:
         The folder.
 
     Raises:
         ConfigError: no such data set.
-        DataError: a download or an archive failed; the same command goes on.
+        DataError: a download or an archive failed, and the same command goes on; or the folder
+            holds data that no earlier call has put there.
     """
     if name not in sources:
         raise ConfigError(f"no open source of '{name}' is known; there are: {', '.join(sources)}")
     store = raw.with_name(f".{raw.name}.downloads")
+    _refuse_foreign(raw, store, [file for files in sources.values() for file in files], lacking)
     with Board() as board:
         get = partial(
             download, mirror=mirror, progress=board.update, say=board.say, patience=patience
@@ -109,15 +114,43 @@ def fetch_sources(
             if not source.unpack:
                 get(source, raw)
                 continue
-            target, marker = raw / source.into, store / f"{source.file}.unpacked"
-            if marker.is_file() and target.is_dir():
-                continue
-            path = get(source, store)
-            board.say(f"unpacking {path.name}")
-            unpack(path, target)
-            marker.touch()
-            path.unlink()
+            target, path, marker = raw / source.into, store / source.file, _marker(source, store)
+            if not (marker.is_file() and occupied(target)):
+                get(source, store)
+                board.say(f"unpacking {path.name}")
+                marker.touch()  # before, so that a call that is killed knows the folder for its own
+                unpack(path, target)
+            path.unlink(missing_ok=True)
     return raw
+
+
+def _marker(source: Source, store: Path) -> Path:
+    """Made before an archive is unpacked: the folder of its content is of no one else."""
+    return store / f"{source.file}.unpacked"
+
+
+def _refuse_foreign(raw: Path, store: Path, files: list[Source], lacking: str) -> None:
+    """Refuse to download beside or in place of data that a person has put or linked here."""
+    entries = sorted(raw.iterdir()) if raw.is_dir() else []
+    # Hidden are folders that a killed call was unpacking into.
+    seen = [path for path in entries if not path.name.startswith(".") and occupied(path)]
+    foreign = [path for path in seen if not any(_is_own(path, file, store) for file in files)]
+    if foreign:
+        own = shlex.quote(str(raw))
+        raise DataError(
+            f"'{foreign[0]}' was not downloaded by `fetch`, so '{raw}' stays as it is and nothing"
+            f" is downloaded into it; move it away, as by `mv {own} {own}.own`, then fetch again,"
+            f" or complete it{': ' * bool(lacking)}{lacking}"
+        )
+
+
+def _is_own(path: Path, source: Source, store: Path) -> bool:
+    """Whether an earlier call has put a file or folder into the raw data for a source."""
+    if source.unpack:
+        return path.name == source.into and _marker(source, store).is_file()
+    if path.name == source.file:
+        return is_whole(source, path)
+    return path.name == f"{source.file}.part"
 
 
 def make_available(adapter: Adapter[Any], raw: Path, params: Strict, *, mirror: str | None) -> None:
@@ -130,12 +163,13 @@ def make_available(adapter: Adapter[Any], raw: Path, params: Strict, *, mirror: 
         mirror: address of a copy of the files.
 
     Raises:
-        DataError: the download failed, or the data must be obtained by hand; gives the steps.
+        DataError: the download failed, the data must be obtained by hand, or those that are here
+            cannot be used; gives the steps.
     """
     source = adapter.open_source(params)
     if source in SOURCES:
         try:
             adapter.scan(raw, adapter.Params())
-        except DataError:
-            fetch_sources(source, raw, mirror=mirror)
+        except DataError as error:
+            fetch_sources(source, raw, mirror=mirror, lacking=str(error))
     adapter.fetch(raw, params)

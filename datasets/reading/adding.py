@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common.errors import ConfigError, DataError
-from benchmarks.common.files import storing
+from benchmarks.common.files import storing, write_text
 from benchmarks.common.workspace import raw_folder
 from datasets import dataset_ids, load_dataset
 from datasets.base import MIN_SIZE, RawCase
@@ -93,34 +94,36 @@ def add_nnunet(
     dimensions: Literal[2, 3] = ndim or (2 if found.file_ending == ".png" else 3)
     source = _source(found, name, dimensions, patient, title)
     _check(name, patient, root, force=force)
-    older = file.read_text(encoding="utf-8") if force and _was_added(file) else None
-    if older is not None:
-        file.unlink()
-    with storing(file), file.open("x", encoding="utf-8") as stream:
-        stream.write(source)  # "x": never in place of a file that is there
+    older = file.read_text(encoding="utf-8") if _was_added(file) else None
     try:
+        write_text(file, source)
         invalidate_caches()
         adapter = load_dataset(name)
         cases = adapter.scan(folder, adapter.Params())
         labeled = {case.patient for case in cases if case.label is not None}
         block = _block(name, dimensions, len(labeled), _median_shape(cases))
         block += "    unit: pixels\n" * (found.file_ending == ".png")  # they carry no spacing
-        _link(raw, folder, force=force)
+        _link(raw, folder)
     except BaseException:
-        file.unlink()
-        if older is not None:
-            file.write_text(older, encoding="utf-8")
+        if older is None:
+            file.unlink(missing_ok=True)
+        elif file.read_text(encoding="utf-8") != older:
+            write_text(file, older)
         raise
     patients = {case.patient for case in cases}
     return Added(file, raw, len(cases), len(patients), len(labeled), block, dimensions)
 
 
-def _link(raw: Path, folder: Path, *, force: bool) -> None:
+def _link(raw: Path, folder: Path) -> None:
+    """Link the folder, in place of an older link once the new one is there."""
+    draft = raw.with_name(f".{raw.name}.{os.getpid()}.tmp")
     with storing(raw):
         raw.parent.mkdir(parents=True, exist_ok=True)
-        if force and raw.is_symlink():
-            raw.unlink()
-        raw.symlink_to(folder.resolve(), target_is_directory=True)
+        try:
+            draft.symlink_to(folder.resolve(), target_is_directory=True)
+            draft.replace(raw)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def remove_added(name: str, root: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.common.errors import ConfigError, DataError
+from datasets import load_dataset
 from datasets.fetching.archives import unpack
 from datasets.fetching.download import Patience, Source, download, mirrored
 from datasets.fetching.sources import SOURCES, fetch_sources, make_available
@@ -182,6 +183,79 @@ def test_sources_are_fetched_unpacked_and_kept(server: Server, tmp_path: Path) -
         fetch_sources("none", tmp_path)
 
 
+@pytest.fixture
+def table(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Source, ...]]:
+    """An archive and a file, in place of the real ACDC."""
+    packed = zipped({"a.txt": b"hello"})
+    monkeypatch.setitem(globals(), "CONTENT", packed)
+    digest = source("", packed).digest
+    archive = Source(server.url, "m.zip", "sha256", digest, into="ACDC")
+    file = Source(server.url, "m.bin", "sha256", digest, unpack=False)
+    monkeypatch.setattr("datasets.fetching.sources.SOURCES", {"acdc": (archive, file)})
+    defaults = {**(fetch_sources.__kwdefaults__ or {}), "sources": {"acdc": (archive, file)}}
+    monkeypatch.setattr(fetch_sources, "__kwdefaults__", defaults)
+    return {"acdc": (archive, file)}
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["folder", "link"])
+@pytest.mark.parametrize("own", ["ACDC/notes.txt", "m.bin", "patient001/notes.txt"])
+@pytest.mark.usefixtures("table")
+def test_data_of_a_user_are_neither_replaced_nor_added_to(
+    server: Server, tmp_path: Path, own: str, linked: bool
+) -> None:
+    """Their `scan` fails, since frames are missing; what is missing is told."""
+    raw, folder = tmp_path / "raw/acdc", tmp_path / ("elsewhere" if linked else "raw/acdc")
+    (folder / own).parent.mkdir(parents=True)
+    (folder / own).write_text("a year of work")
+    if linked:
+        raw.parent.mkdir()
+        raw.symlink_to(folder)
+    before = sorted(tmp_path.rglob("*"))
+    adapter = load_dataset("acdc")
+    told = rf"(?s)'{raw / own.split('/')[0]}'.*`mv {raw} {raw}\.own`.*complete it: no usable ACDC"
+    with pytest.raises(DataError, match=told):
+        make_available(adapter, raw, adapter.FetchParams(), mirror=None)
+    assert server.ranges == [] and (folder / own).read_text() == "a year of work"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("killed", ["before", "after"])
+def test_a_fetch_that_was_killed_while_unpacking_goes_on(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table: dict[str, tuple[Source, ...]],
+    killed: str,
+) -> None:
+    raw = tmp_path / "acdc"
+
+    def kill(archive: Path, target: Path) -> None:
+        (raw / ".ACDC.1.filling").mkdir(parents=True)
+        (raw / ".ACDC.1.filling/a.txt").touch()
+        if killed == "after":
+            unpack(archive, target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("datasets.fetching.sources.unpack", kill)
+        fetch_sources("acdc", raw, sources=table, patience=FAST)
+    (raw / "m.bin.part").write_bytes(CONTENT[:9])
+    fetch_sources("acdc", raw, sources=table, patience=FAST)
+    assert server.ranges == [None, "bytes=9-"], "the archive is not fetched again"
+    assert (raw / "ACDC/a.txt").read_bytes() == b"hello" and (raw / "m.bin").is_file()
+    assert [p.name for p in (tmp_path / ".acdc.downloads").iterdir()] == ["m.zip.unpacked"]
+
+
+def test_an_archive_is_not_unpacked_in_place_of_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(zipped({"a.txt": b"hello"}))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/notes.txt").write_text("a year of work")
+    (tmp_path / "target").symlink_to(tmp_path / "own")
+    with pytest.raises(DataError, match=r"is not unpacked: .*/target' is there and stays"):
+        unpack(tmp_path / "archive", tmp_path / "target")
+    assert (tmp_path / "own/notes.txt").read_text() == "a year of work"
+
+
 def test_every_known_source_is_complete() -> None:
     lengths = {"md5": 32, "sha256": 64}
     for files in SOURCES.values():
@@ -191,8 +265,6 @@ def test_every_known_source_is_complete() -> None:
 
 
 def test_login_data_say_what_to_do(tmp_path: Path) -> None:
-    from datasets import load_dataset
-
     adapter = load_dataset("brats2019")
     with pytest.raises(DataError, match=r"(?s)expected:.*to obtain it:.*--raw DIR"):
         make_available(adapter, tmp_path / "none", adapter.FetchParams(), mirror=None)

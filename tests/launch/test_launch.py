@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import re
+import shlex
 import shutil
 import signal
 import time
@@ -153,14 +154,14 @@ def test_the_next_command_is_of_what_was_launched(
     config = make_config()
     grid = config.grid.model_copy(update={"methods": ("supervised",), "seeds": (0, 1)})
     tree = config.model_copy(update={"grid": grid}).model_dump(mode="json")
-    params = empty / "params.yaml"
+    params = empty / "my bench.yaml"
     params.write_text(yaml.safe_dump({**tree, "sweeps": {"alone": {"methods": ["supervised"]}}}))
     monkeypatch.setattr("benchmarks.engine.trainer.Trainer", NoTraining)
     for module in ("many", "options"):
         monkeypatch.setattr(f"benchmarks.cli.{module}.ROOT", empty)
     argv = ["launch", "--params", str(params), "--workers", "1", "--device", "cpu", *more]
     output = " ".join(CliRunner().invoke(app, argv, catch_exceptions=False).output.split())
-    assert re.search(words.replace("{}", re.escape(str(params))), output), output
+    assert re.search(words.replace("{}", re.escape(shlex.quote(str(params)))), output), output
 
 
 def test_a_run_of_which_every_worker_dies_is_given_up(

@@ -309,8 +309,10 @@ def test_whole_benchmark_from_an_empty_checkout(checkout: Path) -> None:
     foreign = ("score", "phantom_acdc", "--masks", "masks", "--name", "my_net", "--params")
     assert "is a method" in refused(checkout, *foreign, "mine.yaml", "--name", "supervised")
     split = "datasets/splits/small/phantom_acdc.json"
-    done = call(*foreign, "mine.yaml", "--split", split, cwd=checkout)
+    shutil.copy(checkout / "mine.yaml", checkout / "my bench.yaml")
+    done = call(*foreign, "my bench.yaml", "--split", split, cwd=checkout)
     assert done.returncode == 0, done.stderr
+    assert "`python -m benchmarks report --params 'my bench.yaml'`" in done.stdout
     assert "over 1 patient\n" in done.stdout and "10 masks of cases that are not" in done.stdout
     scores = checkout / "data/scores/small"
     own, theirs = (

@@ -67,6 +67,54 @@ def test_too_little_memory_and_disk_are_problems(
         assert "launch --datasets" in seen["disk of runs"].remedy
 
 
+@pytest.mark.parametrize(
+    ("linked", "here", "there", "verdict"),
+    [
+        ("", 1.5, 9, "note"),
+        ("runs", 0.5, 9, "note"),  # too little for the cache
+        ("runs", 1.5, 1.5, "ok"),  # each disk holds the weights once
+        (".dvc/cache", 0.5, 9, "problem"),
+        ("runs .dvc/cache", 0.5, 1.5, "note"),
+        ("runs .dvc/cache", 0.5, 9, "ok"),
+    ],
+)
+def test_the_disk_behind_a_link_is_looked_at(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    linked: str,
+    here: float,
+    there: float,
+    verdict: str,
+) -> None:
+    """As the remedy advises; /sys stands for the other disk, where the folder is not made yet."""
+    cells = estimate(small())
+    weights = sum(e.disk_gb for e in cells) * 1e9
+    for name in linked.split():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to("/sys/not/yet")
+
+    def usage(path: Path) -> Usage:
+        return Usage(0, 0, int(weights * (there if path == Path("/sys") else here)))
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert checkup._disk(cells, tmp_path).verdict == verdict
+
+
+def test_little_room_is_told_until_all_that_grows_is_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def usage(path: Path) -> Usage:
+        return Usage(0, 0, 2**40 if path == Path("/sys") else 2**30)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    (tmp_path / ".dvc").mkdir()
+    for name, verdict in (("data", "note"), ("runs", "note"), (".dvc/cache", "ok")):
+        (tmp_path / name).symlink_to("/sys")
+        seen = next(f for f in of_machine(tmp_path) if f.what == "disk")
+        assert seen.verdict == verdict and "1024.00 GB free at /sys" in seen.found
+        assert (f"1.00 GB free at {tmp_path}" in seen.found) is (verdict == "note")
+
+
 def test_versions_other_than_those_of_the_lock_and_unusable_data_are_told(tmp_path: Path) -> None:
     (tmp_path / "requirements.lock").write_text("numpy==0.1 \\\n    --hash=sha256:0\n")
     (tmp_path / "data/raw/acdc").mkdir(parents=True)

@@ -23,6 +23,7 @@ from datasets.reading.description import Description, read_description
 from datasets.reading.nnunet import NnUNet, NnUNetVolumeParams
 from tests.common.forks import call
 from tests.pipeline.test_cli import ROOT, checkout, refused
+from tests.pipeline.test_storage import LIMIT, call_on_full_disk
 
 __all__ = ["checkout"]
 README = (ROOT / "datasets/README.md").read_text(encoding="utf-8")
@@ -127,6 +128,20 @@ def test_patients_of_several_cases(checkout: Path, tmp_path: Path) -> None:
     assert removed.returncode == 0, removed.stderr
     assert not (checkout / "datasets/visits.py").exists()
     assert not (checkout / "data/raw/visits").is_symlink() and folder.is_dir()
+
+
+def test_a_full_disk_leaves_what_was_added_before(checkout: Path, tmp_path: Path) -> None:
+    args = ("datasets", "add", "--nnunet", str(write_nnunet(tmp_path / "raw")), "--name", "mine")
+    adapter, link = checkout / "datasets/mine.py", checkout / "data/raw/mine"
+    large = ("--title", "x" * LIMIT)
+    assert "free the disk" in call_on_full_disk(checkout, *args, *large)
+    assert not adapter.exists() and not link.is_symlink()
+    assert call(*args, cwd=checkout).returncode == 0
+    before, there = adapter.read_text(), sorted((checkout / "datasets").glob("*"))
+    assert "free the disk" in call_on_full_disk(checkout, *args, "--force", *large)
+    assert adapter.read_text() == before and link.is_symlink()
+    assert sorted((checkout / "datasets").glob("*")) == there
+    assert call(*args, "--force", cwd=checkout).returncode == 0
 
 
 @pytest.mark.parametrize(

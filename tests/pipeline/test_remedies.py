@@ -31,7 +31,8 @@ VALUES = {
     "stem": "acdc",
     "self._name": "acdc",
     "params": "params.yaml",
-    "params_file(params)": "params.yaml",
+    "params_options(params)": "--params params.yaml",
+    "options": "--params params.yaml",
     "extra": "ray",
     "most": "3",
 }
@@ -144,7 +145,7 @@ def test_what_errors_say_leads_from_an_empty_checkout_to_a_report(
     written = config.model_dump(mode="json", exclude={"contrasts", "claim"})
     written["grid"] |= {"methods": ["entropy_min"], "baseline": None}
     written["methods"] = {"entropy_min": {}}
-    params = tmp_path / "mine.yaml"
+    params = tmp_path / "my bench.yaml"
     params.write_text(yaml.safe_dump(written))
     for name in ("benchmarks", "methods"):
         (tmp_path / name).symlink_to(ROOT / name)

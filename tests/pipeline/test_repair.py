@@ -5,18 +5,23 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.common.lease import Holder, leased
-from benchmarks.repair import find_repairs
+from benchmarks.common.errors import RunError
+from benchmarks.common.lease import STALE_SECONDS, Holder, leased
+from benchmarks.repair import Repair, find_repairs
 
+SCORES = "data/scores/b/external-masks/.acdc-my_net.lock"
 LOCK = {"schema": "2.0", "stages": {"one": {"cmd": "true", "deps": []}}}
 
 
@@ -44,6 +49,7 @@ def useless(tmp_path: Path, dead: int) -> list[str]:
         "runs/b/acdc/m/.l2-f0-s0.partial/state.pt.damaged",
         "runs/b/acdc/m/.l2-f0-s0.lock",
         "data/prepared/b/.acdc.lock",
+        "data/scores/b/external-masks/.acdc-other.lock",
         "dvc.lock",
         "benchmarks/presets/b/dvc.lock",
         ".dvc/tmp/rwlock",
@@ -57,12 +63,16 @@ def useless(tmp_path: Path, dead: int) -> list[str]:
     cut = "schema: '2.0'\nstages:\n  one:\n    cmd: yes\n    deps:\n    - pa"
     (tmp_path / "dvc.lock").write_text(cut)
     holder = asdict(replace(Holder.me(), pid=dead))
-    (tmp_path / "runs/b/acdc/m/.l2-f0-s0.lock").write_text(json.dumps(holder))
+    for lease in ("runs/b/acdc/m/.l2-f0-s0.lock", "data/scores/b/external-masks/.acdc-other.lock"):
+        (tmp_path / lease).write_text(json.dumps(holder))
+    for path in (*files, *folders):
+        if path.endswith((".tmp", ".new")):
+            os.utime(tmp_path / path, (time.time() - STALE_SECONDS - 60,) * 2)
     return [*files, *folders]
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[dict[str, bytes]]:
+def kept(tmp_path: Path, dead: int) -> Iterator[dict[str, bytes]]:
     """Results, unfinished work that is gone on with, what is in use, and files of users."""
     own = os.getpid()
     make(
@@ -77,6 +87,7 @@ def kept(tmp_path: Path) -> Iterator[dict[str, bytes]]:
         "data/raw/acdc/image.damaged",
         "data/raw/.acdc.downloads/acdc.zip.part",
         f"reports/b/.table.csv.{own}.tmp",
+        f"reports/b/.runs.csv.{dead}.tmp",  # being written: the number is that of another machine
         "reports/b/table.csv",
     )  # fmt: skip
     make(tmp_path, "datasets/dvc.lock", text=json.dumps(LOCK))
@@ -84,7 +95,8 @@ def kept(tmp_path: Path) -> Iterator[dict[str, bytes]]:
     content = {str(path.relative_to(tmp_path)): path.read_bytes() for path in paths}
     folder = os.open(tmp_path / f"data/raw/.used.{own}.filling", os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
-    with leased(tmp_path / "runs/b/acdc/m/.l2-f0-s2.lock"):  # it has no state yet, but is made
+    # A run that has no state yet, but is made, and masks that are being scored.
+    with leased(tmp_path / "runs/b/acdc/m/.l2-f0-s2.lock"), leased(tmp_path / SCORES):
         yield content
     os.close(folder)
 
@@ -133,11 +145,41 @@ def test_a_damaged_journal_keeps_its_readable_part(damage: bytes, tmp_path: Path
     assert journal.with_name("journal.log.damaged").read_bytes() == good + damage
 
 
+@pytest.mark.parametrize("taken", ["runs/b/acdc/m/.l2-f0-s0.lock", SCORES])
 @pytest.mark.usefixtures("useless")
-def test_what_comes_into_use_before_it_is_mended_stays(tmp_path: Path) -> None:
+def test_what_comes_into_use_before_it_is_mended_stays(tmp_path: Path, taken: str) -> None:
+    make(tmp_path, SCORES, text=(tmp_path / "runs/b/acdc/m/.l2-f0-s0.lock").read_text())
     repairs = {str(r.path.relative_to(tmp_path)): r for r in find_repairs(tmp_path)}
-    begun, lock = tmp_path / "runs/b/acdc/m/.l2-f0-s3.partial", "runs/b/acdc/m/.l2-f0-s0.lock"
-    with leased(begun.with_suffix(".lock")), leased(tmp_path / lock):
+    begun = tmp_path / "runs/b/acdc/m/.l2-f0-s3.partial"
+    with leased(begun.with_suffix(".lock")), leased(tmp_path / taken) as held:
         repairs[str(begun.relative_to(tmp_path))].mend()
-        repairs[lock].mend()
-        assert begun.is_dir() and (tmp_path / lock).is_file()
+        repairs[taken].mend()
+        assert begun.is_dir() and (tmp_path / taken).is_file() and held()
+
+
+@pytest.mark.usefixtures("useless")
+def test_what_is_gone_before_it_is_mended_is_no_error(tmp_path: Path) -> None:
+    repairs = find_repairs(tmp_path)
+    for path in tmp_path.iterdir():
+        shutil.rmtree(path, ignore_errors=True)
+    for repair in repairs:
+        repair.mend()
+
+
+def test_what_cannot_be_mended_is_told_after_all_else_is_mended(
+    tmp_path: Path, doctor: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
+    found = [
+        Repair(tmp_path / "dvc.lock", "", partial(fail, RunError("DVC does not take it"))),
+        Repair(tmp_path / "table", "", partial(fail, PermissionError(13, "Permission denied"))),
+        Repair(tmp_path / "done", "", (tmp_path / "done").touch),
+    ]
+    monkeypatch.setattr("benchmarks.repair.find_repairs", lambda _root: found)
+    done = doctor.invoke(app, ["doctor", "--repair", "--yes"])
+    assert (tmp_path / "done").is_file() and "1 mended" in done.output
+    told = str(done.exception)
+    assert isinstance(done.exception, RunError) and "2 could not be mended" in told
+    assert "dvc.lock: DVC does not take it" in told and "table: [Errno 13]" in told

@@ -53,22 +53,23 @@ def test_missing_file_and_run_name_the_cells_and_the_commands(tmp_path: Path, na
     gone = (frame["labels"] == 4) & (frame["seed"] == 1) & (frame["checkpoint"] == "best")
     put(frame[~gone], source)
     with pytest.raises(RunError) as error:
-        build_report(config, root=tmp_path, params=Path("my/params.yaml"))
+        build_report(config, root=tmp_path, params=Path("my bench/params.yaml"))
     text = str(error.value)
     assert f"no file data/scores/tiny/heart/mean_teacher/{name}" in text
     assert "missing 4 labelled, fold 0, seed 1, checkpoint best" in text
     for command in ("run", "evaluate"):
-        assert f"python -m benchmarks {command} --params my/params.yaml heart supervised" in text
+        options = "--params 'my bench/params.yaml'"
+        assert f"python -m benchmarks {command} {options} heart supervised" in text
 
 
 def test_a_sweep_is_made_by_one_command(tmp_path: Path) -> None:
-    params = tmp_path / "params.yaml"
+    params = tmp_path / "my bench.yaml"
     sweeps = {"tau": {"methods": ["egcl_net-a5"], "values": {"tau": [0.1, 0.2]}}}
     config = make_config({"sweeps": sweeps})
     params.write_text(json.dumps(config.model_dump(mode="json")))
     with pytest.raises(RunError) as error:
         build_report(swept(config, "tau"), root=tmp_path, params=params)
-    assert f"python -m benchmarks repro --params {params} --sweep tau" in str(error.value)
+    assert f"python -m benchmarks repro --params '{params}' --sweep tau" in str(error.value)
     assert "benchmarks evaluate" not in str(error.value)
 
 

@@ -151,8 +151,8 @@ def test_data_sets_without_a_run_and_foreign_scores_say_so(tmp_path: Path) -> No
 
     write_json(split_file(tmp_path, "tiny", "heart"), {"digest": "0ther"})
     with pytest.raises(RunError) as error:
-        build_report(config, root=tmp_path, partial=True)
-    assert "evaluate --params params.yaml heart --partial" in str(error.value)
+        build_report(config, root=tmp_path, partial=True, params=Path("my bench.yaml"))
+    assert "evaluate --params 'my bench.yaml' heart --partial" in str(error.value)
     assert "heart x supervised: scored runs were made with other split than now" in str(error.value)
 
 

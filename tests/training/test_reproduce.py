@@ -10,11 +10,17 @@ import pandas as pd
 import pytest
 
 from benchmarks.common.errors import ConfigError, RunError
-from benchmarks.common.workspace import RUNS, TRACES, report_folder
+from benchmarks.common.workspace import (
+    RUNS,
+    TRACES,
+    prepared_folder,
+    report_folder,
+    split_file,
+)
 from benchmarks.pipeline import all_runs
 from benchmarks.report import build_report
 from benchmarks.report.cost import COLUMNS, COST
-from benchmarks.reproduce import reproduce
+from benchmarks.reproduce import _sandbox, reproduce
 from benchmarks.scoring.evaluate import evaluate_dataset
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
@@ -144,6 +150,15 @@ def test_a_run_of_another_device_is_told_and_one_of_the_same_kind_is_preferred(
         shutil.copytree(tmp_path / "kept", folder)
     assert found.verdict.startswith("different")
     assert "committed from a card of 2026, here trained on cpu" in found.facts[-1]
+
+
+def test_a_copied_checkout_reads_its_own_data(committed: Path, tmp_path: Path) -> None:
+    _sandbox(CONFIG, "phantom_acdc", committed)
+    copy = shutil.copytree(committed, tmp_path / "copy", symlinks=True)
+    sandbox = _sandbox(CONFIG, "phantom_acdc", copy)
+    for place in (split_file, prepared_folder):
+        path = place(copy, CONFIG.name, "phantom_acdc")
+        assert (sandbox / path.relative_to(copy)).samefile(path)
 
 
 def test_a_run_that_is_not_there_is_named(committed: Path, tmp_path: Path) -> None:

@@ -94,10 +94,12 @@ def test_patients_are_looked_up_in_the_split_of_the_file_that_takes_values(
 ) -> None:
     """Schemes say nothing: in another seeded split, those who choose may be tested."""
     searched = load_split(split_file(root, SEEDED.name, DATA)).folds[0]
-    file, other = tmp_path / "other.yaml", split_file(root, "other", DATA)
+    file, other = tmp_path / "my other.yaml", split_file(root, "other", DATA)
     file.write_text(yaml.safe_dump(changed(SHARED, name="other", grid__folds=[0])))
     options = replace(UNTRAINED, apply=file)
-    with pytest.raises(ConfigError, match=r"whom 'other' tests is not known.*--params .*other"):
+    with pytest.raises(
+        ConfigError, match=r"whom 'other' tests is not known.*--params '.*other.yaml'`"
+    ):
         tune(SEEDED, DATA, ("mean_teacher",), options, root)
     tested = Fold(searched.test, (), (searched.val[0],))
     save_split(sealed(DATA, SEEDED.data[DATA].split, [tested]), other)
