@@ -32,7 +32,8 @@ from benchmarks.launch.backend import Slots
 from benchmarks.launch.campaign import Summary, launch, shard_of
 from benchmarks.launch.local import Local
 from benchmarks.launch.ray import _outcome
-from benchmarks.launch.work import walk
+from benchmarks.launch.slurm import _outcomes
+from benchmarks.launch.work import Outcome, walk
 from benchmarks.plan.estimate import by_cost
 from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import Run, resolve
@@ -243,6 +244,17 @@ def test_shards_are_all_runs_once_and_the_longest_come_first(empty: Path) -> Non
     for wrong in ("0/4", "5/4", "1", "a/b"):
         with pytest.raises(ConfigError, match="--shard"):
             shard_of(wrong)
+
+
+def test_equal_rows_of_a_grid_are_both_told_by_jobs_of_slurm(empty: Path) -> None:
+    """They have one digest, and each has an outcome."""
+    (run,) = plan(empty, "supervised", seeds=(0,))
+    again = replace(run, key=replace(run.key, method="supervised-again"))
+    assert again.digest == run.digest
+    held = replace(run, key=replace(run.key, method="supervised-held"))
+    done = [Outcome(run, "trained"), Outcome(again, "kept"), Outcome(held, "held", "b")]
+    job = SimpleNamespace(done=lambda: True, result=lambda: done, job_id="1")
+    assert list(_outcomes([job], [run, again, held], empty, empty, quiet)) == done
 
 
 def test_a_worker_of_ray_that_was_asked_to_stop_is_no_failure() -> None:
