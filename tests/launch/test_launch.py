@@ -248,6 +248,12 @@ def test_shards_are_all_runs_once_and_the_longest_come_first(empty: Path) -> Non
             shard_of(wrong)
 
 
+def test_the_plan_of_a_grid_is_not_shown_as_that_of_a_shard() -> None:
+    result = CliRunner().invoke(app, ["launch", "--shard", "1/2", "--dry-run"])
+    assert isinstance(result.exception, ConfigError) and not result.output
+    assert "--dry-run with --shard '1/2'" in str(result.exception)
+
+
 def test_equal_rows_of_a_grid_are_both_told_by_jobs_of_slurm(empty: Path) -> None:
     """They have one digest, and each has an outcome."""
     (run,) = plan(empty, "supervised", seeds=(0,))
