@@ -95,7 +95,9 @@ def launch(
         typer.Option(help="KEY=VALUE of submitit, such as timeout_min=600, slurm_partition=gpu."),
     ] = None,
     device: Device = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the plan, of all shards.")
+    ] = False,
 ) -> None:
     """Train a grid with many workers, here or on a cluster; give it twice and it helps itself.
 
@@ -119,6 +121,12 @@ def launch(
     slots, own = Slots(workers, per_card, _pairs(job or [])), shard_of(shard)
     refuse_unknown_device(device, here=on is On.local)
     if dry_run:
+        if shard:
+            raise ConfigError(
+                f"--dry-run with --shard '{shard}': which runs a shard has is known once the data"
+                " are split. Leave --shard out for the plan of all shards, which are about equal;"
+                " `python -m benchmarks plan` shows that of the whole grid"
+            )
         _show_plan(config)
         return
     ready(config, ROOT)

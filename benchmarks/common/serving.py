@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from benchmarks.common.blame import in_words, raised_at
 from benchmarks.common.errors import BenchError, RunError
 from benchmarks.common.signals import become_worker, stop_asked
 
@@ -73,8 +74,7 @@ def _done(work: Callable[[Any, Report], object], task: object, report: Report) -
     except BaseException as error:  # the parent decides what it means
         if not isinstance(error, BenchError):
             text = "".join(traceback.format_exception(error))
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            error.add_note(f"{frame.filename}:{frame.lineno}")
+            error.add_note(raised_at(error))
             error.add_note(text)
         return Ended(None, error, last=stop_asked())
     return Ended(result, None, last=stop_asked())
@@ -88,7 +88,7 @@ def _answer(pipe: Connection, ended: Ended) -> None:
             ForkingPickler.loads(data)
     except Exception as error:  # whatever a class raises when pickled
         lost = ended.error or error
-        plain = RunError(f"{type(lost).__name__}: {lost}")
+        plain = RunError(in_words(lost))
         for note in getattr(lost, "__notes__", []):
             plain.add_note(note)
         data = ForkingPickler.dumps(replace(ended, result=None, error=plain))

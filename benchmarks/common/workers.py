@@ -33,7 +33,7 @@ from benchmarks.common.signals import (
     stop_at_once,
 )
 
-__all__ = ["Outcome", "Report", "quiet", "run_tasks"]
+__all__ = ["Outcome", "Report", "quiet", "run_tasks", "variables_set"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -181,7 +181,7 @@ class _Crew(Generic[Task, Result]):
                 name=f"{_NAME}-{number}",
                 daemon=True,
             )
-            with blocking_stops(), _set(self.variables(number)):
+            with blocking_stops(), variables_set(self.variables(number)):
                 process.start()
         except OSError as error:
             raise RunError(
@@ -249,8 +249,8 @@ class _Crew(Generic[Task, Result]):
 
 
 @contextmanager
-def _set(variables: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for processes that are started inside."""
+def variables_set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for processes that are started in the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.common.device import usable_cores
 from benchmarks.common.errors import Interrupted, RunError
 from benchmarks.common.signals import catching_stops, refuse_stopped, stop_asked
-from benchmarks.common.workers import Report, quiet
+from benchmarks.common.workers import Report, quiet, variables_set
 from benchmarks.launch.backend import Slots, missing
 from benchmarks.launch.work import Outcome, attempt
 from benchmarks.plan.resolve import Run
@@ -49,6 +49,8 @@ class OnRay:
             raise missing("ray") from None
         with catching_stops(), _cluster(ray, place, self.slots):
             has_cards = place.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+            if has_cards:  # a task sees its own one alone, whatever the number of it is
+                place = replace(place, device="cuda")
             task = ray.remote(
                 num_cpus=1,
                 num_gpus=1 / (self.slots.per_card or 1) if has_cards else 0,
@@ -106,29 +108,39 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), _REACH).close()
 
 
+def _here(place: Place, slots: Slots) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """Options of a cluster of this machine alone, and the variables of its processes.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    cards = cards_of(place.device)
+    options = {
+        "num_cpus": slots.workers or len(cards) * (slots.per_card or 1) or usable_cores(),
+        "num_gpus": len(cards),
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",  # nobody else can reach it
+    }
+    return options, {"CUDA_VISIBLE_DEVICES": ",".join(cards)} if cards else {}
+
+
 @contextmanager
 def _cluster(ray: Any, place: Place, slots: Slots) -> Iterator[None]:
     """Join the cluster of RAY_ADDRESS, or start one of this machine that ends with the block."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
     address = os.environ.get("RAY_ADDRESS")
-    found = cards_of(place.device)
-    cores = usable_cores()
-    most = slots.workers or len(found) * (slots.per_card or 1) or cores
-    own = {
-        "num_cpus": most,
-        "num_gpus": len(found),
-        "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",  # nobody else can reach it
-    }
+    # The devices of a cluster are those of its machines, not of this one.
+    options, variables = ({}, {}) if address else _here(place, slots)
     try:
         _knock(address or "")
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level="warning",
-            runtime_env={"env_vars": {"PYTHONPATH": str(place.root)}},
-            **({} if address else own),
-        )
+        with variables_set(variables):
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level="warning",
+                runtime_env={"env_vars": {"PYTHONPATH": str(place.root)}},
+                **options,
+            )
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(

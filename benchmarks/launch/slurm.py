@@ -104,7 +104,8 @@ def _outcomes(
     jobs: list[Any], runs: Sequence[Run], root: Path, folder: Path, report: Report
 ) -> Iterator[Outcome]:
     """Wait for all jobs; what no job has done is looked at last."""
-    open_runs, held, running = {run.digest: run for run in runs}, {}, list(jobs)
+    # By key: rows of a grid may be equal, and have the same digest.
+    open_runs, held, running = {run.key: run for run in runs}, {}, list(jobs)
     while running:
         if stop_asked():
             names = " ".join(job.job_id for job in running)
@@ -117,14 +118,14 @@ def _outcomes(
             report("jobs", len(jobs) - len(running), len(jobs), "")
             for outcome in _of_job(job):
                 if outcome.state == "held":
-                    held[outcome.run.digest] = outcome
-                elif open_runs.pop(outcome.run.digest, None) is not None:
+                    held[outcome.run.key] = outcome
+                elif open_runs.pop(outcome.run.key, None) is not None:
                     yield outcome
         time.sleep(_LOOK if running else 0)
-    for digest, run in open_runs.items():
+    for key, run in open_runs.items():
         died = lease_file(run, root).exists()  # whoever leaves a run takes its lease away
         reason = f"its job ended; what it said is in '{folder}'"
-        yield held.get(digest, Outcome(run, "lost" if died else "open", reason))
+        yield held.get(key, Outcome(run, "lost" if died else "open", reason))
 
 
 def _of_job(job: Any) -> list[Outcome]:

@@ -6,14 +6,14 @@ finished is seen on disk, so no worker needs to hear of another, and none calls 
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Literal
 
-from benchmarks.common.errors import BenchError, Held, Interrupted
+from benchmarks.common.blame import in_words
+from benchmarks.common.errors import Held, Interrupted
 from benchmarks.common.files import read_json, write_json
 from benchmarks.common.signals import refuse_stopped
 from benchmarks.common.workers import Report, quiet
@@ -55,12 +55,8 @@ def attempt(run: Run, report: Report, place: Place) -> Outcome:
         raise
     except Held as error:
         return Outcome(run, "held", str(error))
-    except BenchError as error:
-        return Outcome(run, "failed", str(error))
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place_of = f"{Path(where.filename).name}:{where.lineno}"
-        return Outcome(run, "failed", f"{place_of}: {type(error).__name__}: {error}")
+        return Outcome(run, "failed", in_words(error))
     return Outcome(run, "trained" if trained else "kept")
 
 

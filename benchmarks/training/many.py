@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+from benchmarks.common.blame import in_words
 from benchmarks.common.console import Board
 from benchmarks.common.device import native_bf16, on_cpu
-from benchmarks.common.errors import Held, Lost, RunError
+from benchmarks.common.errors import BenchError, Interrupted, RunError
 from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workers import run_tasks
+from benchmarks.plan.grid import RunKey
 from benchmarks.plan.record import mismatch
 from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place, train_run
@@ -29,20 +31,16 @@ def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) 
 
     Raises:
         Interrupted: stopped by a signal.
-        Lost: worker processes died, and nothing else failed; the other runs are finished.
-        Held: other processes train what is left, and nothing failed.
         RunError: runs failed; the others are finished.
+        BenchError: as `RunError`, where all errors are of one kind: `Lost` if worker processes
+            died, `Held` if other processes train what is left, or another that `train_run` raises.
     """
     why = {run.key: mismatch(run, run.key.folder(place.root)) for run in wanted}
     todo = [run for run in wanted if why[run.key]]
     if todo:
         import benchmarks.engine.trainer  # noqa: F401 - takes seconds, in which a signal ends all
     with Board() as board, catching_stops():
-        for run in wanted:
-            _announce(run, why[run.key], place, board)
-        slow = on_cpu(place.device) and not native_bf16("cpu")
-        if slow and any(run.train.amp == "bf16" for run in todo):
-            board.say("this processor has no bf16 instructions: `train.amp: off` is much faster")
+        _announce(wanted, why, place, board)
         errors: list[BaseException] = []
         room = find_room(todo, place, jobs) if len(todo) > 1 else Room(1)
         if room.cards:
@@ -54,24 +52,38 @@ def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) 
                 refuse_stopped()
                 try:
                     train_run(run, board.update, place)
-                except RunError as error:
+                except Interrupted:
+                    raise
+                except BenchError as error:
                     errors.append(error)
         refuse_stopped()
         if errors:
-            kinds = {type(error) for error in errors}
-            kind = next((k for k in (Lost, Held) if kinds == {k}), RunError)
-            raise kind("\n".join(dict.fromkeys(str(e) for e in errors))) from errors[0]
+            raise _as_one(errors) from errors[0]
         for run in todo:
             board.say(str(run.key.folder(place.root)))
     return len(todo)
 
 
-def _announce(run: Run, why: str, place: Place, board: Board) -> None:
-    """Say that a run is kept, or why one that is there is trained again."""
-    if not why:
-        board.say(f"{run.key.title}: finished before, kept")
-    elif run.key.folder(place.root).exists():
-        board.say(f"{run.key.title}: trained again, since {why}")
+def _announce(wanted: Sequence[Run], why: Mapping[RunKey, str], place: Place, board: Board) -> None:
+    """Say which runs are kept, why some that are there are trained again, and what is slow."""
+    for run in wanted:
+        if not why[run.key]:
+            board.say(f"{run.key.title}: finished before, kept")
+        elif run.key.folder(place.root).exists():
+            board.say(f"{run.key.title}: trained again, since {why[run.key]}")
+    slow = on_cpu(place.device) and not native_bf16("cpu")
+    if slow and any(run.train.amp == "bf16" for run in wanted if why[run.key]):
+        board.say("this processor has no bf16 instructions: `train.amp: off` is much faster")
+
+
+def _as_one(errors: Sequence[BaseException]) -> BenchError:
+    """One error with the words of all; of their kind, if they have one that was expected."""
+    text = "\n".join(dict.fromkeys(map(in_words, errors)))
+    kind, *others = {type(error) for error in errors}
+    # A worker alone that was asked to stop is no stop of this process.
+    if others or not issubclass(kind, BenchError) or kind is Interrupted:
+        return RunError(text)
+    return kind(text)
 
 
 def _train_at_once(

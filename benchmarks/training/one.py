@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.common.blame import blamed
+from benchmarks.common.blame import in_words
 from benchmarks.common.device import cores_per_run, energy_meter, environment, pick_device
 from benchmarks.common.errors import BenchError, Held, RunError, StorageError
 from benchmarks.common.files import storing, write_json, write_text
@@ -206,12 +206,10 @@ def _naming_code(run: Run, folder: Path) -> Iterator[None]:
     except BenchError:
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        other = f"{last.filename}:{last.lineno}: {type(error).__name__}: {error}"
         kept = folder / ERROR
         write_text(kept, "".join(traceback.format_exception(error)))
         raise RunError(
-            f"{run.key.title}: {blamed(error) or other}; the traceback is in '{kept}'"
+            f"{run.key.title}: {in_words(error)}; the traceback is in '{kept}'"
         ) from error
 
 

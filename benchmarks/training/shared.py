@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -38,11 +38,13 @@ def take_over(wanted: Sequence[Run], root: Path, say: Callable[[str], None]) -> 
         StorageError: the disk is full or `runs/` cannot be written.
     """
     todo = [run for run in wanted if not finished(run, root)]
-    known = dict(_finished(root)) if todo else {}
+    known = _finished(root) if todo else {}
     count = 0
     for run in todo:
-        source, target = known.get(run.digest), run.key.folder(root)
-        if source is None or source == target or mismatch(run, source):
+        target = run.key.folder(root)
+        others = (folder for folder in known.get(run.digest, ()) if folder != target)
+        source = next((folder for folder in others if not mismatch(run, folder)), None)
+        if source is None:
             continue
         with suppress(BlockingIOError), leased(lease_file(run, root)):
             fill_folder(target, partial(_link, source))
@@ -52,11 +54,13 @@ def take_over(wanted: Sequence[Run], root: Path, say: Callable[[str], None]) -> 
     return count
 
 
-def _finished(root: Path) -> Iterator[tuple[str, Path]]:
-    """Identity and folder of every run that has a record."""
+def _finished(root: Path) -> dict[str, list[Path]]:
+    """Folders of all runs that have a record, by identity; any of equal ones may be damaged."""
+    found = dict[str, list[Path]]()
     for record in sorted(root.glob(f"runs/*/*/*/[!.]*/{RECORD}")):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            yield str(read_json(record)["digest"]), record.parent
+            found.setdefault(str(read_json(record)["digest"]), []).append(record.parent)
+    return found
 
 
 def _link(source: Path, folder: Path) -> None:

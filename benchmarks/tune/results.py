@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.files import write_text
+from benchmarks.common.lease import waiting_for
 from benchmarks.common.schema import merge
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.report.style import figure_style, save
@@ -119,8 +120,14 @@ def _lay_out(figure: Figure, title: str, name: str) -> None:
         ax.tick_params(which="minor", labelbottom=False, labelleft=False)
 
 
-def apply_best(study: optuna.Study, plan: Plan, params: Path) -> None:
+def apply_best(study: optuna.Study, plan: Plan, params: Path, lease: Path) -> None:
     """Write the best values into a params file; everything else, comments included, stays.
+
+    Args:
+        study: with a finished trial.
+        plan: of the study.
+        params: to write to, as other processes may do at once.
+        lease: that they hold meanwhile.
 
     Raises:
         ConfigError: no finished trial, or the file cannot be read.
@@ -130,17 +137,18 @@ def apply_best(study: optuna.Study, plan: Plan, params: Path) -> None:
     yaml = YAML()
     yaml.width = 100
     yaml.preserve_quotes = True
-    try:
-        tree: Any = yaml.load(params.read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read '{params}': {error}") from None
-    config = load_config(params)
-    for name, value in study.best_params.items():
-        given = float(f"{value:.6g}") if isinstance(value, float) else value
-        put(tree, _way(name, plan, config), given)
-    stream = io.StringIO()
-    yaml.dump(tree, stream)
-    write_text(params, stream.getvalue())
+    with waiting_for(lease):
+        try:
+            tree: Any = yaml.load(params.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"cannot read '{params}': {error}") from None
+        config = load_config(params)
+        for name, value in study.best_params.items():
+            given = float(f"{value:.6g}") if isinstance(value, float) else value
+            put(tree, _way(name, plan, config), given)
+        stream = io.StringIO()
+        yaml.dump(tree, stream)
+        write_text(params, stream.getvalue())
 
 
 def _way(name: str, plan: Plan, config: BenchmarkConfig) -> tuple[str, ...]:

@@ -213,5 +213,5 @@ def tune(
     files.append(write_budget(found, budget, lease))
     if options.apply is not None:
         for plan, study in found:
-            apply_best(study, plan, options.apply)
+            apply_best(study, plan, options.apply, sandbox.with_name(".apply.lock"))
     return files

@@ -228,7 +228,7 @@ def test_errors_come_back_with_type_place_and_progress() -> None:
     place, trace = seen.value.__notes__
     assert place == f"{__file__}:{line}"
     assert "Traceback" in trace and "in fail" in trace
-    assert isinstance(odd.error, BenchError) and "Odd: ab" in str(odd.error)
+    assert isinstance(odd.error, BenchError) and str(odd.error) == f"{place}: Odd: ab"
     assert isinstance(function.error, BenchError) and "pickle" in str(function.error)
     assert [o.task for o in (fine, data, value, odd, function)] == tasks
 

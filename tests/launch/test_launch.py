@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+import torch
 import yaml
 from torch import Tensor
 from typer.testing import CliRunner
@@ -32,8 +34,9 @@ from benchmarks.launch import campaign
 from benchmarks.launch.backend import Slots
 from benchmarks.launch.campaign import Summary, launch, shard_of
 from benchmarks.launch.local import Local
-from benchmarks.launch.ray import _outcome
-from benchmarks.launch.work import walk
+from benchmarks.launch.ray import OnRay, _outcome
+from benchmarks.launch.slurm import _outcomes
+from benchmarks.launch.work import Outcome, walk
 from benchmarks.plan.estimate import by_cost
 from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import Run, resolve
@@ -244,6 +247,60 @@ def test_shards_are_all_runs_once_and_the_longest_come_first(empty: Path) -> Non
     for wrong in ("0/4", "5/4", "1", "a/b"):
         with pytest.raises(ConfigError, match="--shard"):
             shard_of(wrong)
+
+
+def test_the_plan_of_a_grid_is_not_shown_as_that_of_a_shard() -> None:
+    result = CliRunner().invoke(app, ["launch", "--shard", "1/2", "--dry-run"])
+    assert isinstance(result.exception, ConfigError) and not result.output
+    assert "--dry-run with --shard '1/2'" in str(result.exception)
+
+
+def test_equal_rows_of_a_grid_are_both_told_by_jobs_of_slurm(empty: Path) -> None:
+    """They have one digest, and each has an outcome."""
+    (run,) = plan(empty, "supervised", seeds=(0,))
+    again = replace(run, key=replace(run.key, method="supervised-again"))
+    assert again.digest == run.digest
+    held = replace(run, key=replace(run.key, method="supervised-held"))
+    done = [Outcome(run, "trained"), Outcome(again, "kept"), Outcome(held, "held", "b")]
+    job = SimpleNamespace(done=lambda: True, result=lambda: done, job_id="1")
+    assert list(_outcomes([job], [run, again, held], empty, empty, quiet)) == done
+
+
+@pytest.mark.parametrize(
+    ("address", "device", "here", "options", "cards"),
+    [
+        ("auto", "cuda", 0, None, None),  # from a head node without a card
+        ("", "cuda:1", 2, (1, 1), "1"),
+        ("", "cuda", 2, (2, 2), "0,1"),
+    ],
+)
+def test_tasks_of_ray_take_the_one_card_that_they_see(
+    address: str, device: str, here: int, options: tuple[int, int] | None, cards: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A cluster has its own cards; one of this machine has those that the device names."""
+    begun: list[tuple[object, str | None]] = []
+
+    def init(**given: object) -> None:
+        own = (given["num_cpus"], given["num_gpus"]) if "num_gpus" in given else None
+        begun.append((own, os.environ.get("CUDA_VISIBLE_DEVICES")))
+
+    ray = SimpleNamespace(
+        init=init,
+        shutdown=lambda: None,
+        cluster_resources=lambda: {"GPU": 2},
+        remote=lambda **_: lambda _: SimpleNamespace(remote=lambda run, place: (run, place)),
+        wait=lambda handles, **_: (handles, []),
+        get=lambda handle: Outcome(handle[0], "trained", handle[1].device),
+        exceptions=SimpleNamespace(RayError=RuntimeError, RayTaskError=RuntimeError),
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: here)
+    found = OnRay(Slots()).start([cast("Run", 1)], Place(ROOT, device), quiet)
+    assert [(o.state, o.reason) for o in found] == [("trained", "cuda")]
+    assert begun == [(options, cards)] and "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 def test_a_worker_of_ray_that_was_asked_to_stop_is_no_failure() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from benchmarks.common.errors import Interrupted, Lost, RunError
+from benchmarks.common.errors import Interrupted, Lost, RunError, StorageError
 from benchmarks.engine.state import PREVIOUS, STATE
 from benchmarks.engine.trainer import Trainer
 from benchmarks.plan.record import finished
-from benchmarks.plan.resolve import resolve
+from benchmarks.plan.resolve import Run, resolve
 from benchmarks.scoring.evaluate import evaluate
 from benchmarks.training.many import train_runs
 from benchmarks.training.one import Place
@@ -157,6 +158,51 @@ def test_a_failed_run_does_not_keep_others_from_being_trained(flat: Path) -> Non
     with pytest.raises(RunError, match="not finite at iteration 2"):
         train_runs(wanted, Place(flat, "cpu"), jobs=1)
     assert [finished(r, flat) for r in wanted] == [False, True]
+
+
+@pytest.mark.usefixtures("broken")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_errors_of_all_kinds_are_told_and_the_others_are_trained(jobs: int, flat: Path) -> None:
+    """A loss that is not finite, then a file in place of a folder, then a run that is well."""
+    config = make_config()
+    methods = ("supervised", "mean_teacher", "cps")
+    wanted = [r for m in methods for r in resolve(config, "phantom_acdc", m, flat)]
+    for run in wanted[1:]:
+        shutil.rmtree(run.key.folder(flat), ignore_errors=True)
+    target = wanted[1].key.folder(flat)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.touch()
+    try:
+        with pytest.raises(RunError) as seen:
+            train_runs(wanted, Place(flat, "cpu", threads=1), jobs=jobs)
+        with pytest.raises(StorageError, match="is a link or file in place of a run's folder"):
+            train_runs(wanted[1:2], Place(flat, "cpu"))
+    finally:
+        target.unlink()
+    assert type(seen.value) is RunError and len(str(seen.value).splitlines()) == 2
+    assert "not finite at iteration 2" in str(seen.value)
+    assert f"'{target}' is a link or file" in str(seen.value)
+    assert finished(wanted[2], flat)
+
+
+def test_an_error_of_the_suite_itself_in_a_worker_is_told_with_its_line(
+    flat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(run: Run, *_: object) -> None:
+        raise {11: MemoryError(), 12: KeyError("a")}[run.key.seed]
+
+    monkeypatch.setattr("benchmarks.training.one.begun_with", fail)
+    config = make_config()
+    grid = config.grid.model_copy(update={"seeds": (11, 12)})
+    config = config.model_copy(update={"grid": grid})
+    wanted = resolve(config, "phantom_acdc", "supervised", flat)
+    with pytest.raises(RunError) as seen:
+        train_runs(wanted, Place(flat, "cpu", threads=1), jobs=2)
+    line = fail.__code__.co_firstlineno + 1
+    assert sorted(str(seen.value).splitlines()) == [
+        f"{__file__}:{line}: KeyError: 'a'",
+        f"{__file__}:{line}: MemoryError",
+    ]
 
 
 def _pickle(path: Path, mark: Path) -> None:

@@ -62,6 +62,9 @@ def test_equal_runs_are_taken_over_under_any_name(flat: Path, tmp_path: Path) ->
     ]
     assert take_over(list(wanted.values()), tmp_path, said.append) == 0, "it is finished"
     assert not stopped.exists()
+    # A damaged copy, here the target itself, does not hide a whole one.
+    (trained.key.folder(tmp_path) / weights_file("last")).unlink()
+    assert take_over([trained], tmp_path, said.append) == 1 and finished(trained, tmp_path)
     # One of them trained anew, or damaged, leaves the other as it is.
     shutil.rmtree(trained.key.folder(tmp_path))
     assert finished(same, tmp_path)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import optuna
@@ -124,17 +129,23 @@ def test_values_of_a_trial_win(train: dict[str, Any]) -> None:
     assert made.train_for(DATA) == usual.model_copy(update={"labeled_batch": 1, "optimizer": lr})
 
 
+def apply_values(best: dict[str, float], file: Path, method: str = "mean_teacher") -> None:
+    """As a search does whose only trial had these values."""
+    ends: dict[str, BaseDistribution] = {name: FloatDistribution(0, 1) for name in best}
+    study = optuna.create_study(direction="maximize")
+    study.add_trial(create_trial(params=best, distributions=ends, value=0.5))
+    config = BenchmarkConfig.model_validate(yaml.safe_load(file.read_text("ascii", "ignore")))
+    plan = replace(make_plan(config=config), method=method)
+    apply_best(study, plan, file, file.with_name(".apply.lock"))
+
+
 @pytest.mark.parametrize("train", OVERRIDES)
 def test_best_values_are_written_where_they_win(train: dict[str, Any], tmp_path: Path) -> None:
     """In `train`, unless the data set overrides it."""
     tree = changed(overridden(train), train__optimizer={"lr": 0.1})
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump(tree))
-    best = {"train.optimizer.lr": 1.2345678e-5, "weight": 0.5}
-    ends: dict[str, BaseDistribution] = {name: FloatDistribution(0, 1) for name in best}
-    study = optuna.create_study(direction="maximize")
-    study.add_trial(create_trial(params=best, distributions=ends, value=0.5))
-    apply_best(study, make_plan(config=BenchmarkConfig.model_validate(tree)), file)
+    apply_values({"train.optimizer.lr": 1.2345678e-5, "weight": 0.5}, file)
     made = load_config(file)
     assert made.train_for(DATA).optimizer.lr == 1.23457e-5
     wins = train in OVERRIDES[1:3]
@@ -142,3 +153,48 @@ def test_best_values_are_written_where_they_win(train: dict[str, Any], tmp_path:
     inside = made.data[DATA].train.get("optimizer", {})
     assert ("lr" in inside) == wins
     assert made.methods["mean_teacher"] == {"weight": 0.5}
+
+
+APPLY = """
+import sys
+from pathlib import Path
+from tests.tune.test_space import apply_values
+
+apply_values({"weight": 0.5}, Path(sys.argv[1]))
+"""
+
+
+def test_a_file_of_another_language_takes_values_in_every_locale(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(f"# Größe\n{yaml.safe_dump(PARAMS)}", encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", APPLY, str(file)]
+    subprocess.run(command, env={**os.environ, **ascii_only}, cwd=ROOT, check=True)
+    assert file.read_text(encoding="utf-8").startswith("# Größe\n")
+    assert load_config(file).methods["mean_teacher"] == {"weight": 0.5}
+    file.write_bytes(file.read_bytes() + "# Größe".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"cannot read '.*params\.yaml': 'utf-8' codec"):
+        apply_values({"weight": 0.5}, file)
+
+
+def test_searches_that_apply_at_once_keep_each_other_s_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one comes when the first one has read the file and not written it yet."""
+    file, second = tmp_path / "params.yaml", list[Thread]()
+    file.write_text(yaml.safe_dump(PARAMS))
+
+    def read(path: Path) -> BenchmarkConfig:
+        if not second:
+            second.append(Thread(target=apply_values, args=({"tau": 0.25}, file, "egcl_net")))
+            second[0].start()
+            second[0].join(1)
+        return load_config(path)
+
+    monkeypatch.setattr("benchmarks.tune.results.load_config", read)
+    apply_values({"weight": 0.5}, file)
+    second[0].join()
+    made = load_config(file)
+    assert made.methods["mean_teacher"] == {"weight": 0.5}
+    assert made.methods["egcl_net"]["tau"] == 0.25
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
