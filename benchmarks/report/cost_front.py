@@ -17,6 +17,7 @@ from benchmarks.report.sections import cell_title, select
 from benchmarks.report.style import WIDTH, figure_style, method_looks, new_figure, save_both
 
 _PER_ROW = 3
+_COUNTED = "operations of a run (1: supervision on as many images)"
 
 
 def cost_figure(
@@ -47,7 +48,7 @@ def cost_figure(
             table = select(last, facts, dataset=dataset.id, labels=labels)
             own = cost[cost["dataset"] == dataset.id]
             _panel(axes, facts, table, _costs(config, facts, own, counted=counted))
-            axes.set(xlabel="operations of a run" if counted else "minutes a run", ylabel="Dice, %")
+            axes.set(xlabel=_COUNTED if counted else "minutes a run", ylabel="Dice, %")
             axes.set_title(cell_title(dataset, labels), fontsize="small")
         for axes in grid[len(cells) :]:
             axes.set_axis_off()
@@ -89,4 +90,6 @@ def _panel(axes: Axes, facts: Facts, table: pd.DataFrame, costs: Mapping[str, fl
         axes.plot(*point, ls="", marker=look.marker, color=look.color, ms=5, zorder=3)
         points += [] if method.reference else [point]
     if points:
-        axes.step(*zip(*front(points), strict=True), where="post", color="black", ls="--", lw=0.8)
+        steps = front(points)
+        steps.append((max(cost for cost, _ in points), steps[-1][1]))  # up to the dearest row
+        axes.step(*zip(*steps, strict=True), where="post", color="black", ls="--", lw=0.8)
