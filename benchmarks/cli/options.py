@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,20 +104,37 @@ def params_file(given: Path) -> Path:
     Raises:
         ConfigError: there is neither.
     """
-    from benchmarks.config import load_config
-
     if given.is_file():
         return given
-    presets = {path.parent.name: path for path in (ROOT / PRESETS).glob("*/params.yaml")}
-    default = ROOT / "params.yaml"
-    with suppress(ConfigError):
-        presets.setdefault(load_config(default).name, default)
+    presets = _presets()
     if str(given) in presets:
         return presets[str(given)]
     raise ConfigError(
         f"no parameter file '{given}', and no preset of that name: {nearest(str(given), presets)}."
         f" The default is params.yaml in the checkout: cd {ROOT}"
     )
+
+
+def _presets() -> dict[str, Path]:
+    """Parameter files of the presets and of `params.yaml`, by name."""
+    from benchmarks.config import load_config
+
+    presets = {path.parent.name: path for path in (ROOT / PRESETS).glob("*/params.yaml")}
+    default = ROOT / "params.yaml"
+    with suppress(ConfigError):
+        presets.setdefault(load_config(default).name, default)
+    return presets
+
+
+def presets_with(dataset: str) -> list[str]:
+    """Presets that hold a data set, first the one whose name is most like its id."""
+    from benchmarks.config import load_config
+
+    held = []
+    for name, path in sorted(_presets().items()):
+        with suppress(ConfigError):
+            held += [name] if dataset in load_config(path).data else []
+    return get_close_matches(dataset, held, n=len(held) or 1, cutoff=0)
 
 
 def read_config(
@@ -138,7 +156,11 @@ def read_config(
 
     config = load_config(params_file(params))
     if dataset is not None and dataset not in config.data:
-        raise ConfigError(f"no data set '{dataset}' in '{params}': {nearest(dataset, config.data)}")
+        held = [f"--params {name}" for name in presets_with(dataset)]
+        elsewhere = f"; '{dataset}' is in {', '.join(held)}" if held else ""
+        raise ConfigError(
+            f"no data set '{dataset}' in '{params}': {nearest(dataset, config.data)}{elsewhere}"
+        )
     return counted(config if sweep is None else swept(config, sweep), ROOT)
 
 
