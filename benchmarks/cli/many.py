@@ -51,10 +51,10 @@ class On(StrEnum):
 def plan(
     params: Params = PARAMS,
     sweep: Sweep = None,
-    datasets: Datasets = "",
-    methods: Methods = "",
-    labels: Labels = "",
-    seeds: Seeds = "",
+    datasets: Datasets = None,
+    methods: Methods = None,
+    labels: Labels = None,
+    seeds: Seeds = None,
     into: Annotated[
         Path | None, typer.Option(help="Only renew the table of all presets in this Markdown file.")
     ] = None,
@@ -76,13 +76,14 @@ def launch(
         On, typer.Option(help="This machine; Ray, here or at RAY_ADDRESS; jobs of SLURM.")
     ] = On.local,
     shard: Annotated[
-        str, typer.Option(help="Only the i-th of n parts: i/n, for machines without a shared disk.")
-    ] = "",
+        str | None,
+        typer.Option(help="Only the i-th of n parts: i/n, for machines without a shared disk."),
+    ] = None,
     sweep: Sweep = None,
-    datasets: Datasets = "",
-    methods: Methods = "",
-    labels: Labels = "",
-    seeds: Seeds = "",
+    datasets: Datasets = None,
+    methods: Methods = None,
+    labels: Labels = None,
+    seeds: Seeds = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Runs at once; default: all cores, cards or slots.")
     ] = None,

@@ -49,10 +49,10 @@ def _part(text: str, option: str) -> str:
     return f"Only these {text}, with commas: --{option} A,B."
 
 
-Datasets = Annotated[str, typer.Option(help=_part("data sets", "datasets"))]
-Methods = Annotated[str, typer.Option(help=_part("methods", "methods"))]
-Labels = Annotated[str, typer.Option(help=_part("labelled counts", "labels"))]
-Seeds = Annotated[str, typer.Option(help=_part("seeds", "seeds"))]
+Datasets = Annotated[str | None, typer.Option(help=_part("data sets", "datasets"))]
+Methods = Annotated[str | None, typer.Option(help=_part("methods", "methods"))]
+Labels = Annotated[str | None, typer.Option(help=_part("labelled counts", "labels"))]
+Seeds = Annotated[str | None, typer.Option(help=_part("seeds", "seeds"))]
 
 _out = Console(soft_wrap=True)
 
@@ -79,21 +79,34 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def part_of(datasets: str, methods: str, labels: str, seeds: str) -> Part:
-    """The part of a grid that the options name, each with commas.
+def part_of(
+    datasets: str | None, methods: str | None, labels: str | None, seeds: str | None
+) -> Part:
+    """The part of a grid that the options name, each with commas; None is all.
 
     Raises:
-        ConfigError: labels or seeds that are no numbers.
+        ConfigError: an option that names nothing, or labels or seeds that are no numbers.
     """
     from benchmarks.plan.restrict import Part
 
     numbers = _numbers("labels", labels), _numbers("seeds", seeds)
-    return Part(names(datasets), names(methods), *numbers)
+    return Part(_chosen("datasets", datasets), _chosen("methods", methods), *numbers)
 
 
-def _numbers(option: str, text: str) -> tuple[int, ...]:
+def _chosen(option: str, text: str | None) -> tuple[str, ...]:
+    """What an option names; an empty one would be the whole grid, such as of an unset variable."""
+    chosen = names(text or "")
+    if text is not None and not chosen:
+        raise ConfigError(
+            f"--{option} '{text}' names nothing, perhaps by an unset variable of the shell; leave"
+            f" --{option} out for all"
+        )
+    return chosen
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...]:
     try:
-        return tuple(int(name) for name in names(text))
+        return tuple(int(name) for name in _chosen(option, text))
     except ValueError:
         raise ConfigError(f"--{option} '{text}': give whole numbers such as 3,7") from None
 
