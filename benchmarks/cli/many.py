@@ -65,8 +65,8 @@ def plan(
     if into is not None:
         _renew_table(into)
         return
-    part = part_of(datasets, methods, labels, seeds)
-    _show_plan(restricted(read_config(params, sweep=sweep), part))
+    config = read_config(params, sweep=sweep)
+    _show_plan(restricted(config, part_of(config, datasets, methods, labels, seeds)))
 
 
 @app.command(epilog=example("launch --params paper --on slurm --workers 8 --datasets acdc"))
@@ -117,8 +117,9 @@ def launch(
     from benchmarks.plan.shares import counted
     from benchmarks.training.shared import take_over
 
-    part = part_of(datasets, methods, labels, seeds)
-    config = restricted(read_config(params, sweep=sweep), part)
+    config = read_config(params, sweep=sweep)
+    part = part_of(config, datasets, methods, labels, seeds)
+    config = restricted(config, part)
     slots, own = Slots(workers, per_card, _pairs(job or [])), shard_of(shard)
     refuse_unknown_device(device, here=on is On.local)
     if dry_run:

@@ -80,17 +80,39 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def part_of(
-    datasets: str | None, methods: str | None, labels: str | None, seeds: str | None
+    config: BenchmarkConfig,
+    datasets: str | None,
+    methods: str | None,
+    labels: str | None,
+    seeds: str | None,
 ) -> Part:
     """The part of a grid that the options name, each with commas; None is all.
 
     Raises:
-        ConfigError: an option that names nothing, or labels or seeds that are no numbers.
+        ConfigError: an option that names nothing, a share of labels, or labels or seeds that are no
+            numbers.
     """
     from benchmarks.plan.restrict import Part
 
+    if labels is not None and "%" in labels:
+        raise ConfigError(_no_shares(config, labels))
     numbers = _numbers("labels", labels), _numbers("seeds", seeds)
     return Part(_chosen("datasets", datasets), _chosen("methods", methods), *numbers)
+
+
+def _no_shares(config: BenchmarkConfig, labels: str) -> str:
+    """What is said of a share: the counts that can be given, and what tells those that cannot."""
+    blocks = {dataset: config.data[dataset] for dataset in config.grid.datasets}
+    known = sorted({n for block in blocks.values() for n in block.labels})
+    numbers = f": {', '.join(map(str, known))}" if known else ""
+    told = [
+        f"; `python -m benchmarks split {dataset}` tells how many its shares are"
+        for dataset, block in blocks.items()
+        if any(share.patients is None for share in block.shares)
+    ]
+    return "".join(
+        [f"--labels '{labels}': shares cannot be selected, give patients{numbers}", *told]
+    )
 
 
 def _chosen(option: str, text: str | None) -> tuple[str, ...]:

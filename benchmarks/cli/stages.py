@@ -273,7 +273,7 @@ def repro(
     from benchmarks.plan.restrict import Part
 
     config, file = read_config(params, sweep=sweep), params_file(params)
-    part = part_of(datasets, methods, labels, seeds)
+    part = part_of(config, datasets, methods, labels, seeds)
     if name is not None or iterations or part != Part():
         own = excerpt(config, part, name=name, iterations=iterations)
         file = write_excerpt(own, Path(), ROOT)
