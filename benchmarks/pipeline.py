@@ -20,7 +20,7 @@ from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.beforehand import refuse_wrong_cells
 from benchmarks.plan.resolve import Run, prepare_params, resolve
-from benchmarks.plan.shares import counted
+from benchmarks.plan.shares import counted, refuse_too_many_labels
 from benchmarks.plan.usable import refuse_torn_patients, refuse_unknown_unit
 from benchmarks.report import Report, build_report
 from benchmarks.scoring.evaluate import evaluate_dataset
@@ -120,7 +120,8 @@ def split_stage(config: BenchmarkConfig, dataset: str, root: Path) -> Path:
     """Divide the patients of prepared data and write the split file.
 
     Raises:
-        ConfigError: a split that the data set does not have.
+        ConfigError: a split that the data set does not have, or more labelled patients than it
+            trains on.
         DataError: data not prepared, too few patients, patients in both of the publisher's parts,
             or distances without a unit.
     """
@@ -130,6 +131,7 @@ def split_stage(config: BenchmarkConfig, dataset: str, root: Path) -> Path:
     public = load_dataset(dataset).public_splits()
     made = make_split(patients_of(data), dataset, config.data[dataset].split, public)
     refuse_changed(load_dataset(dataset), data, prepare_params(config, dataset))
+    refuse_too_many_labels(config, made)
     refuse_leaks(data, made)
     refuse_bare_tests(data, made)
     target = split_file(root, config.name, dataset)

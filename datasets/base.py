@@ -254,11 +254,16 @@ class Adapter(ABC, Generic[P]):
             f"no usable {self.title} data in '{raw}': {found}\n"
             f"  expected:\n{tree}\n"
             f"  to obtain it: {self.steps}\n"
-            f"  then: {self.remedy()}"
+            f"  then: {self.remedy(raw)}"
         )
 
-    def remedy(self) -> str:
-        """Commands that make a raw folder known."""
+    def remedy(self, raw: Path) -> str:
+        """What to do once the data are there: commands that make them known.
+
+        Args:
+            raw: folder that could not be used.
+        """
+        del raw
         return (
             f"`mkdir -p data/raw && ln -s DIR data/raw/{self.id}`, or `python -m benchmarks prepare"
             f" {self.id} --raw DIR`"

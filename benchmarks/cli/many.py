@@ -51,10 +51,10 @@ class On(StrEnum):
 def plan(
     params: Params = PARAMS,
     sweep: Sweep = None,
-    datasets: Datasets = "",
-    methods: Methods = "",
-    labels: Labels = "",
-    seeds: Seeds = "",
+    datasets: Datasets = None,
+    methods: Methods = None,
+    labels: Labels = None,
+    seeds: Seeds = None,
     into: Annotated[
         Path | None, typer.Option(help="Only renew the table of all presets in this Markdown file.")
     ] = None,
@@ -65,8 +65,8 @@ def plan(
     if into is not None:
         _renew_table(into)
         return
-    part = part_of(datasets, methods, labels, seeds)
-    _show_plan(restricted(read_config(params, sweep=sweep), part))
+    config = read_config(params, sweep=sweep)
+    _show_plan(restricted(config, part_of(config, datasets, methods, labels, seeds)))
 
 
 @app.command(epilog=example("launch --params paper --on slurm --workers 8 --datasets acdc"))
@@ -76,13 +76,14 @@ def launch(
         On, typer.Option(help="This machine; Ray, here or at RAY_ADDRESS; jobs of SLURM.")
     ] = On.local,
     shard: Annotated[
-        str, typer.Option(help="Only the i-th of n parts: i/n, for machines without a shared disk.")
-    ] = "",
+        str | None,
+        typer.Option(help="Only the i-th of n parts: i/n, for machines without a shared disk."),
+    ] = None,
     sweep: Sweep = None,
-    datasets: Datasets = "",
-    methods: Methods = "",
-    labels: Labels = "",
-    seeds: Seeds = "",
+    datasets: Datasets = None,
+    methods: Methods = None,
+    labels: Labels = None,
+    seeds: Seeds = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Runs at once; default: all cores, cards or slots.")
     ] = None,
@@ -116,8 +117,9 @@ def launch(
     from benchmarks.plan.shares import counted
     from benchmarks.training.shared import take_over
 
-    part = part_of(datasets, methods, labels, seeds)
-    config = restricted(read_config(params, sweep=sweep), part)
+    config = read_config(params, sweep=sweep)
+    part = part_of(config, datasets, methods, labels, seeds)
+    config = restricted(config, part)
     slots, own = Slots(workers, per_card, _pairs(job or [])), shard_of(shard)
     refuse_unknown_device(device, here=on is On.local)
     if dry_run:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,10 +49,10 @@ def _part(text: str, option: str) -> str:
     return f"Only these {text}, with commas: --{option} A,B."
 
 
-Datasets = Annotated[str, typer.Option(help=_part("data sets", "datasets"))]
-Methods = Annotated[str, typer.Option(help=_part("methods", "methods"))]
-Labels = Annotated[str, typer.Option(help=_part("labelled counts", "labels"))]
-Seeds = Annotated[str, typer.Option(help=_part("seeds", "seeds"))]
+Datasets = Annotated[str | None, typer.Option(help=_part("data sets", "datasets"))]
+Methods = Annotated[str | None, typer.Option(help=_part("methods", "methods"))]
+Labels = Annotated[str | None, typer.Option(help=_part("labelled counts", "labels"))]
+Seeds = Annotated[str | None, typer.Option(help=_part("seeds", "seeds"))]
 
 _out = Console(soft_wrap=True)
 
@@ -78,21 +79,56 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def part_of(datasets: str, methods: str, labels: str, seeds: str) -> Part:
-    """The part of a grid that the options name, each with commas.
+def part_of(
+    config: BenchmarkConfig,
+    datasets: str | None,
+    methods: str | None,
+    labels: str | None,
+    seeds: str | None,
+) -> Part:
+    """The part of a grid that the options name, each with commas; None is all.
 
     Raises:
-        ConfigError: labels or seeds that are no numbers.
+        ConfigError: an option that names nothing, a share of labels, or labels or seeds that are no
+            numbers.
     """
     from benchmarks.plan.restrict import Part
 
+    if labels is not None and "%" in labels:
+        raise ConfigError(_no_shares(config, labels))
     numbers = _numbers("labels", labels), _numbers("seeds", seeds)
-    return Part(names(datasets), names(methods), *numbers)
+    return Part(_chosen("datasets", datasets), _chosen("methods", methods), *numbers)
 
 
-def _numbers(option: str, text: str) -> tuple[int, ...]:
+def _no_shares(config: BenchmarkConfig, labels: str) -> str:
+    """What is said of a share: the counts that can be given, and what tells those that cannot."""
+    blocks = {dataset: config.data[dataset] for dataset in config.grid.datasets}
+    known = sorted({n for block in blocks.values() for n in block.labels})
+    numbers = f": {', '.join(map(str, known))}" if known else ""
+    told = [
+        f"; `python -m benchmarks split {dataset}` tells how many its shares are"
+        for dataset, block in blocks.items()
+        if any(share.patients is None for share in block.shares)
+    ]
+    return "".join(
+        [f"--labels '{labels}': shares cannot be selected, give patients{numbers}", *told]
+    )
+
+
+def _chosen(option: str, text: str | None) -> tuple[str, ...]:
+    """What an option names; an empty one would be the whole grid, such as of an unset variable."""
+    chosen = names(text or "")
+    if text is not None and not chosen:
+        raise ConfigError(
+            f"--{option} '{text}' names nothing, perhaps by an unset variable of the shell; leave"
+            f" --{option} out for all"
+        )
+    return chosen
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...]:
     try:
-        return tuple(int(name) for name in names(text))
+        return tuple(int(name) for name in _chosen(option, text))
     except ValueError:
         raise ConfigError(f"--{option} '{text}': give whole numbers such as 3,7") from None
 
@@ -103,20 +139,37 @@ def params_file(given: Path) -> Path:
     Raises:
         ConfigError: there is neither.
     """
-    from benchmarks.config import load_config
-
     if given.is_file():
         return given
-    presets = {path.parent.name: path for path in (ROOT / PRESETS).glob("*/params.yaml")}
-    default = ROOT / "params.yaml"
-    with suppress(ConfigError):
-        presets.setdefault(load_config(default).name, default)
+    presets = _presets()
     if str(given) in presets:
         return presets[str(given)]
     raise ConfigError(
         f"no parameter file '{given}', and no preset of that name: {nearest(str(given), presets)}."
         f" The default is params.yaml in the checkout: cd {ROOT}"
     )
+
+
+def _presets() -> dict[str, Path]:
+    """Parameter files of the presets and of `params.yaml`, by name."""
+    from benchmarks.config import load_config
+
+    presets = {path.parent.name: path for path in (ROOT / PRESETS).glob("*/params.yaml")}
+    default = ROOT / "params.yaml"
+    with suppress(ConfigError):
+        presets.setdefault(load_config(default).name, default)
+    return presets
+
+
+def presets_with(dataset: str) -> list[str]:
+    """Presets that hold a data set, first the one whose name is most like its id."""
+    from benchmarks.config import load_config
+
+    held = []
+    for name, path in sorted(_presets().items()):
+        with suppress(ConfigError):
+            held += [name] if dataset in load_config(path).data else []
+    return get_close_matches(dataset, held, n=len(held) or 1, cutoff=0)
 
 
 def read_config(
@@ -138,7 +191,11 @@ def read_config(
 
     config = load_config(params_file(params))
     if dataset is not None and dataset not in config.data:
-        raise ConfigError(f"no data set '{dataset}' in '{params}': {nearest(dataset, config.data)}")
+        held = [f"--params {name}" for name in presets_with(dataset)]
+        elsewhere = f"; '{dataset}' is in {', '.join(held)}" if held else ""
+        raise ConfigError(
+            f"no data set '{dataset}' in '{params}': {nearest(dataset, config.data)}{elsewhere}"
+        )
     return counted(config if sweep is None else swept(config, sweep), ROOT)
 
 

@@ -252,14 +252,14 @@ def report(
 def repro(
     params: Params = PARAMS,
     sweep: Sweep = None,
-    datasets: Datasets = "",
-    methods: Methods = "",
-    labels: Labels = "",
-    seeds: Seeds = "",
+    datasets: Datasets = None,
+    methods: Methods = None,
+    labels: Labels = None,
+    seeds: Seeds = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Of every run.")] = None,
     name: Annotated[
-        str, typer.Option(help="Of such a part, with runs and report of its own; default: *_part.")
-    ] = "",
+        str | None, typer.Option(help="Of a part with runs and report of its own; default: *_part.")
+    ] = None,
     device: Device = "auto",
     jobs: Jobs = None,
     verbose: Verbose = False,
@@ -273,9 +273,9 @@ def repro(
     from benchmarks.plan.restrict import Part
 
     config, file = read_config(params, sweep=sweep), params_file(params)
-    part = part_of(datasets, methods, labels, seeds)
-    if name or iterations or part != Part():
-        own = excerpt(config, part, name=name or f"{config.name}_part", iterations=iterations)
+    part = part_of(config, datasets, methods, labels, seeds)
+    if name is not None or iterations or part != Part():
+        own = excerpt(config, part, name=name, iterations=iterations)
         file = write_excerpt(own, Path(), ROOT)
         config = read_config(file)
         say(f"wrote {file}: all other commands know this part by `{params_options(file)}`")

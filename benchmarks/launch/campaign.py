@@ -146,16 +146,16 @@ def _again(
     return False
 
 
-def shard_of(shard: str) -> slice:
+def shard_of(shard: str | None) -> slice:
     """Where the i-th of n parts of about equal cost is in a plan, the longest run first.
 
     Args:
-        shard: "i/n", with i from 1 to n; "" is all.
+        shard: "i/n", with i from 1 to n; None is all.
 
     Raises:
         ConfigError: another text.
     """
-    if not shard:
+    if shard is None:
         return slice(None)
     part, slash, parts = shard.partition("/")
     if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):

@@ -29,19 +29,20 @@ def as_yaml(config: BenchmarkConfig) -> str:
 
 
 def excerpt(
-    config: BenchmarkConfig, part: Part, *, name: str, iterations: int | None = None
+    config: BenchmarkConfig, part: Part, *, name: str | None, iterations: int | None = None
 ) -> BenchmarkConfig:
     """A part of a grid with runs, scores and report of its own.
 
     Args:
         config: the whole.
         part: what is wanted of it.
-        name: of the part.
+        name: of the part; None is `<whole>_part`.
         iterations: of every run, on all data sets; None leaves them.
 
     Raises:
         ConfigError: something that the grid does not hold, or a name that cannot be used.
     """
+    name = f"{config.name}_part" if name is None else name
     if name == config.name:
         raise ConfigError(f"--name '{name}' is that of the whole benchmark; choose another")
     given = as_given(restricted(config, part))

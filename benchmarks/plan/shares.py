@@ -36,6 +36,27 @@ def training_patients(split: Split) -> int:
     return min(len(fold.train) - fold.without_mask for fold in split.folds)
 
 
+def refuse_too_many_labels(config: BenchmarkConfig, split: Split) -> None:
+    """Refuse labelled counts that a fold of a split cannot have, before anything is trained.
+
+    Args:
+        config: of the benchmark.
+        split: of one of its data sets.
+
+    Raises:
+        ConfigError: names the counts and those that are possible.
+    """
+    block, most = config.data[split.dataset], training_patients(split)
+    # A share may still be counted by an older split.
+    shares = {share.patients for share in block.shares}
+    wrong = [str(n) for n in block.labels if n > most and n not in shares]
+    if wrong:
+        raise ConfigError(
+            f"data.{split.dataset}.labels of '{config.name}' names {', '.join(wrong)}, but the"
+            f" split has {most} training patients with masks: give 1 to {most}"
+        )
+
+
 def _counted(block: DataConfig, split: Split) -> DataConfig:
     most = training_patients(split)
     shares = tuple(s.model_copy(update={"patients": s.of(most)}) for s in block.shares)
@@ -58,8 +79,6 @@ def label_words(config: BenchmarkConfig, data: Prepared, split: Split) -> Iterat
     """
     most = training_patients(split)
     for count in config.data[split.dataset].labels:
-        if count > most:
-            continue  # which the runs refuse
         sizes = []
         for fold in split.folds:
             cases = [c for c in data.of_patients(fold.labeled(count)) if c.labeled]

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common.console import Board
+from benchmarks.common.errors import RunError
 from benchmarks.common.files import (
     fill_folder,
     known_digest,
@@ -73,14 +74,22 @@ def evaluate_dataset(
         The folder with a folder per method, and none of a method that is not of the grid.
 
     Raises:
-        RunError, DataError: as `evaluate`.
+        RunError, DataError: as `evaluate`; or no run is finished.
     """
+    found = 0
     for method in config.grid.methods:
         runs = resolve(config, dataset, method, place.root)
         if partial:
             runs = [run for run in runs if finished(run, place.root)]
+        found += len(runs)
         if runs and not _is_scored(runs, place.root):
             _score_runs(config, runs, place)
+    if not found:
+        method = config.grid.methods[0]
+        raise RunError(
+            f"no run of {dataset} in '{config.name}' is finished for the present parameters and"
+            f" code; `python -m benchmarks run {dataset} {method}` trains those of a method"
+        )
     target = scored_folder(place.root, config.name, dataset)
     target.mkdir(parents=True, exist_ok=True)
     for folder in target.iterdir():

@@ -170,9 +170,9 @@ def _pairs(config: BenchmarkConfig, dataset: str, given: Prediction) -> list[tup
     pairs = [p for p in pairs if given.fold is None or p[0] == given.fold]
     if not pairs:
         shown = ", ".join(f"fold {fold} seed {seed}" for fold, seed in config.grid.pairs[:_SHOWN])
-        raise ConfigError(
-            f"the grid of '{config.name}' has no fold {given.fold} with seed {given.seed}: {shown}"
-        )
+        asked = {"fold": given.fold, "seed": given.seed}
+        words = " with ".join(f"{name} {n}" for name, n in asked.items() if n is not None)
+        raise ConfigError(f"the grid of '{config.name}' has no {words}: {shown}")
     first = {fold: (fold, seed) for fold, seed in reversed(pairs)}
     every = config.data[dataset].split.scheme == "cv"
     return [first[fold] for fold in sorted(first)] if every else [pairs[0]]

@@ -20,6 +20,7 @@ _FOLD = re.compile(r"fold_(\d+)$")
 _VALIDATION = "validation"
 # Of voxel sizes, and of affines in mm; programs round them when they write a file.
 _SIZE_TOLERANCE, _PLACE_TOLERANCE = 1e-3, 1e-2
+_ADVICE = "Write the mask with these values: every test case counts, so none can be left out"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def native_mask(
         on_grid = array.shape == case.grid_shape != case.native_shape
         if case.spacing_known and not on_grid:
             _check_spacing(mask.path, spacing, case)
-    labels = map_labels(array, {k: k for k in range(len(data.classes))}, mask.path)
+    classes = {k: k for k in range(len(data.classes))}
+    labels = map_labels(array, classes, mask.path, advice=_ADVICE)
     if labels.shape == case.native_shape:
         return labels
     if labels.shape == case.grid_shape:

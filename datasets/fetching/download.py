@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +12,17 @@ from urllib.parse import urlsplit
 
 import requests
 
-from benchmarks.common.errors import DataError
+from benchmarks.common.errors import ConfigError, DataError
 
 _CHUNK = 1 << 18  # bytes
 # Statuses after which the same request may succeed later.
 _RETRY = {408, 425, 429, 500, 502, 503, 504}
+# What no further attempt mends.
+_NO_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+)
 
 Progress = Callable[[str, int, int, str], None]
 
@@ -59,9 +66,15 @@ class Patience:
 
 
 def mirrored(url: str, mirror: str | None) -> str:
-    """The address on a mirror, which holds the files under the last part of their paths."""
+    """The address on a mirror, which holds the files under the last part of their paths.
+
+    Raises:
+        ConfigError: the mirror is no address.
+    """
     if mirror is None:
         return url
+    if not re.match(r"https?://[^/\s]", mirror, re.IGNORECASE):
+        raise ConfigError(f"--mirror '{mirror}': give an address such as https://example.org/files")
     return f"{mirror.rstrip('/')}/{Path(urlsplit(url).path).name}"
 
 
@@ -88,19 +101,22 @@ def download(
         The file, whose checksum is right.
 
     Raises:
+        ConfigError: the mirror is no address.
         DataError: the server refuses, the network fails for good, the disk is full, or the content
             has another checksum.
     """
-    target = folder / source.file
+    target, url = folder / source.file, mirrored(source.url, mirror)
     if is_whole(source, target):
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    part, url = target.with_name(target.name + ".part"), mirrored(source.url, mirror)
+    part = target.with_name(target.name + ".part")
     failures, best = 0, -1
     while failures < patience.tries:
         try:
             if _attempt(url, part, source.file, progress, patience):
                 break
+        except _NO_ADDRESS as error:
+            raise DataError(f"'{url}': {error}; give another address with --mirror URL") from None
         except requests.RequestException as error:
             reason = type(error).__name__
         except OSError as error:

@@ -103,7 +103,7 @@ def _seeded(patients: Sequence[Patient], config: SplitConfig) -> list[Fold]:
     if config.test < 1:
         raise ConfigError(
             "split scheme 'seeded' needs `test` of at least 1 patient, given 0; "
-            "set `data.<dataset>.split.test` in params.yaml"
+            "set `data.<dataset>.split.test` of the parameter file"
         )
     _enough(len(patients), config.val + config.test + 1, f"{config.val} val, {config.test} test")
     order = _ranked(patients, f"{config.seed}/held out")

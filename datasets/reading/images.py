@@ -216,7 +216,10 @@ def check_finite(array: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
 
 
 def map_labels(
-    array: NDArray[np.generic], mapping: Mapping[int, int], path: Path
+    array: NDArray[np.generic],
+    mapping: Mapping[int, int],
+    path: Path,
+    advice: str = "Correct the mask or leave the case out",
 ) -> NDArray[np.uint8]:
     """Replace stored label values by class indices.
 
@@ -224,6 +227,7 @@ def map_labels(
         array: (D, H, W), any numeric type.
         mapping: class index in [0, K) by stored value.
         path: file, for the message.
+        advice: what mends a wrong value.
 
     Returns:
         (D, H, W) uint8.
@@ -238,7 +242,7 @@ def map_labels(
         allowed = ", ".join(str(value) for value in sorted(mapping))
         raise DataError(
             f"'{path}' holds label values {shown}{', ...' if len(wrong) > 5 else ''}; "
-            f"allowed: {allowed}. Correct the mask or leave the case out"
+            f"allowed: {allowed}. {advice}"
         )
     classes = np.array([mapping[int(value)] for value in values], dtype=np.uint8)
     return np.asarray(classes[index].reshape(array.shape))

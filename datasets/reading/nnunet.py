@@ -136,10 +136,15 @@ DIR/imagesUn/<case>_0000.nii.gz         optional, without masks
             match = re.search(self.patient, case)
         if match is None or not match[1]:
             raise DataError(
-                f"case '{case}' of {self.id} does not match the patient pattern '{self.patient}' in"
-                f" datasets/{self.id}.py, or the pattern finds no name in it"
+                f"case '{case}' of {self.id} does not match the patient pattern '{self.patient}',"
+                " or the pattern finds no name in it; `python -m benchmarks datasets add --nnunet"
+                f" DIR --name {self.id} --patient REGEX --force` gives another"
             )
         return match[1]
+
+    def remedy(self, raw: Path) -> str:
+        """A folder that is there is mended, also while it is being added and not known yet."""
+        return "mend it and give the same command again" if raw.exists() else super().remedy(raw)
 
     def read(self, case: RawCase, params: Q) -> Volume:
         """Read one case.

@@ -151,6 +151,26 @@ def test_nobody_answers(tmp_path: Path) -> None:
     assert [line.split("; ")[0] for line in said] == ["127.0.0.1:9: ConnectionError"] * FAST.tries
 
 
+@pytest.mark.parametrize(
+    ("mirror", "words"),
+    [
+        ("nonsense", "--mirror 'nonsense': give an address such as https://"),
+        ("ftp://a.org", "--mirror 'ftp://a.org': give an address"),
+        ("https://", "--mirror 'https://': give an address"),
+        ("https://two words", "'https://two words/file.bin': .*address with --mirror URL"),
+        (None, "'no_address/file.bin': .*give another address with --mirror URL"),
+    ],
+)
+def test_what_is_no_address_is_refused_at_once(
+    mirror: str | None, words: str, tmp_path: Path
+) -> None:
+    source = Source("no_address/file.bin", "file.bin", "md5", "0")
+    said: list[str] = []
+    with pytest.raises((ConfigError, DataError), match=words):
+        download(source, tmp_path, mirror=mirror, say=said.append, patience=FAST)
+    assert said == []
+
+
 def test_mirror_replaces_the_folder() -> None:
     assert mirrored("https://a.org/x/y.zip?z=1", "http://b/c/") == "http://b/c/y.zip"
     assert mirrored("https://a.org/x/y.zip", None) == "https://a.org/x/y.zip"

@@ -108,7 +108,8 @@ def test_patients_of_several_cases(checkout: Path, tmp_path: Path) -> None:
     folder = write_nnunet(tmp_path / "raw", cases=4, visits=2)
     args = ("datasets", "add", "--nnunet", str(folder), "--name", "visits")
     assert "needs a group" in refused(checkout, *args, "--patient", "pat")
-    assert "does not match" in refused(checkout, *args, "--patient", "(case)")
+    message = refused(checkout, *args, "--patient", "(case)")
+    assert "does not match" in message and "--name visits --patient REGEX --force` gives" in message
     assert not (checkout / "datasets/visits.py").exists()
     done = call(*args, "--patient", r"(pat\d+)", cwd=checkout)
     assert "9 cases of 5 patients, 4 with masks; 3D: volumes" in done.stdout, done.stderr
@@ -274,6 +275,8 @@ def test_missing_mask_and_description(checkout: Path, tmp_path: Path) -> None:
     folder = write_nnunet(tmp_path / "raw")
     (folder / "labelsTr/pat03_v0.nii.gz").unlink()
     args = ("datasets", "add", "--nnunet", str(folder), "--name", "mine")
-    assert "belong into imagesUn" in refused(checkout, *args)
+    message = refused(checkout, *args)
+    assert "belong into imagesUn" in message and "prepare mine" not in message
+    assert "mend it and give the same command again" in message
     (folder / "dataset.json").unlink()
     assert "expected dataset.json" in refused(checkout, *args)

@@ -86,6 +86,27 @@ def test_wrong_options_of_a_launch_are_refused_before_data_are_made(
         CliRunner().invoke(app, ["launch", *option], catch_exceptions=False)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        *(
+            ([command, f"--{option}", text], rf"--{option} '{text}' names nothing.* unset variable")
+            for command in ("plan", "repro", "launch")
+            for option, text in (("datasets", ""), ("methods", " "), ("labels", ","), ("seeds", ""))
+        ),
+        (["launch", "--shard", ""], "--shard '': give a part"),
+        (["repro", "--name", ""], "'name': .*given ''"),
+    ],
+)
+def test_an_empty_option_is_not_the_whole_benchmark(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("benchmarks.pipeline.make_ready", "benchmarks.plan.estimate.estimate"):
+        monkeypatch.setattr(name, lambda *_: pytest.fail("goes on"))
+    with pytest.raises(ConfigError, match=said):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+
+
 def test_open_data_that_are_not_there_name_the_download(tmp_path: Path) -> None:
     config = load_config(ROOT / "benchmarks/presets/ablation/params.yaml")
     with pytest.raises(DataError, match=r"no such folder[\s\S]*`python -m benchmarks fetch acdc`"):

@@ -120,6 +120,10 @@ def test_a_wrong_command_would_be_noticed() -> None:
         (["report", "--params", "mine"], "`python -m benchmarks methods`",
          "`python -m benchmarks methods`"),
         (["report"], "`python -m benchmarks split acdc`", "`python -m benchmarks split acdc`"),
+        (["doctor", "--reproduce", "a"], "`python -m benchmarks fetch acdc`",
+         "`python -m benchmarks fetch acdc --params a`"),
+        (["datasets", "check", "phantom_acdc"], "`python -m benchmarks datasets show phantom_acdc`",
+         "`python -m benchmarks datasets show phantom_acdc`"),
         (["run", "--params", "a"], "`python -m benchmarks run x y --params b`",
          "`python -m benchmarks run x y --params b`"),
         (["evaluate", "acdc", "--params", "a", "--sweep", "s"],
@@ -134,6 +138,23 @@ def test_a_wrong_command_would_be_noticed() -> None:
 )  # fmt: skip
 def test_parameter_file_and_sweep_are_added(given: list[str], text: str, wanted: str) -> None:
     assert pasteable(text, get_command(app), given) == wanted
+
+
+@pytest.mark.parametrize(("dataset", "preset"), [("acdc", "acdc_cpu"), ("brats2019", "brats_cpu")])
+def test_data_of_a_preset_alone_are_prepared_with_it(
+    dataset: str, preset: str, tmp_path: Path
+) -> None:
+    """The command that obtains missing data knows them; without --params, an error names it."""
+    given = ["datasets", "check", dataset, "--raw", str(tmp_path / "none")]
+    with pytest.raises(BenchError) as missing:
+        app(given, standalone_mode=False)
+    remedy = f"`python -m benchmarks prepare {dataset} --raw DIR --params {preset}`"
+    assert remedy in told(missing.value, given)
+    for words in (["prepare", dataset, "--raw", "DIR"], shlex.split(remedy.strip("`"))[3:]):
+        with pytest.raises(BenchError) as error:
+            app(words, standalone_mode=False)
+        unknown = f"'{dataset}' is in --params {preset}, --params "
+        assert (unknown in str(error.value)) is ("--params" not in words)
 
 
 def test_what_errors_say_leads_from_an_empty_checkout_to_a_report(

@@ -262,6 +262,17 @@ def test_finished_runs_are_scored_while_others_are_missing_and_not_again_after(
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == after
 
 
+def test_nothing_finished_is_nothing_to_score(trained: tuple[Path, list[Run]]) -> None:
+    """An empty folder of scores would send `report --partial` back here."""
+    root, _ = trained
+    config = two_seeds()
+    grid = config.grid.model_copy(update={"seeds": (7,), "methods": ("supervised", "bcp")})
+    config = config.model_copy(update={"grid": grid})
+    command = "python -m benchmarks run phantom_acdc supervised`"
+    with pytest.raises(RunError, match=f"no run of phantom_acdc .* finished .*{command}"):
+        evaluate_dataset(config, "phantom_acdc", Place(root, "cpu"), partial=True)
+
+
 def test_scores_tell_what_their_runs_were_made_with(trained: tuple[Path, list[Run]]) -> None:
     root, _ = trained
     config = two_seeds()

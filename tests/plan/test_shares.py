@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cli.options import part_of
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.schema import check
 from benchmarks.common.shares import Share
@@ -71,6 +72,20 @@ def test_shares_are_counted_once_the_split_is_known(tmp_path: Path) -> None:
     split_of(tmp_path, 80)
     with pytest.raises(ConfigError, match="split of phantom_acdc was made anew"):
         counted(found, tmp_path)
+
+
+def test_a_share_cannot_be_selected_but_its_patients_can(tmp_path: Path) -> None:
+    config = with_labels([4, "5%"])
+    tells = "`python -m benchmarks split phantom_acdc` tells how many its shares are"
+    split_of(tmp_path, 40)
+    for known, words in (
+        (config, f"give patients: 4; {tells}"),
+        (with_labels(["5%"]), f"give patients; {tells}"),
+        (counted(config, tmp_path), "give patients: 2, 4$"),
+    ):
+        with pytest.raises(ConfigError, match=f"--labels '5%': shares cannot .*{words}"):
+            part_of(known, None, None, "5%", None)
+    assert part_of(config, None, None, "2,4", None) == Part(labels=(2, 4))
 
 
 @pytest.mark.parametrize(

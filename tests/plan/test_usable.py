@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import pipeline
-from benchmarks.common.errors import DataError
+from benchmarks.common.errors import ConfigError, DataError
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import prepared_folder, split_file
 from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.resolve import resolve
+from benchmarks.plan.shares import counted
 from datasets.preparing.store import Prepared, open_prepared
 from tests.engine.small import build, make_config
 
@@ -53,6 +54,26 @@ def test_patients_in_both_parts_of_the_publisher_are_refused(
     with pytest.raises(DataError, match=words):
         pipeline.split_stage(config, PHANTOM, tmp_path)
     assert not split.exists()
+
+
+@pytest.mark.usefixtures("data")
+def test_more_labels_than_training_patients_are_refused_by_the_split(tmp_path: Path) -> None:
+    """Six patients, of whom one validates and one tests; shares are of those that are left."""
+    value = make_config().model_dump(mode="json")
+    value["data"][PHANTOM]["labels"] = [2, 200, "100%"]
+    split = split_file(tmp_path, "small", PHANTOM)
+    before = split.read_bytes()
+    config = counted(check(BenchmarkConfig, value), tmp_path)
+    words = r"data\.phantom_acdc\.labels of 'small' names 200, .* 4 training .*: give 1 to 4"
+    with pytest.raises(ConfigError, match=words):
+        pipeline.split_stage(config, PHANTOM, tmp_path)
+    assert split.read_bytes() == before
+    value["data"][PHANTOM] |= {"labels": [2, "100%"], "split": {"val": 1, "test": 2}}
+    older = check(BenchmarkConfig, value)
+    block = counted(older, tmp_path).data[PHANTOM]
+    assert block.labels == (2, 4)
+    pipeline.split_stage(older.model_copy(update={"data": {PHANTOM: block}}), PHANTOM, tmp_path)
+    assert counted(older, tmp_path).data[PHANTOM].labels == (2, 3)
 
 
 def test_images_without_spacing_need_a_unit_before_they_are_trained_on(

@@ -148,7 +148,7 @@ def _other_value(image: Nifti) -> Nifti:
         (_other_shape, True, "has shape"),
         (_other_size, False, "has voxels of"),
         (_elsewhere, True, "lies elsewhere"),
-        (_other_value, True, "label values 7"),
+        (_other_value, True, "label values 7, .*; allowed: 0, .* every test case counts, so none"),
     ],
 )
 def test_masks_that_do_not_fit_their_image_are_refused(
@@ -266,7 +266,9 @@ def test_runs_are_added_and_replaced(root: Path, tmp_path: Path) -> None:
     wrong: list[tuple[dict[str, Any], type[BenchError], str]] = [
         ({}, ConfigError, "2, 3, or all"),
         ({"labels": "4"}, ConfigError, "2, 3, or all"),
-        ({"labels": "2", "seed": 9}, ConfigError, "no fold None with seed 9"),
+        ({"labels": "2", "seed": 9}, ConfigError, "'small' has no seed 9: fold 0 seed "),
+        ({"labels": "2", "fold": 9}, ConfigError, "'small' has no fold 9: fold 0 seed "),
+        ({"labels": "2", "fold": 0, "seed": 9}, ConfigError, "has no fold 0 with seed 9: fold 0"),
         ({"labels": "all"}, ConfigError, "give another --name"),
     ]
     for given, error, words in wrong:
