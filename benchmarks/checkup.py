@@ -23,7 +23,9 @@ from benchmarks.plan.grid import base_of
 from benchmarks.plan.resolve import dimension, method_params, prepare_params
 from benchmarks.training.memory import available, gigabytes, need
 from datasets import dataset_ids, load_dataset
+from datasets.preparing.parts import refuse_other_split
 from datasets.preparing.raw import refuse_changed
+from datasets.preparing.split import load_split
 from datasets.preparing.store import open_prepared
 from methods import load_method
 
@@ -165,13 +167,17 @@ def _data(config: BenchmarkConfig, dataset: str, root: Path) -> Iterator[Finding
         yield Finding(f"prepared {dataset}", "ok", "not yet; `launch` and `repro` do it")
         return
     yield raw
+    stage = "prepare"
     try:
         data = open_prepared(folder)
         refuse_changed(load_dataset(dataset), data, prepare_params(config, dataset))
-        split = "split" if split_file(root, config.name, dataset).is_file() else "not split yet"
+        stage, file = "split", split_file(root, config.name, dataset)
+        if file.is_file():
+            refuse_other_split(load_split(file), config.data[dataset].split)
+        split = "split" if file.is_file() else "not split yet"
         yield Finding(f"prepared {dataset}", "ok", f"{len(data.cases)} cases, {split}")
     except BenchError as error:
-        remedy = f"`python -m benchmarks prepare {dataset}`"
+        remedy = f"`python -m benchmarks {stage} {dataset}`"
         yield Finding(f"prepared {dataset}", "problem", str(error), remedy)
 
 

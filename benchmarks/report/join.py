@@ -35,7 +35,7 @@ from benchmarks.report.load import Source, load_cases, narrowed
 from benchmarks.report.mechanisms import read_mechanisms
 from benchmarks.report.pool import SUMMARIES, pool, pooled_runs
 from benchmarks.report.provenance import read_provenance
-from benchmarks.report.stale import other_words
+from benchmarks.report.stale import other_words, refuse_other_setup
 from benchmarks.report.tables import csv
 from benchmarks.report.traces import DECIMALS as LOSSES
 from benchmarks.report.traces import read_traces
@@ -94,6 +94,7 @@ def join_rows(config: BenchmarkConfig, source: Source) -> None:
         raise RunError(f"'{config.name}' {words}: `{source.whole(config)}`")
     if not (folder / RUNS).is_file():
         raise RunError(f"no '{folder / RUNS}' to join rows to: `{source.whole(config)}` makes all")
+    refuse_other_setup(source.root, config)
     here, unfit = narrowed(config, facts, replace(source, partial=True))
     if unfit:
         raise RunError("\n".join(["scores here that do not count:", *(f"  {w}" for w in unfit)]))

@@ -15,6 +15,7 @@ from benchmarks.report.load import Source
 from benchmarks.report.mechanisms import Mechanisms, read_mechanisms
 from benchmarks.report.provenance import precision_words, read_provenance
 from benchmarks.report.results import Results, collect_results
+from benchmarks.report.stale import refuse_other_setup
 from benchmarks.report.studied import studied_rows
 
 
@@ -51,7 +52,9 @@ def judge_benchmark(config: BenchmarkConfig, source: Source) -> Judged:
 
     Raises:
         RunError: scores are missing, damaged or not of this grid.
+        DataError: the parameters describe another split or other data than the runs had.
     """
+    refuse_other_setup(source.root, config, kept=source.kept)
     loaded = load_rows(config, collect_facts(config), source)
     found = read_mechanisms(config, loaded.facts, loaded.source)
     lengths = trained_lengths(config, loaded.facts, loaded.source)

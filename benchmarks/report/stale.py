@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.common.errors import DataError, RunError
 from benchmarks.common.files import read_json
-from benchmarks.common.workspace import PREPARED, RUNS, prepared_folder, scores_folder, split_file
+from benchmarks.common.workspace import (
+    PREPARED,
+    RUNS,
+    prepared_folder,
+    report_folder,
+    scores_folder,
+    split_file,
+)
 from benchmarks.config import BenchmarkConfig
-from benchmarks.plan.resolve import settings_of
+from benchmarks.plan.resolve import prepare_params, settings_of
 from benchmarks.scoring.cases import MADE_WITH
+from datasets.preparing.parts import refuse_other_split
+from datasets.preparing.raw import refuse_other_params
+from datasets.preparing.split import Split, load_split
+from datasets.preparing.store import Prepared, open_prepared
 
 _WORDS = {"settings": "parameters of training or method", "split": "split", "data": "data"}
 
@@ -46,6 +60,54 @@ def other_words(
         "data": _digest(prepared_folder(root, config.name, dataset) / PREPARED),
     }
     return [word for n, word in _WORDS.items() if now[n] and {*runs[n]} - {now[n]}]
+
+
+def refuse_other_setup(root: Path, config: BenchmarkConfig, *, kept: bool = False) -> None:
+    """Refuse parameters that describe another split or other arrays than the runs had.
+
+    Digests of files do not tell: an edit of the parameters leaves the files as they are. Those that
+    are not here, or cannot be read, are not compared.
+
+    Args:
+        root: the checkout.
+        config: the benchmark.
+        kept: the runs are those of the report's tables, of which the arrays here need not be.
+
+    Raises:
+        DataError: names what differs, and the commands that make it anew.
+        RunError: the runs of the report had another split than there is now.
+    """
+    table = report_folder(root, config.name) / RUNS
+    runs = pd.read_csv(table, dtype=str) if kept and table.is_file() else pd.DataFrame()
+    for dataset in config.grid.datasets:
+        file = split_file(root, config.name, dataset)
+        had = {n: _told(runs, dataset, n) for n in ("split", "data")}
+        if kept and file.is_file() and had["split"] - {_digest(file)}:
+            raise RunError(
+                f"'{table}' is of runs with another split of {dataset} than '{file}':"
+                f" `git checkout -- {shlex.quote(str(file))}` brings the committed one back,"
+                " `python -m benchmarks repro` trains with the one that is there"
+            )
+        split, data = _opened(file, prepared_folder(root, config.name, dataset))
+        if split is not None:
+            refuse_other_split(split, config.data[dataset].split)
+        if data is not None and (not kept or data.digest in had["data"]):
+            refuse_other_params(data, prepare_params(config, dataset))
+
+
+def _told(runs: pd.DataFrame, dataset: str, name: str) -> set[str]:
+    """Digests that a table tells of its runs on a data set; an older table tells none."""
+    return {*runs.loc[runs["dataset"] == dataset, name].dropna()} if name in runs else set()
+
+
+def _opened(file: Path, folder: Path) -> tuple[Split | None, Prepared | None]:
+    """Split and prepared data; None for what is not here or damaged."""
+    split, data = None, None
+    with suppress(DataError):
+        split = load_split(file)
+    with suppress(DataError):
+        data = open_prepared(folder)
+    return split, data
 
 
 def _digest(path: Path) -> str:

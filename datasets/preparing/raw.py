@@ -94,6 +94,19 @@ def write_note(data: Prepared, raw: Path, files: Iterable[tuple[str, tuple[RawFi
     write_json(note_file(data.root), TypeAdapter(RawNote).dump_python(note, mode="json"))
 
 
+def refuse_other_params(data: Prepared, params: PrepareParams) -> None:
+    """Raise a DataError if data were prepared with other parameters than are given."""
+    given = params.model_dump(mode="json")
+    if _without_trust(given) != _without_trust(data.params):
+        every = given.keys() | data.params.keys()
+        names = sorted(name for name in every if given.get(name) != data.params.get(name))
+        raise DataError(
+            f"'{data.root}' was prepared with other values of {', '.join(names)}; run"
+            f" `python -m benchmarks prepare {data.dataset}` and `python -m benchmarks split"
+            f" {data.dataset}` again"
+        )
+
+
 def refuse_changed(adapter: Adapter[Any], data: Prepared, params: PrepareParams) -> None:
     """Refuse data that were prepared with other parameters, or whose raw files are others now.
 
@@ -107,15 +120,7 @@ def refuse_changed(adapter: Adapter[Any], data: Prepared, params: PrepareParams)
     Raises:
         DataError: tells what changed, and how to go on.
     """
-    given = params.model_dump(mode="json")
-    if _without_trust(given) != _without_trust(data.params):
-        every = given.keys() | data.params.keys()
-        names = sorted(name for name in every if given.get(name) != data.params.get(name))
-        raise DataError(
-            f"'{data.root}' was prepared with other values of {', '.join(names)}; run"
-            f" `python -m benchmarks prepare {data.dataset}` and `python -m benchmarks split"
-            f" {data.dataset}` again"
-        )
+    refuse_other_params(data, params)
     note = _read(note_file(data.root))
     if note is None or note.data != data.digest or not Path(note.raw).is_dir():
         return

@@ -27,8 +27,9 @@ def small() -> BenchmarkConfig:
     return config.model_copy(update={"grid": grid})
 
 
-def found(root: Path) -> dict[str, Finding]:
-    return {f.what: f for f in of_benchmark(small(), root, "cpu", lambda _done, _total: None)}
+def found(root: Path, config: BenchmarkConfig | None = None) -> dict[str, Finding]:
+    made = of_benchmark(config or small(), root, "cpu", lambda _done, _total: None)
+    return {finding.what: finding for finding in made}
 
 
 def test_prepared_data_and_sizes_are_told(flat: Path) -> None:
@@ -37,6 +38,16 @@ def test_prepared_data_and_sizes_are_told(flat: Path) -> None:
     assert "12 cases, split" in seen["prepared phantom_acdc"].found
     cells = estimate(small())
     assert f"{sum(e.runs for e in cells)} runs" in seen["time phantom_acdc"].found
+
+
+def test_a_split_of_other_parameters_is_a_problem(flat: Path) -> None:
+    config = small()
+    block = config.data["phantom_acdc"]
+    split = block.split.model_copy(update={"seed": 5})
+    data = {"phantom_acdc": block.model_copy(update={"split": split})}
+    seen = found(flat, config.model_copy(update={"data": data}))["prepared phantom_acdc"]
+    assert seen.verdict == "problem" and "made with seed 0, not 5" in seen.found
+    assert seen.remedy == "`python -m benchmarks split phantom_acdc`"
 
 
 def test_too_little_memory_and_disk_are_problems(

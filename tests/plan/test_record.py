@@ -20,6 +20,10 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.identity import scoring_digest
 from benchmarks.plan.record import finished, mismatch, write_record
 from benchmarks.plan.resolve import Run, resolve
+from benchmarks.report import build_report
+from benchmarks.report.join import join_rows
+from benchmarks.report.load import Source
+from benchmarks.report.release import write_release
 from benchmarks.report.stale import stale_words
 from benchmarks.scoring.cases import broken_seal
 from benchmarks.scoring.evaluate import evaluate, evaluate_dataset
@@ -30,6 +34,7 @@ from benchmarks.training.one import Place
 from datasets.preparing.store import Case
 from tests.engine.conftest import flat
 from tests.engine.small import make_config
+from tests.report.made import leave_figures_undrawn
 
 __all__ = ["flat"]
 
@@ -293,6 +298,35 @@ def test_scores_tell_what_their_runs_were_made_with(trained: tuple[Path, list[Ru
         write_json(path, json.loads(before) | {"digest": "0ther"})
         assert "other" in stale_words(root, config, "phantom_acdc", "supervised")
         path.write_text(before)
+
+
+def test_a_report_refuses_parameters_that_its_runs_did_not_have(
+    trained: tuple[Path, list[Run]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of kept tables, of which it knows the split, and the arrays where they are the same."""
+    leave_figures_undrawn(monkeypatch)
+    root, _ = trained
+    config = changed(two_seeds(), grid__methods=["supervised"])
+    evaluate(config, "phantom_acdc", "supervised", Place(root, "cpu"))
+    build_report(config, root=root)
+    edits = {"split__seed": (5, "made with seed 0, not 5"), "prepare": ({"size": [40, 40]}, "size")}
+    for name, (value, words) in edits.items():
+        edited = changed(config, **{f"data__phantom_acdc__{name}": value})
+        for way in ("", "partial", "kept"):
+            with pytest.raises(DataError, match=words):
+                build_report(edited, root=root, partial=way == "partial", kept=way == "kept")
+        with pytest.raises(DataError, match=words):
+            join_rows(edited, Source(root))
+        with pytest.raises(DataError, match=words):
+            write_release(edited, root / "release", Source(root))
+    (prepared_folder(root, "small", "phantom_acdc") / "dataset.json").unlink()
+    build_report(edited, root=root, kept=True)  # of arrays that are not here
+    file = split_file(root, "small", "phantom_acdc")
+    write_json(file, json.loads(file.read_text()) | {"digest": "0ther"})
+    with pytest.raises(RunError, match="another split of phantom_acdc"):
+        build_report(config, root=root, kept=True)
+    file.unlink()
+    build_report(config, root=root, kept=True)
 
 
 @pytest.mark.parametrize("what", ["link", "file"])
