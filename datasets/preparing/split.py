@@ -69,7 +69,7 @@ class Fold:
         if not 1 <= count <= most:
             raise DataError(
                 f"{count} labelled patients were asked for, 1 to {most} are possible; "
-                "change `data.<dataset>.labels` of the parameter file"
+                "change `labels` of the data set in params.yaml"
             )
         return self.train[:count]
 
