@@ -39,8 +39,9 @@ class Phantom:
         """Write the raw files into `out`."""
         raise NotImplementedError
 
-    def remedy(self) -> str:
+    def remedy(self, raw: Path) -> str:
         """Command that generates the data."""
+        del raw
         return f"`python -m benchmarks fetch {self.id}`"
 
     def fetch(self, raw: Path, params: Strict) -> None:
