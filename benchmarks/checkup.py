@@ -167,17 +167,17 @@ def _data(config: BenchmarkConfig, dataset: str, root: Path) -> Iterator[Finding
         yield Finding(f"prepared {dataset}", "ok", "not yet; `launch` and `repro` do it")
         return
     yield raw
-    stage = "prepare"
+    remedy = f"`python -m benchmarks prepare {dataset}`"
     try:
         data = open_prepared(folder)
         refuse_changed(load_dataset(dataset), data, prepare_params(config, dataset))
-        stage, file = "split", split_file(root, config.name, dataset)
+        remedy = f"`python -m benchmarks split {dataset}`"
+        file = split_file(root, config.name, dataset)
         if file.is_file():
             refuse_other_split(load_split(file), config.data[dataset].split)
         split = "split" if file.is_file() else "not split yet"
         yield Finding(f"prepared {dataset}", "ok", f"{len(data.cases)} cases, {split}")
     except BenchError as error:
-        remedy = f"`python -m benchmarks {stage} {dataset}`"
         yield Finding(f"prepared {dataset}", "problem", str(error), remedy)
 
 

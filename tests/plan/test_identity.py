@@ -175,8 +175,8 @@ def test_the_engine_touches_all_runs(checkout: Path, before: dict[str, Any], fil
         ("methods/base.py", {"evaluate", "report", "run"}),
         ("datasets/preparing/prepare.py", {"prepare"}),
         ("datasets/preparing/checks.py", {"prepare"}),
-        ("datasets/preparing/parts.py", {"split"}),
-        ("datasets/preparing/store.py", {"prepare", "split", "run", "evaluate"}),
+        ("datasets/preparing/parts.py", {"split", "report"}),
+        ("datasets/preparing/store.py", {"prepare", "split", "run", "evaluate", "report"}),
     ],
 )
 def test_shared_code_touches_all_items_of_its_stages(
