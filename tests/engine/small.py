@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,13 @@ def tiny_data() -> dict[str, Any]:
     }
 
 
-def make_config(dataset: str = "phantom_acdc", **train: object) -> BenchmarkConfig:
+def make_config(
+    dataset: str = "phantom_acdc", *, seeds: Sequence[int] = (0,), **train: object
+) -> BenchmarkConfig:
     three_d = dataset == "phantom_brats2019"
     value = {
         "name": "small",
-        "grid": {"datasets": [dataset], "methods": method_ids(), "seeds": [0]},
+        "grid": {"datasets": [dataset], "methods": method_ids(), "seeds": seeds},
         "data": {
             dataset: {
                 "labels": [2],

@@ -324,9 +324,7 @@ from benchmarks.training.many import train_runs
 from tests.engine.small import make_config
 
 if __name__ == "__main__":
-    config = make_config(iterations=int(sys.argv[3]))
-    grid = config.grid.model_copy(update={"seeds": (0, 1)})
-    config, root = config.model_copy(update={"grid": grid}), Path(sys.argv[2])
+    config, root = make_config(iterations=int(sys.argv[3]), seeds=(0, 1)), Path(sys.argv[2])
     try:
         wanted = resolve(config, "phantom_acdc", "supervised", root)
         train_runs(wanted, Place(root, "cpu"), jobs=2)

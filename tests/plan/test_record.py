@@ -40,8 +40,7 @@ __all__ = ["flat"]
 
 
 def two_seeds() -> BenchmarkConfig:
-    config = make_config(iterations=2)
-    return config.model_copy(update={"grid": config.grid.model_copy(update={"seeds": (0, 1)})})
+    return make_config(iterations=2, seeds=(0, 1))
 
 
 @pytest.fixture

@@ -14,9 +14,7 @@ from tests.engine.small import build, make_config
 
 
 def test_networks_that_are_used_again_predict_as_new_ones(tmp_path: Path) -> None:
-    config = make_config(iterations=2)
-    grid = config.grid.model_copy(update={"seeds": (0, 1)})
-    config = config.model_copy(update={"grid": grid})
+    config = make_config(iterations=2, seeds=(0, 1))
     build(tmp_path, config)
     place = Place(tmp_path, "cpu")
     first, second = resolve(config, "phantom_acdc", "mean_teacher", tmp_path)

@@ -15,9 +15,7 @@ def train_small(
     root: Path, dataset: str, method: str, *, seeds: tuple[int, ...] = (0,), **train: object
 ) -> tuple[BenchmarkConfig, list[Run], Place]:
     """Train runs of two steps, one for each seed."""
-    config = make_config(dataset, iterations=2, **train)
-    grid = config.grid.model_copy(update={"seeds": seeds})
-    config = config.model_copy(update={"grid": grid})
+    config = make_config(dataset, seeds=seeds, iterations=2, **train)
     build(root, config)
     runs, place = resolve(config, dataset, method, root), Place(root, "cpu")
     train_runs(runs, place, jobs=1)

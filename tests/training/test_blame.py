@@ -33,9 +33,7 @@ def runs(flat: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Run]]:
         raise ZeroDivisionError("weight")
 
     monkeypatch.setattr(methods.mean_teacher, "supervised_loss", wrong)
-    config = make_config(iterations=2)
-    grid = config.grid.model_copy(update={"seeds": (0, 1)})
-    config = config.model_copy(update={"grid": grid})
+    config = make_config(iterations=2, seeds=(0, 1))
     yield resolve(config, "phantom_acdc", "mean_teacher", flat)
     shutil.rmtree(flat / "runs", ignore_errors=True)
 

@@ -134,9 +134,7 @@ def test_an_error_in_a_method_names_run_file_and_line(
         return logits.reshape(-1, 7)  # as a mistake in a method would
 
     monkeypatch.setattr("methods.entropy_min.softmax32", soft)
-    config = make_config()
-    grid = config.grid.model_copy(update={"seeds": (3, 4)})
-    config = config.model_copy(update={"grid": grid})
+    config = make_config(seeds=(3, 4))
     wanted = resolve(config, "phantom_acdc", "entropy_min", flat)
     with pytest.raises(RunError) as seen:
         train_runs(wanted, Place(flat, "cpu"), jobs=jobs)
@@ -192,9 +190,7 @@ def test_an_error_of_the_suite_itself_in_a_worker_is_told_with_its_line(
         raise {11: MemoryError(), 12: KeyError("a")}[run.key.seed]
 
     monkeypatch.setattr("benchmarks.training.one.begun_with", fail)
-    config = make_config()
-    grid = config.grid.model_copy(update={"seeds": (11, 12)})
-    config = config.model_copy(update={"grid": grid})
+    config = make_config(seeds=(11, 12))
     wanted = resolve(config, "phantom_acdc", "supervised", flat)
     with pytest.raises(RunError) as seen:
         train_runs(wanted, Place(flat, "cpu", threads=1), jobs=2)
@@ -255,9 +251,7 @@ def test_a_worker_that_is_killed_is_named(flat: Path, monkeypatch: pytest.Monkey
         os.kill(os.getpid(), signal.SIGKILL)
         return {}
 
-    config = make_config()
-    grid = config.grid.model_copy(update={"seeds": (7, 8)})
-    config = config.model_copy(update={"grid": grid})
+    config = make_config(seeds=(7, 8))
     wanted = resolve(config, "phantom_acdc", "supervised", flat)
     monkeypatch.setattr(Supervised, "losses", losses)
     with pytest.raises(Lost, match=r"worker process was killed.*--jobs") as seen:

@@ -87,10 +87,9 @@ def test_a_complete_folder_without_its_name_is_adopted(
 
 
 def test_data_that_change_between_two_runs_stop_the_command(tmp_path: Path) -> None:
-    config = make_config()
+    config = make_config(seeds=(0, 1))
     build(tmp_path, config)
-    grid = config.grid.model_copy(update={"seeds": (0, 1)})
-    runs = resolve(config.model_copy(update={"grid": grid}), "phantom_acdc", "supervised", tmp_path)
+    runs = resolve(config, "phantom_acdc", "supervised", tmp_path)
     train_runs(runs[:1], Place(tmp_path, "cpu"), jobs=1)
     path = split_file(tmp_path, "small", "phantom_acdc")
     other = make_config()
