@@ -11,6 +11,7 @@ import itertools
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path.cwd()))
 
@@ -25,10 +26,10 @@ SIZE, PATIENTS = 96, 6
 def main(folder: Path, method: str, *given: str) -> None:
     """Build a phantom and a run, then step on command."""
     torch.set_num_threads(1)
+    train: dict[str, Any] = dict(text.split("=") for text in given)
     config = make_config(
         labeled_batch=4, unlabeled_batch=4, iterations=1000, augment="ssl4mis",
-        network={"kind": "unet", "channels": [16, 32, 64, 128]},
-        **dict(text.split("=") for text in given),
+        network={"kind": "unet", "channels": [16, 32, 64, 128]}, **train,
     )  # fmt: skip
     update = {"prepare": {"size": [SIZE] * 2}, "fetch": {"patients": PATIENTS, "matrix": SIZE}}
     block = config.data["phantom_acdc"].model_copy(update=update)
