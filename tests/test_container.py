@@ -21,8 +21,10 @@ if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; else echo "
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Path:
-    """What the images are built of."""
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the images are built of, without what the `make` that runs the tests was given."""
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "VENV", "PYTHON"):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python3").write_text(PYTHON)
     (tmp_path / "bin/python3").chmod(0o755)
