@@ -183,20 +183,25 @@ def read_config(
         sweep: name of a sweep, or None.
 
     Raises:
-        ConfigError: file, data set or sweep is wrong.
+        ConfigError: file, data set or sweep is wrong, or another benchmark has the name.
     """
     from benchmarks.config import load_config
+    from benchmarks.plan.named import refuse_taken
     from benchmarks.plan.shares import counted
     from benchmarks.plan.sweeps import swept
 
-    config = load_config(params_file(params))
+    file = params_file(params)
+    config = load_config(file)
     if dataset is not None and dataset not in config.data:
         held = [f"--params {name}" for name in presets_with(dataset)]
         elsewhere = f"; '{dataset}' is in {', '.join(held)}" if held else ""
         raise ConfigError(
             f"no data set '{dataset}' in '{params}': {nearest(dataset, config.data)}{elsewhere}"
         )
-    return counted(config if sweep is None else swept(config, sweep), ROOT)
+    if sweep is not None:
+        config = swept(config, sweep)
+    refuse_taken(config, file, ROOT)
+    return counted(config, ROOT)
 
 
 def place(config: BenchmarkConfig, device: str) -> Place:

@@ -10,11 +10,10 @@ import yaml
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.files import write_text
 from benchmarks.common.schema import check
-from benchmarks.common.workspace import params_files
-from benchmarks.config import ROW_BLOCKS, BenchmarkConfig, load_config
+from benchmarks.config import ROW_BLOCKS, BenchmarkConfig
 from benchmarks.plan.grid import base_of
+from benchmarks.plan.named import owner
 from benchmarks.plan.restrict import Part, restricted
-from benchmarks.plan.sweeps import sweep_name
 
 
 def as_given(config: BenchmarkConfig) -> dict[str, Any]:
@@ -81,20 +80,10 @@ def write_excerpt(part: BenchmarkConfig, folder: Path, root: Path) -> Path:
         ConfigError: another benchmark has the name.
     """
     target, text = folder / f"{part.name}.yaml", as_yaml(part)
-    other = _names(root).get(part.name)
+    other = owner(part.name, root)
     if target.exists() and target.read_text(encoding="utf-8") != text:
         other = target
     if other is not None:
         raise ConfigError(f"'{other}' is another benchmark of that name; choose another --name")
     write_text(target, text)
     return target
-
-
-def _names(root: Path) -> dict[str, Path]:
-    """Parameter files of the checkout by the names of their benchmarks and sweeps."""
-    found: dict[str, Path] = {}
-    for path in params_files(root):
-        known = load_config(path)
-        names = (known.name, *(sweep_name(known, sweep) for sweep in known.sweeps))
-        found |= dict.fromkeys(names, path)
-    return found

@@ -156,7 +156,7 @@ def test_the_next_command_is_of_what_was_launched(
 ) -> None:
     config = make_config()
     grid = config.grid.model_copy(update={"methods": ("supervised",), "seeds": (0, 1)})
-    tree = config.model_copy(update={"grid": grid}).model_dump(mode="json")
+    tree = config.model_copy(update={"name": "mine", "grid": grid}).model_dump(mode="json")
     params = empty / "my bench.yaml"
     params.write_text(yaml.safe_dump({**tree, "sweeps": {"alone": {"methods": ["supervised"]}}}))
     monkeypatch.setattr("benchmarks.engine.trainer.Trainer", NoTraining)
