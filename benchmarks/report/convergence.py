@@ -18,7 +18,7 @@ from benchmarks.common.workspace import CONVERGENCE, STEPS, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.cost import step_operations
 from benchmarks.report.facts import Facts, MethodFacts, method_facts
-from benchmarks.report.leads import lead_table, told_lead
+from benchmarks.report.leads import RUNS_NEEDED, lead_table, told_lead, told_runs_needed
 from benchmarks.report.load import Source, read_columns
 from benchmarks.report.sections import MISSING, cell_title
 from benchmarks.report.style import WIDTH, figure_style, method_looks, new_figure, save_both
@@ -35,8 +35,8 @@ _WORDS = (
     "Validation Dice after the last step; test patients take no part in this section. Every length"
     " is a training of its own with a whole schedule. A row is converged at a length if the"
     f" {100 * LEVEL:.0f} % interval of its gain from twice as many steps, over the runs, lies below"
-    f" {100 * MARGIN:g} point; fewer than {MIN_RUNS} runs say nothing. Operations are counted:"
-    " those of a step relative to a step of supervision on as many images, times steps."
+    f" {100 * MARGIN:g} point; fewer than {MIN_RUNS} runs say nothing. {RUNS_NEEDED} Operations are"
+    " counted: those of a step relative to a step of supervision on as many images, times steps."
 )
 
 
@@ -143,7 +143,8 @@ def _section(config: BenchmarkConfig, facts: Facts, lengths: pd.DataFrame) -> st
         steps = sorted(set(own["steps"]))
         header = (
             "Method", *(f"{n:,} steps" for n in steps),
-            f"Gain of the last doubling, points [{100 * LEVEL:.0f} %]", "Runs", "Outcome",
+            f"Gain of the last doubling, points [{100 * LEVEL:.0f} %]", "Runs", "Runs needed",
+            "Outcome",
         )  # fmt: skip
         rows = tuple(
             _table_row(_title(config, key), own[own["method"] == key], steps, found.get(key))
@@ -160,10 +161,10 @@ def _table_row(
     means = own.groupby("steps")["dice"].mean()
     dice = (number(100 * float(means.get(n, math.nan))) for n in steps)
     if gain is None:
-        return (title, *dice, "", "", MISSING)
+        return (title, *dice, "", "", "", MISSING)
     word = f"pilot, {plural(gain.runs, 'run')}" if gain.outcome == "pilot" else gain.outcome
     words = word if gain.outcome == "pilot" else f"{word} at {gain.steps:,} steps"
-    return (title, *dice, told_lead(gain), str(gain.runs), words)
+    return (title, *dice, told_lead(gain), str(gain.runs), told_runs_needed(gain), words)
 
 
 def _figure(

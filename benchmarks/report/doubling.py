@@ -11,7 +11,13 @@ import pandas as pd
 from benchmarks.common.workspace import CONVERGENCE, report_folder
 from benchmarks.report.convergence import read_lengths
 from benchmarks.report.facts import method_facts
-from benchmarks.report.leads import PERCENT, over_labels_alone, told_lead
+from benchmarks.report.leads import (
+    PERCENT,
+    RUNS_NEEDED,
+    over_labels_alone,
+    told_lead,
+    told_runs_needed,
+)
 from benchmarks.report.tables import pipe_table
 from benchmarks.report.told import Told
 from benchmarks.statistics.convergence import LEVEL, Gain, Lead, gains
@@ -36,20 +42,21 @@ def study_section(told: Iterable[Told], root: Path) -> str:
             f"{gain.steps:,} to {2 * gain.steps:,}",
             told_lead(gain),
             f"{gain.runs}",
+            told_runs_needed(gain),
             gain.outcome,
         )
         for one, gain in _all(told, root)
     ]
     header = (
         "Benchmark", "Data", "Row", "Steps", f"Gain, points [{100 * LEVEL:.0f} %]", "Runs",
-        "Outcome",
+        "Runs needed", "Outcome",
     )  # fmt: skip
     note = (
         "Dice on validation patients; the outcome is of the shorter training. A row is shown to be"
         f" converged if the interval of its gain lies below {100 * MARGIN:g} point; one that is not"
-        " still gains, where the interval lies above 0, or has too few runs to tell."
+        f" still gains, where the interval lies above 0, or has too few runs to tell. {RUNS_NEEDED}"
     )
-    return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 6))}\n\n{note}" if rows else ""
+    return f"{pipe_table(header, tuple(rows), words=(0, 1, 2, 3, 7))}\n\n{note}" if rows else ""
 
 
 def lead_section(told: Iterable[Told], root: Path) -> str:
@@ -86,19 +93,25 @@ def study_lines(benchmarks: Iterable[Told], root: Path) -> str:
     for one in benchmarks:
         last = {(gain.dataset, gain.labels, gain.method): gain for _, gain in _all([one], root)}
         for outcome, told in _SHOWN.items():
+            own = [gain for gain in last.values() if gain.outcome == outcome]
             names = "; ".join(
-                f"{_title(one, gain)} ({told_lead(gain)} points from twice as many)"
-                for gain in last.values()
-                if gain.outcome == outcome
+                f"{_title(one, gain)} ({told_lead(gain)} points from twice as many"
+                f"{_more_runs(gain)})"
+                for gain in own
             )
-            steps = {f"{g.steps:,}" for g in last.values() if g.outcome == outcome}
-            if names:
-                lengths = ", ".join(sorted(steps))
+            if own:
+                lengths = ", ".join(sorted({f"{gain.steps:,}" for gain in own}))
                 lines.append(
                     f"- {told} at {lengths} steps ({one.link}), by validation Dice with"
                     f" {100 * LEVEL:.0f} % intervals: {names}."
                 )
     return "\n".join(lines)
+
+
+def _more_runs(gain: Gain) -> str:
+    """What shows a row converged if it is, in place of longer training."""
+    runs = told_runs_needed(gain)
+    return f"; were there no gain, {runs} runs would show it" if runs else ""
 
 
 def _all(told: Iterable[Told], root: Path) -> Iterator[tuple[Told, Gain]]:

@@ -3,10 +3,12 @@
 A row is converged at T steps if the 90 % interval of its gain from T to 2 T steps lies below
 `MARGIN`. Each length is a training of its own with a whole schedule. The gain is taken inside each
 run, a labelled subset with its seed, and the runs are the units: mean -+ t sd / sqrt(runs).
+Where runs differ much, few of them can show it of no row: `Gain.runs_needed` tells how many could.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,10 +16,20 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import stdtrit
+from scipy.stats import nct
 
-from benchmarks.statistics.inference import ALPHA, MARGIN, MIN_RUNS, between_folds, interval
+from benchmarks.statistics.inference import (
+    ALPHA,
+    MARGIN,
+    MIN_RUNS,
+    POWER,
+    between_folds,
+    interval,
+)
 
 LEVEL = 0.9
+MOST_RUNS = 1000  # that are asked about
 Convergence = Literal["converged", "unconverged", "pilot"]
 _ROW = ["dataset", "labels", "method"]
 _RUN = ["fold", "seed"]
@@ -61,6 +73,25 @@ class Gain(Lead):
         if self.runs < MIN_RUNS:
             return "pilot"
         return "converged" if self.high < MARGIN else "unconverged"
+
+    @property
+    def runs_needed(self) -> int | None:
+        """Runs that show a row converged with 80 % power, if it gains nothing more.
+
+        By the noncentral t distribution, with the standard deviation of these runs as if it were
+        the true one. None of a single run, of a row that is converged or whose interval lies above
+        0, which needs longer training in place of runs, and beyond `MOST_RUNS`.
+        """
+        if self.outcome == "converged" or not self.low <= 0:
+            return None
+        half = (self.high - self.low) / 2
+        deviation = half * math.sqrt(self.runs) / stdtrit(self.runs - 1, (1 + LEVEL) / 2)
+        if deviation == 0:
+            return MIN_RUNS
+        counts = np.arange(MIN_RUNS, MOST_RUNS + 1)
+        bound = stdtrit(counts - 1, (1 + LEVEL) / 2)
+        shown = nct.cdf(-bound, counts - 1, -MARGIN * np.sqrt(counts) / deviation)
+        return next((int(n) for n in counts[np.asarray(shown) >= POWER]), None)
 
 
 def leads(scores: pd.DataFrame, baseline: str) -> list[Lead]:

@@ -20,11 +20,13 @@ from benchmarks.report import build_report
 from benchmarks.report.doubling import lead_section, study_lines, study_section
 from benchmarks.report.facts import collect_facts
 from benchmarks.report.join import join_rows
+from benchmarks.report.leads import told_runs_needed
 from benchmarks.report.load import Source
 from benchmarks.report.studied import Studied, studied_rows
 from benchmarks.report.told import Told
 from benchmarks.report.web.leaderboard import write_leaderboard
 from benchmarks.scoring.cases import seal
+from benchmarks.statistics.convergence import Gain
 from tests.report.made import (
     leave_figures_undrawn,
     make_config,
@@ -80,11 +82,11 @@ def test_a_study_withholds_the_outcome_of_what_is_not_converged(tmp_path: Path) 
     assert f"{shown} be converged at 1 steps, by the gain of twice as many." in page
     rows = {line.split(" | ")[0]: line for line in page.splitlines() if "] | 5 |" in line}
     assert rows["| Supervised"].endswith(
-        "| 60.2 | 60.7 | +0.5 [+0.5, +0.5] | 5 | converged at 1 steps |"
+        "| 60.2 | 60.7 | +0.5 [+0.5, +0.5] | 5 |  | converged at 1 steps |"
     )
-    assert rows["| Mean Teacher"].endswith("| +3.0 [+3.0, +3.0] | 5 | unconverged at 1 steps |")
+    assert rows["| Mean Teacher"].endswith("| +3.0 [+3.0, +3.0] | 5 |  | unconverged at 1 steps |")
     assert rows["| Full supervision"].endswith(
-        "| 59.2 | -1.0 [-1.0, -1.0] | 5 | converged at 1 steps |"
+        "| 59.2 | -1.0 [-1.0, -1.0] | 5 |  | converged at 1 steps |"
     )
     lead = "| Mean Teacher | +0.0 [+0.0, +0.0] | +2.5 [+2.5, +2.5] |"
     assert lead in page, "the difference to supervision of the same length"
@@ -168,7 +170,7 @@ def test_the_findings_tell_what_every_doubling_gains(tmp_path: Path) -> None:
         Told(config, collect_facts(config), none, none, none, True) for config in (CONFIG, study)
     ]
     section = study_section(told, tmp_path)
-    assert "| Mean Teacher | 1 to 2 | +3.0 [+3.0, +3.0] | 5 | unconverged |" in section
+    assert "| Mean Teacher | 1 to 2 | +3.0 [+3.0, +3.0] | 5 |  | unconverged |" in section
     assert section.count("| 1 to 2 |") == len(METHODS)
     converged, late = study_lines(told, tmp_path).splitlines()
     link = "[`tiny_length`](tiny_length/README.md)"
@@ -182,6 +184,16 @@ def test_the_findings_tell_what_every_doubling_gains(tmp_path: Path) -> None:
     assert leads.count(" minus ") == 1, "full supervision has other labels"
     assert study_section(told[:1], tmp_path) == study_lines(told[:1], tmp_path) == ""
     assert lead_section(told[:1], tmp_path) == ""
+
+
+def test_a_study_tells_how_many_runs_would_show_it() -> None:
+    """A standard deviation of 2 points is Cohen's .5 of a margin of one: 27 runs by G*Power 3.1."""
+    half = 2.131847 * 0.02 / np.sqrt(5)
+    told = [
+        told_runs_needed(Gain("heart", 4, "a", 1, 5, mean, mean - half * by, mean + half * by))
+        for mean, by in ((0.0, 1), (0.1, 1), (-0.1, 1), (0.0, 10))
+    ]
+    assert told == ["27", "", "", "above 1,000"]
 
 
 def test_runs_are_not_joined_to_a_study(tmp_path: Path) -> None:

@@ -45,6 +45,27 @@ def test_only_an_interval_below_a_point_is_converged(gain: list[float], outcome:
     assert found.outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("deviation", "runs"), [(0.0125, 12), (0.02, 27), (0.05, 156), (0.2, None)]
+)
+def test_the_runs_needed_are_those_of_a_t_test(deviation: float, runs: int | None) -> None:
+    """Cohen's effect sizes .8, .5 and .2; G*Power 3.1: one sample, one tail, 5 %, 80 % power."""
+    spread = deviation / np.sqrt(2.5) * np.array([-2, -1, 0, 1, 2])  # sums to 10 deviation^2 / 2.5
+    (found,) = gains(scores(list(spread)))
+    assert found.runs_needed == runs
+
+
+def test_a_row_that_still_gains_needs_longer_training_not_more_runs() -> None:
+    for gain, runs in (
+        ([0.011, 0.012, 0.011, 0.012, 0.011], None),
+        ([0.0] * 5, None),  # shown already
+        ([0.0] * 2, 5),  # too few for a verdict
+        ([0.0], None),
+    ):
+        (found,) = gains(scores(gain))
+        assert found.runs_needed == runs
+
+
 def test_every_doubling_is_judged_inside_the_runs_that_have_both_lengths() -> None:
     both = pd.concat([scores([0.1, 0.1, 0.1]), scores([0.1] * 2, first=200), scores([0.2])[:1]])
     both = pd.concat([both.drop_duplicates(), scores([0.0], method="b", first=50)[:1]])
