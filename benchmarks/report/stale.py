@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -65,6 +67,9 @@ def other_words(
 def refuse_other_setup(root: Path, config: BenchmarkConfig, *, kept: bool = False) -> None:
     """Refuse parameters that describe another split or other arrays than the runs had.
 
+    Of kept tables also other parameters of training or method, which a page would tell of them;
+    fresh scores are held against those one by one (`stale_words`).
+
     Digests of files do not tell: an edit of the parameters leaves the files as they are. Those that
     are not here, or cannot be read, are not compared.
 
@@ -75,10 +80,16 @@ def refuse_other_setup(root: Path, config: BenchmarkConfig, *, kept: bool = Fals
 
     Raises:
         DataError: names what differs, and the commands that make it anew.
-        RunError: the runs of the report had another split than there is now.
+        RunError: the runs of the report had another split than there is now, or other parameters.
     """
     table = report_folder(root, config.name) / RUNS
     runs = pd.read_csv(table, dtype=str) if kept and table.is_file() else pd.DataFrame()
+    if other := sorted({*_trained_otherwise(config, runs)}):
+        raise RunError(
+            f"'{table}' is of runs whose parameters of training or method are not those of"
+            f" '{config.name}' now: {', '.join(other)}. Put the old ones back, or train anew:"
+            " `python -m benchmarks repro`"
+        )
     for dataset in config.grid.datasets:
         file = split_file(root, config.name, dataset)
         had = {n: _told(runs, dataset, n) for n in ("split", "data")}
@@ -93,6 +104,16 @@ def refuse_other_setup(root: Path, config: BenchmarkConfig, *, kept: bool = Fals
             refuse_other_split(split, config.data[dataset].split)
         if data is not None and (not kept or data.digest in had["data"]):
             refuse_other_params(data, prepare_params(config, dataset))
+
+
+def _trained_otherwise(config: BenchmarkConfig, runs: pd.DataFrame) -> Iterator[str]:
+    """Rows of the grid whose runs had other parameters; an older table tells none."""
+    if "settings" not in runs:
+        return
+    for dataset, method in product(config.grid.datasets, config.grid.methods):
+        own = runs[(runs["dataset"] == dataset) & (runs["method"] == method)]
+        if {*own["settings"].dropna()} - {settings_of(config, dataset, method)}:
+            yield method
 
 
 def _told(runs: pd.DataFrame, dataset: str, name: str) -> set[str]:

@@ -318,6 +318,8 @@ def test_a_report_refuses_parameters_that_its_runs_did_not_have(
             join_rows(edited, Source(root))
         with pytest.raises(DataError, match=words):
             write_release(edited, root / "release", Source(root))
+    with pytest.raises(RunError, match=r"parameters of training or method .*: supervised\. Put"):
+        build_report(changed(config, train__iterations=3), root=root, kept=True)
     (prepared_folder(root, "small", "phantom_acdc") / "dataset.json").unlink()
     build_report(edited, root=root, kept=True)  # of arrays that are not here
     file = split_file(root, "small", "phantom_acdc")
