@@ -10,7 +10,7 @@ import typer
 
 from benchmarks.cli.options import Device, example, place, read_config, say
 from benchmarks.cli.remedies import pasteable
-from benchmarks.common.errors import BenchError, RunError
+from benchmarks.common.errors import BenchError, ConfigError, RunError
 from benchmarks.common.workspace import ROOT
 
 app = typer.Typer(rich_markup_mode=None)
@@ -40,6 +40,12 @@ def doctor(
 
     Exit code 2 tells that something is a problem.
     """
+    if cell and reproduce is None:
+        raise ConfigError(f"--cell '{cell}' names a run of --reproduce BENCHMARK: give both")
+    if yes and not repair:
+        raise ConfigError("--yes answers --repair: give both, or neither")
+    if repair and (reproduce or params):
+        raise ConfigError("--repair mends the whole checkout: leave out --params and --reproduce")
     if reproduce is not None:
         _reproduce(reproduce, cell, device)
         return

@@ -120,6 +120,8 @@ def launch(
     config = read_config(params, sweep=sweep)
     part = part_of(config, datasets, methods, labels, seeds)
     config = restricted(config, part)
+    if job and on is not On.slurm:
+        raise ConfigError(f"--job '{job[0]}' is for the jobs of --on slurm, not of --on {on}")
     slots, own = Slots(workers, per_card, _pairs(job or [])), shard_of(shard)
     refuse_unknown_device(device, here=on is On.local)
     if dry_run:

@@ -17,7 +17,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from benchmarks.cli import app
 from tests.common.forks import call
 from tests.engine.small import make_config
 
@@ -162,6 +164,17 @@ def test_bad_names_and_parameters(checkout: Path) -> None:
     assert "did you mean 'supervised'" in refused(checkout, "run", "acdc", "supervized")
     params(checkout, methods__mean_teacher={"wait": 1})
     assert "did you mean 'weight'" in refused(checkout, "run", "acdc", "mean_teacher")
+
+
+def test_options_that_would_do_nothing_are_refused() -> None:
+    for words, *argv in (
+        ("--reproduce BENCHMARK: give both", "doctor", "--cell", "acdc/cps/l3-f0-s0"),
+        ("--yes answers --repair", "doctor", "--yes"),
+        ("leave out --params", "doctor", "--repair", "--params", "quick"),
+        ("not of --on local", "launch", "--job", "timeout_min=9", "--workers", "1"),
+    ):
+        done = CliRunner().invoke(app, argv)
+        assert words in str(done.exception), argv
 
 
 def test_a_changed_copy_under_the_name_of_another_benchmark_is_refused(checkout: Path) -> None:
