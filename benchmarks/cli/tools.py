@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,7 +32,11 @@ from benchmarks.cli.options import (
 from benchmarks.common.errors import ConfigError
 from benchmarks.common.workspace import ROOT
 
-_SHOWN = ("id", "year", "networks", "decoders", "parameters", "cost", "dimensions")
+if TYPE_CHECKING:
+    from benchmarks.plan.cost import MethodCost
+
+_LISTED = ("id", "title", "year")
+_COUNTED = ("id", "year", "networks", "decoders", "parameters", "cost", "dimensions")
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -239,32 +244,43 @@ def tune(
     say(f"open {files[-1].parent}: budget, and trials, best values and figures of every method")
 
 
-@app.command(epilog=example("methods --json"))
+@app.command(epilog=example("methods --cost"))
 def methods(
+    cost: Annotated[
+        bool, typer.Option("--cost", help="With size and cost, counted on a small step of each.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     into: Annotated[
         Path | None, typer.Option(help="Only renew the tables inside this Markdown file.")
     ] = None,
 ) -> None:
-    """List the methods with size and cost, counted on a small step."""
+    """List the methods; what each does, where it departs from its paper: methods/README.md."""
     from dataclasses import asdict
 
-    from benchmarks.common.console import Board
-    from benchmarks.plan.cost import markdown, method_cost
+    from benchmarks.plan.cost import markdown, method_entry
     from benchmarks.report.documents import embed_text
     from benchmarks.report.published_code import published_code_table, read_facts
     from methods import method_ids
 
-    rows, names = [], method_ids()
+    names = method_ids()
+    if into is not None:
+        embed_text(into, markdown(_count(names)), name="methods")
+        embed_text(into, published_code_table(read_facts(ROOT)), name="published code")
+        return
+    rows = [asdict(row) for row in (_count(names) if cost else map(method_entry, names))]
+    if not as_json:
+        rows = [{key: row[key] for key in (_COUNTED if cost else _LISTED)} for row in rows]
+    show(rows, as_json=as_json)
+
+
+def _count(names: Sequence[str]) -> list[MethodCost]:
+    """Size and cost of methods."""
+    from benchmarks.common.console import Board
+    from benchmarks.plan.cost import method_cost
+
+    rows = []
     with Board() as board:
         for number, name in enumerate(names, 1):
             rows.append(method_cost(name))
             board.update("count operations", number, len(names), name)
-    if into is not None:
-        embed_text(into, markdown(rows), name="methods")
-        embed_text(into, published_code_table(read_facts(ROOT)), name="published code")
-        return
-    counted = [asdict(row) for row in rows]
-    if not as_json:
-        counted = [{key: row[key] for key in _SHOWN} for row in counted]
-    show(counted, as_json=as_json)
+    return rows

@@ -29,20 +29,14 @@ _LATE = Progress(999, 1000)
 
 
 @dataclass(frozen=True)
-class MethodCost:
-    """Size and cost of a method on a 2D U-Net.
+class MethodEntry:
+    """What a method's file tells of it.
 
     Attributes:
         id: of the method.
         title: name in tables.
         paper: citation.
-        year: of the paper.
-        networks: segmentation networks, teachers included.
-        decoders: of all networks together.
-        parameters: trained parameters relative to one U-Net.
-        cost: operations of one step, forward and backward, relative to a supervised step on as many
-            labelled images as the method sees labelled and unlabelled ones.
-        dimensions: those in which a step with all terms gives a finite loss.
+        year: of the paper; 0 where the citation has none.
         params: defaults of the parameters.
     """
 
@@ -50,12 +44,42 @@ class MethodCost:
     title: str
     paper: str
     year: int
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MethodCost(MethodEntry):
+    """Its size and cost too, on a 2D U-Net.
+
+    Attributes:
+        networks: segmentation networks, teachers included.
+        decoders: of all networks together.
+        parameters: trained parameters relative to one U-Net.
+        cost: operations of one step, forward and backward, relative to a supervised step on as many
+            labelled images as the method sees labelled and unlabelled ones.
+        dimensions: those in which a step with all terms gives a finite loss.
+    """
+
     networks: int
     decoders: int
     parameters: float
     cost: float
     dimensions: str
-    params: dict[str, Any]
+
+
+def method_entry(name: str) -> MethodEntry:
+    """What the file of a method tells, without any counting.
+
+    Args:
+        name: method id.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    cls = load_method(name)
+    year = re.search(r"\b(?:19|20)\d\d\b", cls.paper)
+    defaults = {key: field.default for key, field in cls.Params.model_fields.items()}
+    return MethodEntry(name, cls.title, cls.paper, int(year.group()) if year else 0, defaults)
 
 
 def method_cost(name: str) -> MethodCost:
@@ -67,16 +91,12 @@ def method_cost(name: str) -> MethodCost:
     Raises:
         ConfigError: no such method.
     """
-    cls = load_method(name)
+    entry, cls = method_entry(name), load_method(name)
     params = cls.Params()
     method, plain = _method(cls, params, 2), _builder(2)()
     nets = {id(m): m for m in method.modules() if isinstance(m, SegNet)}.values()
-    year = re.search(r"\b(?:19|20)\d\d\b", cls.paper)
     return MethodCost(
-        id=name,
-        title=cls.title,
-        paper=cls.paper,
-        year=int(year.group()) if year else 0,
+        **vars(entry),
         networks=len(nets),
         decoders=sum(len(net.decoders) for net in nets),
         parameters=_trained(method) / _trained(plain),
@@ -84,7 +104,6 @@ def method_cost(name: str) -> MethodCost:
         dimensions=", ".join(
             f"{n}D" for n in _SIZE if _loss(_method(cls, params, n), n).isfinite()
         ),
-        params={key: field.default for key, field in cls.Params.model_fields.items()},
     )
 
 

@@ -147,7 +147,7 @@ TABLE: list[Row] = [
     (("plan",), None, [
         Moment("first task", "benchmarks.plan.estimate", "_plain_step"),
     ]),
-    (("methods",), None, [
+    (("methods", "--cost"), None, [
         Moment("first task", _COST, "method_cost"), Moment("middle", _COST, "_operations", 5),
     ]),
     (("compare", CASES, *METHODS), None, [

@@ -177,32 +177,6 @@ def test_options_that_would_do_nothing_are_refused() -> None:
         assert words in str(done.exception), argv
 
 
-def test_a_changed_copy_under_the_name_of_another_benchmark_is_refused(checkout: Path) -> None:
-    """Where `split` and the reports would replace committed files; nothing is written."""
-    params(checkout, name="methods")
-    preset = "benchmarks/presets/methods_quick/params.yaml"
-    shutil.copy(checkout / preset, checkout / "copy.yaml")
-    done = call("plan", "--params", "copy.yaml", "--datasets", "phantom_acdc", cwd=checkout)
-    assert done.returncode == 0, done.stderr  # nothing differs
-    text = yaml.safe_load((checkout / preset).read_text())
-    folder = checkout / "benchmarks/presets/mine"
-    folder.mkdir()
-    for name, file in (
-        ("methods_quick", checkout / "my.yaml"),
-        ("acdc_cpu_convergence", checkout / "my.yaml"),  # a sweep of another file
-        ("methods_quick", folder / "params.yaml"),
-    ):
-        file.write_text(yaml.safe_dump(text | {"name": name, "question": "Mine?"}))
-        told = refused(checkout, "split", "phantom_acdc", "--params", str(file))
-        owner = preset if name == "methods_quick" else "benchmarks/presets/acdc_cpu/params.yaml"
-        assert f"'{file}' is named '{name}'" in told and f"{owner}'" in told
-        assert f"change `name:` in '{file}'" in told
-    # A preset keeps its name though a sweep of another file has it.
-    params(checkout, name="methods", sweeps={"quick": {"methods": ["supervised"]}})
-    done = call("plan", "--params", "methods_quick", "--datasets", "phantom_acdc", cwd=checkout)
-    assert done.returncode == 0, done.stderr
-
-
 def test_an_unfinished_method_is_refused_with_its_line(checkout: Path) -> None:
     params(checkout, grid__methods=["mine"], methods__mine={})
     known = (checkout / "methods/supervised.py").read_text()
