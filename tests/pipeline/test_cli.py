@@ -29,9 +29,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The packages alone, so that nothing is written into the real checkout."""
+    """The packages without presets, so that nothing is written into the real checkout."""
     for name in ("benchmarks", "methods", "datasets"):
-        shutil.copytree(ROOT / name, tmp_path / name)
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("presets"))
     return tmp_path
 
 

@@ -16,8 +16,10 @@ from benchmarks.repair import find_repairs
 from tests.engine.small import tiny_data
 
 ROOT = Path(__file__).parents[2]
+PRESETS = Path("benchmarks/presets")
 CODE = "benchmarks/dvc.yaml:code"
 METHODS = ["supervised", "mean_teacher"]
+ABLATION = "quick_ablation"
 ROWS = ["egcl_net-a3b", "egcl_net-a5"]
 PARAMS = {
     "name": "quick",
@@ -42,14 +44,17 @@ PARAMS = {
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the files that git knows or would add, as a repository of its own."""
+    """The files that git knows or would add, as a repository of its own, with one preset."""
     target = tmp_path_factory.mktemp("clone")
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, check=True, text=True,
     ).stdout  # fmt: skip
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith("reports/") and "dvc.lock" not in name:
+        made = name.startswith("reports/") or "dvc.lock" in name
+        folder = Path(name).parent
+        other = folder.parent == PRESETS and folder.name != ABLATION
+        if (ROOT / name).is_file() and not made and not other:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target / name, follow_symlinks=False)
     subprocess.run(["git", "init", "-q"], cwd=target, check=True)
@@ -64,7 +69,7 @@ def _write(clone: Path, params: object) -> None:
 
 def _shrink_ablation(clone: Path) -> None:
     """Keep two rows of the quick benchmark's ablation and give them the size of PARAMS."""
-    path = clone / "benchmarks/presets/quick_ablation/params.yaml"
+    path = clone / PRESETS / ABLATION / "params.yaml"
     whole = yaml.safe_load(path.read_text())
     grid = {**whole["grid"], "methods": ROWS}
     keys = ("methods", "titles")

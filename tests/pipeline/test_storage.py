@@ -26,9 +26,9 @@ LIMIT = 3000  # bytes a file may have, as on a disk that is full
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Packages and raw data of four patients."""
+    """Packages without presets, and raw data of four patients."""
     for name in ("benchmarks", "methods", "datasets"):
-        shutil.copytree(ROOT / name, tmp_path / name)
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("presets"))
     write_acdc(tmp_path / "data/raw/acdc")
     params(tmp_path)
     return tmp_path
