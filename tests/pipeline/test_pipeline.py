@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -42,6 +43,19 @@ PARAMS = {
 }
 
 
+@dataclass(frozen=True)
+class Made:
+    """The whole chain, reproduced once.
+
+    Attributes:
+        clone: the repository.
+        stages: that were executed.
+    """
+
+    clone: Path
+    stages: list[str]
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that git knows or would add, as a repository of its own, with one preset."""
@@ -51,16 +65,21 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=ROOT, capture_output=True, check=True, text=True,
     ).stdout  # fmt: skip
     for name in filter(None, listed.split("\0")):
-        made = name.startswith("reports/") or "dvc.lock" in name
+        result = name.startswith("reports/") or "dvc.lock" in name
         folder = Path(name).parent
         other = folder.parent == PRESETS and folder.name != ABLATION
-        if (ROOT / name).is_file() and not made and not other:
+        if (ROOT / name).is_file() and not result and not other:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target / name, follow_symlinks=False)
     subprocess.run(["git", "init", "-q"], cwd=target, check=True)
     _write(target, PARAMS)
     _shrink_ablation(target)
     return target
+
+
+@pytest.fixture(scope="module")
+def made(clone: Path) -> Made:
+    return Made(clone, _repro(clone))
 
 
 def _write(clone: Path, params: object) -> None:
@@ -103,10 +122,10 @@ def _repro(clone: Path, *targets: str) -> list[str]:
     ]
 
 
-def test_chain_runs_once_and_retrains_only_what_changed(clone: Path) -> None:
-    first = _repro(clone)
+def test_chain_runs_once_and_retrains_only_what_changed(made: Made) -> None:
+    clone = made.clone
     both = len(METHODS) + len(ROWS) + 2 * 4  # runs; prepare, split, evaluate and report
-    assert len(first) == len([CODE, "generate", "index"]) + both
+    assert len(made.stages) == len([CODE, "generate", "index"]) + both
 
     table = pd.read_csv(clone / "reports/quick/table.csv")
     assert list(table.columns) == [
@@ -142,8 +161,8 @@ def test_chain_runs_once_and_retrains_only_what_changed(clone: Path) -> None:
     assert all("mean_teacher" in p.parts for p in touched)
 
 
-def test_equal_results_leave_the_tree_clean_and_comments_retrain_nothing(clone: Path) -> None:
-    """Run after the test above, whose clone holds all reports and locks."""
+def test_equal_results_leave_the_tree_clean_and_comments_retrain_nothing(made: Made) -> None:
+    clone = made.clone
     _commit(clone)
     for folder in ("runs", "data", ".dvc/cache", ".dvc/tmp"):
         shutil.rmtree(clone / folder)
@@ -167,23 +186,21 @@ def test_equal_results_leave_the_tree_clean_and_comments_retrain_nothing(clone: 
     assert _repro(clone, CODE) == [CODE]
 
 
-@pytest.mark.parametrize("damage", ["", "schema: '2.0'\nstages: {", None])
-def test_a_lock_is_made_anew_of_finished_runs(clone: Path, damage: str | None) -> None:
+def test_a_lock_is_made_anew_of_finished_runs(made: Made) -> None:
     """Empty, damaged and missing locks."""
-    if not (clone / "data/scores").is_dir():  # another worker has run the tests above
-        _repro(clone)
+    clone = made.clone
     lock, stages = clone / "dvc.lock", [f"run@phantom_acdc-{name}" for name in METHODS]
     whole = yaml.safe_load(lock.read_text())["stages"]
-    if damage is None:
-        lock.unlink()
-    else:
-        lock.write_text(damage)
-    (repair,) = find_repairs(clone)
-    assert repair.path == lock and f"of {len(METHODS)} stages" in repair.what
-    repair.mend()
-    assert yaml.safe_load(lock.read_text())["stages"] == {name: whole[name] for name in stages}
-    assert find_repairs(clone) == []
-    if damage is None:
-        done = _repro(clone, "evaluate@phantom_acdc")
-        first = [CODE, "prepare@phantom_acdc", "split@phantom_acdc", "evaluate@phantom_acdc"]
-        assert done == first
+    for damage in ("", "schema: '2.0'\nstages: {", None):
+        if damage is None:
+            lock.unlink()
+        else:
+            lock.write_text(damage)
+        (repair,) = find_repairs(clone)
+        assert repair.path == lock and f"of {len(METHODS)} stages" in repair.what
+        repair.mend()
+        assert yaml.safe_load(lock.read_text())["stages"] == {name: whole[name] for name in stages}
+        assert find_repairs(clone) == []
+    done = _repro(clone, "evaluate@phantom_acdc")
+    first = [CODE, "prepare@phantom_acdc", "split@phantom_acdc", "evaluate@phantom_acdc"]
+    assert done == first
