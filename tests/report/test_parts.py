@@ -32,7 +32,13 @@ from benchmarks.report.style import method_looks
 from benchmarks.report.tables import ranges
 from datasets import load_dataset
 from methods import method_ids
-from tests.report.made import LOGGED, make_config, use_made_datasets, write_scores
+from tests.report.made import (
+    LOGGED,
+    leave_figures_undrawn,
+    make_config,
+    use_made_datasets,
+    write_scores,
+)
 
 ROOT = Path(__file__).parents[2]
 ABLATION = ROOT / "benchmarks/presets/ablation_folds/params.yaml"
@@ -159,6 +165,7 @@ def test_heat_map_needs_two_swept_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, list[object]], drawn: bool
 ) -> None:
     use_made_datasets(monkeypatch)
+    leave_figures_undrawn(monkeypatch)
     sweeps = {"both": {"methods": ["egcl_net-a5"], "values": values}}
     config = swept(make_config({"sweeps": sweeps}), "both")
     write_scores(tmp_path, config)
