@@ -32,8 +32,8 @@ repro: setup ## run the quick benchmark and make its tables and figures
 test: setup lint types ## lint, types and the whole test suite
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-contract: setup ## check every method in further dimensions and numbers of classes, exports in 3D
-	$(BIN)/python -m pytest tests/contract tests/engine/test_graph.py tests/scoring/test_export.py -m "wide or not wide" -n auto --dist worksteal
+contract: setup ## check every method in further dimensions and numbers of classes, resume and exports in 3D
+	$(BIN)/python -m pytest tests/contract tests/engine/test_graph.py tests/engine/test_training.py tests/scoring/test_export.py -m "wide or not wide" -n auto --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check

@@ -85,7 +85,7 @@ def test_unlabeled_images_count_only_where_declared(case: Case) -> None:
     assert differ == case.cls.uses_unlabeled
 
 
-@pytest.mark.parametrize("case", list(cases(binary=False)), indirect=True)
+@pytest.mark.parametrize("case", list(cases(solid=False, binary=False)), indirect=True)
 def test_frozen_weights_move_only_after_the_step(case: Case) -> None:
     method = trained(case)
     frozen = {n: p for n, p in method.named_parameters() if not p.requires_grad}
@@ -161,7 +161,7 @@ def test_prediction(case: Case) -> None:
     assert_same_bits(before, state_of(method))
 
 
-@pytest.mark.parametrize("case", list(cases(binary=False)), indirect=True)
+@pytest.mark.parametrize("case", list(cases(solid=False, binary=False)), indirect=True)
 @pytest.mark.parametrize("scale", [0.0, 1e4], ids=["uniform", "saturated"])
 def test_extreme_confidence_gives_no_nan(case: Case, scale: float) -> None:
     method = case.make(wrap=lambda net: Scaled(net, scale))
@@ -172,7 +172,7 @@ def test_extreme_confidence_gives_no_nan(case: Case, scale: float) -> None:
         assert found and all(g.isfinite().all() for g in found.values())
 
 
-@pytest.mark.parametrize("case", list(cases(binary=False)), indirect=True)
+@pytest.mark.parametrize("case", list(cases(solid=False, binary=False)), indirect=True)
 def test_background_only_labels_give_no_nan(case: Case) -> None:
     method = trained(case)
     batch = case.batch(77)
