@@ -18,19 +18,23 @@ from benchmarks.common.workspace import CONVERGENCE, STEPS, report_folder
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.cost import step_operations
 from benchmarks.report.facts import Facts, MethodFacts, method_facts
-from benchmarks.report.leads import RUNS_NEEDED, lead_table, told_lead, told_runs_needed
+from benchmarks.report.leads import lead_table, told_lead
 from benchmarks.report.load import Source, read_columns
 from benchmarks.report.sections import MISSING, cell_title
 from benchmarks.report.style import WIDTH, figure_style, method_looks, new_figure, save_both
 from benchmarks.report.tables import csv, number, pipe_table, plural
 from benchmarks.report.web.curves import VALIDATION
-from benchmarks.statistics.convergence import LEVEL, Gain, gains, over_runs
-from benchmarks.statistics.inference import MARGIN, MIN_RUNS
+from benchmarks.statistics.convergence import LEVEL, MOST_RUNS, Gain, gains, over_runs
+from benchmarks.statistics.inference import MARGIN, MIN_RUNS, POWER
 
 COLUMNS = ["dataset", "method", "labels", "fold", "seed", "steps", "operations", "dice"]
 DECIMALS = 6
 _RUN = ["labels", "fold", "seed"]
 _PER_ROW = 2
+RUNS_NEEDED = (
+    f"Runs needed are those that would show it with {100 * POWER:.0f} % power of a row that gains"
+    " nothing more, if runs differ as these do; one that still gains needs longer training instead."
+)
 _WORDS = (
     "Validation Dice after the last step; test patients take no part in this section. Every length"
     " is a training of its own with a whole schedule. A row is converged at a length if the"
@@ -165,6 +169,13 @@ def _table_row(
     word = f"pilot, {plural(gain.runs, 'run')}" if gain.outcome == "pilot" else gain.outcome
     words = word if gain.outcome == "pilot" else f"{word} at {gain.steps:,} steps"
     return (title, *dice, told_lead(gain), str(gain.runs), told_runs_needed(gain), words)
+
+
+def told_runs_needed(gain: Gain) -> str:
+    """Runs that would show a row converged; "" where more runs are not what it needs."""
+    if not gain.open:
+        return ""
+    return f"above {MOST_RUNS:,}" if gain.runs_needed is None else str(gain.runs_needed)
 
 
 def _figure(

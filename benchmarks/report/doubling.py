@@ -9,15 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.common.workspace import CONVERGENCE, report_folder
-from benchmarks.report.convergence import read_lengths
+from benchmarks.report.convergence import RUNS_NEEDED, read_lengths, told_runs_needed
 from benchmarks.report.facts import method_facts
-from benchmarks.report.leads import (
-    PERCENT,
-    RUNS_NEEDED,
-    over_labels_alone,
-    told_lead,
-    told_runs_needed,
-)
+from benchmarks.report.leads import PERCENT, over_labels_alone, told_lead
 from benchmarks.report.tables import pipe_table
 from benchmarks.report.told import Told
 from benchmarks.statistics.convergence import LEVEL, Gain, Lead, gains

@@ -9,14 +9,10 @@ import pandas as pd
 from benchmarks.config import BenchmarkConfig
 from benchmarks.report.facts import method_facts
 from benchmarks.report.tables import pipe_table, points
-from benchmarks.statistics.convergence import MOST_RUNS, Gain, Lead, leads
-from benchmarks.statistics.inference import ALPHA, POWER
+from benchmarks.statistics.convergence import Lead, leads
+from benchmarks.statistics.inference import ALPHA
 
 PERCENT = f"{100 * (1 - ALPHA):.0f} %"
-RUNS_NEEDED = (
-    f"Runs needed are those that would show it with {100 * POWER:.0f} % power of a row that gains"
-    " nothing more, if runs differ as these do; one that still gains needs longer training instead."
-)
 
 
 def over_labels_alone(config: BenchmarkConfig, lengths: pd.DataFrame) -> tuple[str, list[Lead]]:
@@ -61,10 +57,3 @@ def lead_table(config: BenchmarkConfig, lengths: pd.DataFrame, steps: Sequence[i
 def told_lead(lead: Lead) -> str:
     """Points with their interval."""
     return points(lead.mean, lead.low, lead.high, sign="+")
-
-
-def told_runs_needed(gain: Gain) -> str:
-    """Runs that would show a row converged; "" where more runs are not what it needs."""
-    if gain.outcome == "converged" or not gain.low <= 0:
-        return ""
-    return f"above {MOST_RUNS:,}" if gain.runs_needed is None else str(gain.runs_needed)

@@ -75,14 +75,22 @@ class Gain(Lead):
         return "converged" if self.high < MARGIN else "unconverged"
 
     @property
+    def open(self) -> bool:
+        """Whether more runs may show what these leave open.
+
+        Not of a single run, nor of a row that is converged, or whose interval lies above 0: that
+        needs longer training.
+        """
+        return self.outcome != "converged" and self.low <= 0
+
+    @property
     def runs_needed(self) -> int | None:
         """Runs that show a row converged with 80 % power, if it gains nothing more.
 
         By the noncentral t distribution, with the standard deviation of these runs as if it were
-        the true one. None of a single run, of a row that is converged or whose interval lies above
-        0, which needs longer training in place of runs, and beyond `MOST_RUNS`.
+        the true one. None of a row that is not `open`, and beyond `MOST_RUNS`.
         """
-        if self.outcome == "converged" or not self.low <= 0:
+        if not self.open:
             return None
         half = (self.high - self.low) / 2
         deviation = half * math.sqrt(self.runs) / stdtrit(self.runs - 1, (1 + LEVEL) / 2)

@@ -27,12 +27,16 @@ ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def copy_packages(target: Path) -> Path:
     """The packages without presets, so that nothing is written into the real checkout."""
     for name in ("benchmarks", "methods", "datasets"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("presets"))
-    return tmp_path
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("presets"))
+    return target
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    return copy_packages(tmp_path)
 
 
 def write_acdc(raw: Path, patients: int = 4) -> None:

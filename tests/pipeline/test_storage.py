@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import pytest
 from tests.common.crew import set_sigint
 from tests.common.forks import call
 from tests.noting import noted
-from tests.pipeline.test_cli import ROOT, params, refused, save, write_acdc
+from tests.pipeline.test_cli import copy_packages, params, refused, save, write_acdc
 
 Mend = Callable[[], object]
 LIMIT = 3000  # bytes a file may have, as on a disk that is full
@@ -26,9 +25,8 @@ LIMIT = 3000  # bytes a file may have, as on a disk that is full
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Packages without presets, and raw data of four patients."""
-    for name in ("benchmarks", "methods", "datasets"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("presets"))
+    """Packages, and raw data of four patients."""
+    copy_packages(tmp_path)
     write_acdc(tmp_path / "data/raw/acdc")
     params(tmp_path)
     return tmp_path

@@ -17,10 +17,10 @@ from benchmarks.config import BenchmarkConfig
 from benchmarks.plan.studies import all_studies
 from benchmarks.plan.sweeps import swept
 from benchmarks.report import build_report
+from benchmarks.report.convergence import told_runs_needed
 from benchmarks.report.doubling import lead_section, study_lines, study_section
 from benchmarks.report.facts import collect_facts
 from benchmarks.report.join import join_rows
-from benchmarks.report.leads import told_runs_needed
 from benchmarks.report.load import Source
 from benchmarks.report.studied import Studied, studied_rows
 from benchmarks.report.told import Told
