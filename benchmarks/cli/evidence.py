@@ -41,7 +41,10 @@ def power(
     cases: Cases,
     effect: Annotated[float, typer.Option(help="Wanted difference, in points or mm.")] = 2.0,
     metric: Metric = "dice",
-    comparisons: Annotated[int, typer.Option(min=1, help="In the family of tests.")] = 1,
+    comparisons: Annotated[
+        int | None,
+        typer.Option(min=1, help="In the family of tests; default: as in the report beside it."),
+    ] = None,
 ) -> None:
     """How many runs, folds and patients an effect needs, and what this table could have seen."""
     from benchmarks.statistics.files import power_file, power_notes, power_rows, table_rows
@@ -85,9 +88,11 @@ def simulate(
 ) -> None:
     """Simulate benchmarks with known effects, and count how often the rule is wrong."""
     from benchmarks.common.console import Board
+    from benchmarks.common.files import refuse_unwritable
     from benchmarks.report.documents import embed_text
     from benchmarks.report.tables import pipe_table
     from benchmarks.statistics.simulate import (
+        CALIBRATION,
         OVERLAP_HEADER,
         overlap_rows,
         simulate_all,
@@ -95,7 +100,8 @@ def simulate(
     )
 
     folder = report_folder(ROOT, "statistics")
-    target = out or folder / "calibration.csv"
+    target = out or folder / CALIBRATION
+    refuse_unwritable(target)
     with Board() as board:
         found = simulate_all(
             benchmarks,

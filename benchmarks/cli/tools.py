@@ -98,7 +98,8 @@ def predict(
     method: MethodId,
     out: Annotated[Path, typer.Option(help="Folder of the masks.")],
     images: Annotated[
-        Path | None, typer.Option(help="NIfTI of any orientation and voxel size: file or folder.")
+        Path | None,
+        typer.Option(help="NIfTI of any orientation and voxel size: file or folder (but CASE_gt)."),
     ] = None,
     raw: Annotated[
         Path | None, typer.Option(help="Or images in the raw layout of the data set.")

@@ -146,7 +146,12 @@ def build_report(
         written.append(write_cost(config, runs, root, folder))
     spent = read_cost(runs, folder)
     written += cost_figure(config, facts, results, spent, folder=folder)
-    more = More(groups, mechanisms, cost_section(config, facts, spent), studied)
+    more = More(
+        groups,
+        mechanisms,
+        cost_section(config, facts, spent, 0 if runs is None else len(runs)),
+        studied,
+    )
     pictures = {} if partial else read_pictures(config, facts, source)
     pages = write_pages(Inputs(config, facts, results, found, curves, pictures), runs, source)
     code = code_words(facts, runs)

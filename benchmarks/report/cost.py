@@ -156,8 +156,17 @@ def read_cost(runs: pd.DataFrame | None, folder: Path) -> pd.DataFrame | None:
     return None if own.empty else own
 
 
-def cost_section(config: BenchmarkConfig, facts: Facts, cost: pd.DataFrame | None) -> str:
-    """Tables of every data set: what was counted, and what was measured where that is known."""
+def cost_section(
+    config: BenchmarkConfig, facts: Facts, cost: pd.DataFrame | None, runs: int
+) -> str:
+    """Tables of every data set: what was counted, and what was measured where that is known.
+
+    Args:
+        config: of the benchmark.
+        facts: its rows.
+        cost: what was measured of its runs; None of none.
+        runs: that the report is made of.
+    """
     if cost is None:
         header = ("method", "operations of a run")
         rows = tuple((m.title, f"{operations(config, facts, m.key):.2f}") for m in _own(facts))
@@ -169,7 +178,7 @@ def cost_section(config: BenchmarkConfig, facts: Facts, cost: pd.DataFrame | Non
     shown = on_one_machine(cost)
     of_each = [(shown[shown["dataset"] == d.id], d.title) for d in facts.datasets]
     parts = [_table(config, facts, own, title) for own, title in of_each]
-    return "\n\n".join([*parts, _words(cost, shown)])
+    return "\n\n".join([*parts, _words(cost, shown, runs)])
 
 
 def on_one_machine(cost: pd.DataFrame) -> pd.DataFrame:
@@ -200,17 +209,20 @@ def _table(config: BenchmarkConfig, facts: Facts, cost: pd.DataFrame, title: str
     return f"{title}:\n\n{pipe_table(tuple(header), tuple(rows))}"
 
 
-def _words(cost: pd.DataFrame, shown: pd.DataFrame) -> str:
+def _words(cost: pd.DataFrame, shown: pd.DataFrame, runs: int) -> str:
     """How the numbers came about."""
     others = cost.drop(index=shown.index)
     beside = f" Not shown, for times of two machines do not compare: {_machines(others)}."
+    beside = "" if others.empty else beside
+    if runs > len(cost):
+        beside += f" Of {plural(runs - len(cost), 'further run')} no time was kept."
     uneven = unevenness(shown)
     apart = (
         f" Of one row the slowest run took {uneven:.1f} times as long as the fastest, so minutes do"
         " not compare rows, and the figure is over operations."
     )
     return (
-        f"Measured: {_machines(shown)}.{'' if others.empty else beside}"
+        f"Measured: {_machines(shown)}.{beside}"
         f"{apart if uneven > UNEVEN else ''} Minutes are the median over"
         " the runs, validation"
         " included, with whatever else the machine did; memory is the largest of a worker process,"

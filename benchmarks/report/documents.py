@@ -61,13 +61,26 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
         looks = " and of tables read before" if config.grid.looks > 1 else ""
         caveats.append(
             f"Outcomes, and what could have been seen, are corrected for the number of rows{looks};"
-            " intervals are of a row alone, and all take folds as independent."
+            f" intervals are of a row alone, and all take folds as independent{_overlap(root)}."
         )
     caveats += convergence_note(facts, results)
     if any(d.synthetic for d in facts.datasets):
         caveats.append("Synthetic phantoms are generated images: nothing about patients.")
     note = f"How to read this, figures and all other columns: [`{config.name}`]({link}/README.md)."
     return "\n\n".join([*parts, " ".join([note, *dict.fromkeys(caveats)])])
+
+
+def _overlap(root: Path) -> str:
+    """What intervals are worth if folds are not independent, by the committed simulation."""
+    from benchmarks.statistics.simulate import CALIBRATION, read_overlap
+
+    share = read_overlap(report_folder(root, "statistics") / CALIBRATION)
+    if share is None:
+        return ""
+    return (
+        f" (at a correlation of {share.correlation:g}, {100 * share.coverage:.0f} of 100 such"
+        f" intervals would hold, and {100 * share.wrong:.0f} of 100 such tables have a wrong word)"
+    )
 
 
 def embed_text(document: Path, text: str, *, name: str) -> None:

@@ -17,11 +17,11 @@ from benchmarks.report.doubling import lead_section, study_lines, study_section
 from benchmarks.report.leaks import leak_section
 from benchmarks.report.page import ADDED
 from benchmarks.report.paper.literature import read_published
-from benchmarks.report.results import EXPLORATORY
 from benchmarks.report.short import short_lines
 from benchmarks.report.tables import pipe_table, plural
 from benchmarks.report.told import Told, read_told
 from benchmarks.report.variants import variant_section
+from benchmarks.statistics.difference import EXPLORATORY
 from benchmarks.statistics.verdict import NO_VERDICT
 
 FINDINGS = "FINDINGS.md"
@@ -111,10 +111,14 @@ def _contrast(d: Mapping[Hashable, Any], *, losses: bool) -> tuple[str, str, str
     return difference, f"{d['p_holm']:.3f}", f"{100 * d['detectable']:.1f}", excluded
 
 
-def _outcomes(one: Told, outcomes: pd.Series[str], keys: pd.Series[str]) -> tuple[str, str, str]:
+def _outcomes(
+    one: Told, outcomes: pd.Series[str], keys: pd.Series[str], than: str
+) -> tuple[str, str, str]:
     """How many rows have which outcome, and the names of the better and of the worse ones."""
     words = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.value_counts().items())
-    better, worse = (one.names(keys[outcomes == word]) or "none" for word in ("better", "worse"))
+    better, worse = (
+        one.verdicts(list(keys[outcomes == word]), than) or "none" for word in ("better", "worse")
+    )
     return words, better, worse
 
 
@@ -122,12 +126,13 @@ def _gains(told: list[Told]) -> str:
     """How many methods got which outcome, at equal steps and at equal operations."""
     rows = []
     for one in told:
-        if not one.alone:
+        baseline = one.facts.baseline
+        if not one.alone or baseline is None:
             continue
         methods = one.table[one.table["key"].isin(one.methods)].dropna(subset="difference")
         for (dataset, labels), cell in methods.groupby(["dataset", "labels"]):
             at = one.link, one.place(dataset, labels), f"equal {one.config.grid.equal}"
-            rows.append((*at, *_outcomes(one, cell["outcome"], cell["key"])))
+            rows.append((*at, *_outcomes(one, cell["outcome"], cell["key"], baseline.key)))
     header = (
         "Benchmark", "Data", "At", "Outcomes of the methods", "Better than the baseline", "Worse",
     )  # fmt: skip
@@ -167,7 +172,7 @@ def _over_controls(told: list[Told]) -> str:
                 continue
             added = f" ({EXPLORATORY})" * (one.config.grid.controls == EXPLORATORY)
             at = one.link, one.place(dataset, labels), f"{one.title(str(control))}{added}"
-            rows.append((*at, *_outcomes(one, cell["outcome"], cell["better"])))
+            rows.append((*at, *_outcomes(one, cell["outcome"], cell["better"], str(control))))
     header = (
         "Benchmark", "Data", "Control", "Outcomes of the methods", "Better than it", "Worse",
     )  # fmt: skip

@@ -50,7 +50,7 @@ def classes_frame(cases: pd.DataFrame) -> pd.DataFrame:
 def differences_frame(results: Results) -> pd.DataFrame:
     """Content of `differences.csv`: all comparisons of all families.
 
-    With a column `looks` where p is multiplied by more than one of them; `compare` reads it.
+    With a column `looks` where p is corrected for more than one of them; `compare` reads it.
     """
     families = {
         "baseline": results.baseline,

@@ -71,6 +71,7 @@ def judge_benchmark(config: BenchmarkConfig, source: Source) -> Judged:
     runs = read_provenance(config, loaded.facts, loaded.source)
     results = replace(
         results,
+        references=studied.references,
         mixed=precision_words(config, loaded.facts, runs),
         lengths="" if lengths is None else lengths_told(config, loaded.facts, lengths),
     )

@@ -9,6 +9,7 @@ from benchmarks.report.facts import Facts
 from benchmarks.report.results import Results, titled
 from benchmarks.report.sections import IDLE, MARK, cell_title, in_folds, select
 from benchmarks.statistics.convergence import LEVEL
+from benchmarks.statistics.inference import look_factor
 from benchmarks.statistics.mechanisms import FAINT
 from benchmarks.statistics.rule import ALPHA, INERT, MARGIN, MIN_RUNS, NOTHING
 
@@ -85,6 +86,12 @@ def _late(facts: Facts, results: Results) -> Iterator[str]:
             f"Not shown to be converged on {place}: {names}. Comparisons with such a row have no"
             " verdict."
         )
+    for dataset, keys in results.references.items():
+        names = "; ".join(facts.titles[key] for key in keys)
+        yield (
+            f"Not shown to be converged with all labels of {facts.dataset(dataset).title}: {names}."
+            " No row is tested against it; longer training may be better."
+        )
 
 
 def _unfit(facts: Facts, results: Results) -> Iterator[str]:
@@ -151,8 +158,9 @@ def _looks(looks: int) -> list[str]:
     if looks == 1:
         return []
     return [
-        f"{looks} tables with some of these runs were read, this one and those of other benchmarks"
-        f" included. So every p is multiplied by {looks} (Bonferroni); intervals are not corrected."
+        f"{looks} tables of growing runs or rows were read, this one included, and nobody had said"
+        f" how many there would be. So every p is multiplied by {look_factor(looks)}"
+        f" ({looks} x {looks + 1}); intervals are not corrected."
     ]
 
 

@@ -17,11 +17,11 @@ from benchmarks.report.contrasts import (
 )
 from benchmarks.report.facts import DatasetFacts, Facts
 from benchmarks.report.notes import notes, warnings
-from benchmarks.report.results import EXPLORATORY, Results, fewest_runs, titled
+from benchmarks.report.results import Results, fewest_runs, titled
 from benchmarks.report.sections import MISSING, Section, cell_title, sections
 from benchmarks.report.setting import setting
 from benchmarks.report.tables import number, pipe_table, plural
-from benchmarks.statistics.difference import Difference
+from benchmarks.statistics.difference import EXPLORATORY, Difference
 from benchmarks.statistics.rule import MIN_RUNS
 from benchmarks.statistics.verdict import NO_VERDICT
 

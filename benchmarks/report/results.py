@@ -17,7 +17,13 @@ from benchmarks.report.facts import Facts
 from benchmarks.report.load import all_labels_counts, rows_of, with_cell_labels
 from benchmarks.report.tables import plural
 from benchmarks.scoring.cases import EXTERNAL
-from benchmarks.statistics.difference import Difference, limited, pilot_of_patients
+from benchmarks.statistics.difference import (
+    EXPLORATORY,
+    UNSTUDIED,
+    Difference,
+    limited,
+    pilot_of_patients,
+)
 from benchmarks.statistics.mechanisms import SUMMARY, State, inert_terms
 from benchmarks.statistics.pairs import cells, method_keys
 from benchmarks.statistics.ranks import RankInterval, rank_intervals
@@ -25,9 +31,6 @@ from benchmarks.statistics.rule import against, compare
 from benchmarks.statistics.summary import CELL, summarize
 
 _NONE_LATE: Mapping[tuple[str, int], Collection[str]] = MappingProxyType({})
-
-# What limits a verdict.
-UNSTUDIED, EXPLORATORY = "convergence not studied", "exploratory"
 
 J = TypeVar("J")
 
@@ -57,6 +60,7 @@ class Results:
         pilot: whether no verdict is possible, whatever the runs.
         late: rows not shown to be converged, by data set and labelled count.
         unstudied: keys of rows without a study of longer training.
+        references: keys of rows with all labels not shown to be converged, by data set.
         lengths: of a study of training lengths, how many rows are converged, in words.
         whole: by data set and key, the labelled counts of a method with all labels, in words.
     """
@@ -77,6 +81,7 @@ class Results:
     pilot: bool = False
     late: Mapping[tuple[str, int], Collection[str]] = field(default_factory=dict)
     unstudied: Collection[str] = ()
+    references: Mapping[str, Sequence[str]] = field(default_factory=dict)
     lengths: str = ""
     whole: Mapping[tuple[str, str], str] = field(default_factory=dict)
 

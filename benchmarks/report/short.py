@@ -7,9 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.report.results import EXPLORATORY
 from benchmarks.report.told import Told
-from benchmarks.statistics.difference import DECIDED
+from benchmarks.statistics.difference import DECIDED, EXPLORATORY
 from benchmarks.statistics.verdict import rule
 
 # Outcomes of too few runs, or of rows that are not what they are named for.
@@ -60,7 +59,7 @@ def _excluded(d: Mapping[Hashable, Any]) -> str:
 
 def _length(one: Told) -> str:
     """Whether the outcomes may be those of short training alone."""
-    return "" if one.studied else "; convergence is not shown"
+    return "; convergence is not shown" if one.unstudied else ""
 
 
 def _gains(one: Told) -> Iterator[str]:

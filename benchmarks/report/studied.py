@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import pandas as pd
@@ -26,10 +26,12 @@ class Studied:
             longer one, by data set and labelled count; those that no study has trained, or with
             fewer runs than a verdict needs, are not in it.
         unstudied: keys of rows that no study judges everywhere; none in a study itself.
+        references: keys of rows with all labels that are not shown to be converged, by data set.
     """
 
     late: dict[tuple[str, int], frozenset[str]]
     unstudied: tuple[str, ...]
+    references: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def studied_rows(
@@ -54,7 +56,16 @@ def studied_rows(
         measured.append((config, lengths))
     own = list(_own_gains(config, facts, measured))
     unstudied = () if config.steps else _unstudied(config, facts, own)
-    return Studied(_late(config, own), unstudied)
+    return Studied(_late(config, own), unstudied, _references(facts, own))
+
+
+def _references(facts: Facts, own: Iterable[Gain]) -> dict[str, tuple[str, ...]]:
+    whole = {m.key for m in facts.methods if m.all_labels}
+    found: dict[str, dict[str, None]] = {}
+    for gain in own:
+        if gain.outcome == "unconverged" and gain.method in whole:
+            found.setdefault(gain.dataset, {})[gain.method] = None
+    return {dataset: tuple(keys) for dataset, keys in found.items()}
 
 
 def _late(config: BenchmarkConfig, own: Iterable[Gain]) -> dict[tuple[str, int], frozenset[str]]:

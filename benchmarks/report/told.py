@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from benchmarks.plan.studies import kept_studies
 from benchmarks.report.facts import Facts, collect_facts
 from benchmarks.report.sections import cell_title
 from benchmarks.report.studied import studied_rows
+from benchmarks.statistics.difference import UNSTUDIED
 from benchmarks.statistics.pairs import method_keys
 
 
@@ -28,7 +29,7 @@ class Told:
         table: of `table.csv`, with the method's `key`.
         differences: of `differences.csv`.
         ranks: of `ranks.csv`.
-        studied: whether longer trainings were compared, here or for every row in a study.
+        unstudied: keys of rows that no study of longer training judges; none in a study itself.
     """
 
     config: BenchmarkConfig
@@ -36,7 +37,7 @@ class Told:
     table: pd.DataFrame
     differences: pd.DataFrame
     ranks: pd.DataFrame
-    studied: bool
+    unstudied: frozenset[str]
 
     @property
     def link(self) -> str:
@@ -67,6 +68,11 @@ class Told:
         """Names of rows as a list; they may hold commas."""
         return "; ".join(map(self.title, keys))
 
+    def verdicts(self, keys: Sequence[str], than: str) -> str:
+        """Names of rows with a verdict against another, with what limits it."""
+        limits = (f" ({UNSTUDIED})" * bool(self.unstudied & {key, than}) for key in keys)
+        return "; ".join(f"{self.title(k)}{limit}" for k, limit in zip(keys, limits, strict=True))
+
     def place(self, dataset: object, labels: Any) -> str:
         """Data set and labelled count in words."""
         return cell_title(self.facts.dataset(str(dataset)), int(labels))
@@ -94,7 +100,7 @@ def read_told(root: Path, known: Mapping[str, BenchmarkConfig]) -> Iterator[Told
             table.assign(key=method_keys(table)),
             _last(folder / "differences.csv"),
             _last(folder / "ranks.csv"),
-            not studied_rows(config, facts, studies).unstudied,
+            frozenset(studied_rows(config, facts, studies).unstudied),
         )
 
 

@@ -30,6 +30,7 @@ from datasets.reading.images import is_nifti, read_header
 
 _ENDING = re.compile(r"\.nii(\.gz)?$")
 _CHANNEL = re.compile(r"(.+)_(\d{4})$")
+_MASK = re.compile(r"(.+)_(gt|seg|label|mask)$")  # names of ACDC, BraTS and others
 # Voxels larger or smaller by this factor than any of training are left as they are (our choice):
 # other patients of the same data set differ so much.
 _SLACK = 1.25
@@ -116,7 +117,8 @@ def find_images(path: Path, channels: tuple[str, ...]) -> dict[str, tuple[Path, 
 
     Args:
         path: a folder of NIfTI files, or one file. `<case>.nii.gz` where there is one channel, or
-            `<case>_0000.nii.gz`, `<case>_0001.nii.gz`, ... as nnU-Net names channels.
+            `<case>_0000.nii.gz`, `<case>_0001.nii.gz`, ... as nnU-Net names channels. In a folder,
+            `<case>_gt` (or `_seg`, `_label`, `_mask`) is the mask of a case, and no image.
         channels: that the network reads.
 
     Raises:
@@ -133,7 +135,10 @@ def find_images(path: Path, channels: tuple[str, ...]) -> dict[str, tuple[Path, 
         if number in found[case]:
             raise DataError(f"'{found[case][number]}' and '{file}' are one image; remove one")
         found[case][number] = file
-    if not path.is_dir():
+    if path.is_dir():
+        masks = [c for c in found if (match := _MASK.match(c)) and match[1] in found]
+        found = defaultdict(dict, {c: f for c, f in found.items() if c not in masks})
+    else:
         found = defaultdict(dict, {c: f for c, f in found.items() if path in f.values()})
     if not found:
         raise DataError(

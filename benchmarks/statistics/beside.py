@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,20 @@ import pandas as pd
 from benchmarks.common.errors import DataError
 from benchmarks.common.workspace import CASES, DIFFERENCES
 from benchmarks.config import ContrastConfig
-from benchmarks.statistics.difference import Difference, pilot_of_patients
+from benchmarks.statistics.difference import (
+    DECIDED,
+    EXPLORATORY,
+    UNSTUDIED,
+    Difference,
+    limited,
+    pilot_of_patients,
+)
+from benchmarks.statistics.inference import look_factor
 from benchmarks.statistics.pairs import method_keys
 from benchmarks.statistics.rule import INERT, against, compare
 
 Place = tuple[str, int]
+Pair = tuple[str, str]
 # How `rule.py` and `difference.pilot_of_patients` put the reasons of an outcome.
 _TERM = re.compile(rf"term (?P<term>.+) of (?P<row>\S+) {INERT}")
 _LATE = re.compile(r"(?P<rows>.+) not converged")
@@ -37,7 +46,9 @@ class Told:
         inert: terms that did nothing, by row.
         late: that are not shown to be converged.
         pilot: whether there were too few patients for a verdict, whatever the runs.
-        looks: tables made of growing data, by which every p is multiplied.
+        looks: tables made of growing data, for which every p is corrected.
+        controls: methods with the controls that they were compared with.
+        limits: what limits a verdict on a pair that was compared, by the rule of that report.
     """
 
     rows: Mapping[Place, Set[str]] = field(default_factory=dict)
@@ -46,11 +57,13 @@ class Told:
     late: Mapping[Place, Set[str]] = field(default_factory=dict)
     pilot: bool = False
     looks: int = 1
+    controls: Mapping[Place, Sequence[Pair]] = field(default_factory=dict)
+    limits: Mapping[Place, Mapping[Pair, str]] = field(default_factory=dict)
 
     def against(
         self, cases: pd.DataFrame, better: str, than: str, *, metric: str
     ) -> list[Difference]:
-        """The family of comparisons with a row that a report tests one of its rows in.
+        """The family of comparisons that a report tests a pair in, or that it would with that row.
 
         Args:
             cases: all rows of the case table.
@@ -63,16 +76,45 @@ class Told:
         for key, own in cases.groupby(["dataset", "labels"], sort=False):
             place, keys = (str(key[0]), int(key[1])), method_keys(own)
             rows = {*self.rows.get(place, {*keys} - self.external), better, than}
+            given: dict[str, Any] = {
+                "metric": metric, "inert": self.inert.get(place, {}), "looks": self.looks,
+                "unconverged": self.late.get(place, ()),
+            }  # fmt: skip
             if better in self.external:
                 others = [e for e in dict.fromkeys(keys) if e in self.external and e != than]
-                family = [ContrastConfig(name=f"{e} - {than}", better=e, than=than) for e in others]
+                family = _contrasts((e, than) for e in others)
                 found += compare(own[keys.isin(rows | self.external)], family, metric=metric)
+            elif (better, than) in self.controls.get(place, ()):
+                family = _contrasts(self.controls[place])
+                found += compare(own[keys.isin(rows)], family, **given)
             else:
-                found += against(
-                    own[keys.isin(rows)], than, metric=metric, inert=self.inert.get(place, {}),
-                    unconverged=self.late.get(place, ()), looks=self.looks,
-                )  # fmt: skip
-        return [pilot_of_patients(d) for d in found] if self.pilot else found
+                found += against(own[keys.isin(rows)], than, **given)
+        if self.pilot:
+            return [pilot_of_patients(d) for d in found]
+        return [limited(d, *self._limits(d)) for d in found]
+
+    def tests(self, dataset: str, labels: int) -> int:
+        """What alpha is divided by in the family with the baseline, looks included; 1 without."""
+        family = len(self.rows.get((dataset, labels), ())) - 1
+        return max(family, 1) * look_factor(self.looks)
+
+    def _limits(self, d: Difference) -> tuple[str, ...]:
+        """Those of the report; a pair that it does not compare was picked after seeing it."""
+        listed = self.limits.get((d.dataset, d.labels), {})
+        if not listed:
+            return ()
+        pair = d.better, d.than
+        if pair in listed:
+            return (listed[pair],) * bool(listed[pair])
+        unknown = [
+            all(UNSTUDIED in words for known, words in listed.items() if row in known)
+            for row in pair
+        ]
+        return (EXPLORATORY, *(UNSTUDIED,) * any(unknown))
+
+
+def _contrasts(pairs: Iterable[Pair]) -> list[ContrastConfig]:
+    return [ContrastConfig(name=f"{a} - {b}", better=a, than=b) for a, b in pairs]
 
 
 def told_beside(path: Path) -> Told:
@@ -99,9 +141,16 @@ def told_beside(path: Path) -> Told:
         ) from None
     rows, late = defaultdict[Place, set[str]](set), defaultdict[Place, set[str]](set)
     inert = defaultdict[Place, dict[str, str]](dict)
+    controls = defaultdict[Place, dict[Pair, None]](dict)
+    limits = defaultdict[Place, dict[Pair, str]](dict)
     for place, row in zip(places, listed.to_dict("records"), strict=True):
+        pair = row["better"], row["than"]
         if row["family"] == "baseline":
-            rows[place] |= {row["better"], row["than"]}
+            rows[place] |= set(pair)
+        if row["family"] == "controls":
+            controls[place][pair] = None
+        if row["family"] != "external" and row["outcome"] in {*DECIDED, "undecided"}:
+            limits[place][pair] = row["reason"]
         if term := _TERM.fullmatch(row["reason"]):
             inert[place][term["row"]] = term["term"]
         elif row["outcome"] == "unconverged" and (names := _LATE.fullmatch(row["reason"])):
@@ -111,4 +160,5 @@ def told_beside(path: Path) -> Told:
         row["outcome"] == "pilot" and _FEW.fullmatch(row["reason"])
         for row in listed.to_dict("records")
     )
-    return Told(rows, external, inert, late, pilot, looks)
+    pairs = {place: tuple(own) for place, own in controls.items()}
+    return Told(rows, external, inert, late, pilot, looks, pairs, limits)

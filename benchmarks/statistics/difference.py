@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from benchmarks.statistics.inference import look_factor
 from benchmarks.statistics.pairs import Design
 
 Outcome = Literal[
     "better", "worse", "equivalent", "undecided", "pilot", "unconverged", "not tested"
 ]
 NAN = float("nan")
+# What limits a verdict.
+UNSTUDIED, EXPLORATORY = "convergence not studied", "exploratory"
 # Outcomes that say something of the difference.
 DECIDED = ("better", "worse", "equivalent")
 
@@ -52,7 +55,7 @@ class Difference:
         reason: why there is no verdict, or what limits one, in words.
         left_out: runs and patients that could not be paired.
         metric: column of scores.
-        looks: tables made of growing data, by which p is multiplied after Holm's correction.
+        looks: tables made of growing data, for which p is corrected after Holm's correction.
     """
 
     name: str
@@ -111,8 +114,15 @@ def pilot_of_patients(d: Difference, word: str = "patient") -> Difference:
 
 
 def limited(d: Difference, *limits: str) -> Difference:
-    """The comparison with what limits its verdict, in words; without one it stays as it is."""
-    return replace(d, reason="; ".join(limits)) if d.outcome in DECIDED else d
+    """The comparison with what limits a verdict, in words, whether or not it is decided."""
+    if d.outcome not in {*DECIDED, "undecided"}:
+        return d
+    return replace(d, reason="; ".join(limits))
+
+
+def looks_told(looks: int) -> str:
+    """How a sentence on Holm's correction goes on where p is corrected for looks too."""
+    return f", times {look_factor(looks)} for {looks} looks at growing data" if looks > 1 else ""
 
 
 def phrase(d: Difference) -> str:

@@ -12,7 +12,13 @@ import pandas as pd
 from benchmarks.common.errors import ConfigError, nearest
 from benchmarks.statistics.beside import told_beside
 from benchmarks.statistics.case_table import read_cases
-from benchmarks.statistics.difference import Difference, less_is_better, phrase, unit
+from benchmarks.statistics.difference import (
+    Difference,
+    less_is_better,
+    looks_told,
+    phrase,
+    unit,
+)
 from benchmarks.statistics.inference import MIN_RUNS
 from benchmarks.statistics.pairs import CELL, method_keys
 from benchmarks.statistics.power import Power, power
@@ -47,10 +53,11 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
 
     All methods of a cell count, as in a report whose baseline is the second one: for the run
     variance that they have in common, and as the family over which p is corrected; so a pair picked
-    from many is corrected for the choice. Declared contrasts and those with controls are families
-    of their own in a report, and p may differ from here. Where the list of comparisons of a report
-    lies beside its case table, references with more labels and external rows count as they do
-    there, and so do inert terms, rows that are not converged, too few patients and repeated looks.
+    from many is corrected for the choice. Declared contrasts are a family of their own in a report,
+    and p may differ from here. Where the list of comparisons of a report lies beside its case
+    table, references with more labels, external rows and comparisons with controls count as they do
+    there, and so do inert terms, rows that are not converged, too few patients, repeated looks and
+    what limits a verdict; a pair that the report does not compare is exploratory.
 
     Args:
         path: the case table.
@@ -72,7 +79,7 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
     if better == than:
         raise ConfigError(f"'{better}' is given twice; give two of {', '.join(known)}")
     family = told_beside(path).against(cases, better, than, metric=metric)
-    found = [d for d in family if d.better == better and d.design != "none"]
+    found = [d for d in family if (d.better, d.than) == (better, than) and d.design != "none"]
     where = cases.assign(key=keys)[[*CELL, "key"]].drop_duplicates()
     if not found:
         places = "; ".join(
@@ -86,8 +93,7 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
     news = [*_limits(found), *(f"left out: {_place(d)}: {d.left_out}" for d in found if d.left_out)]
     news += [f"not compared: {place}, where only one method has runs" for place in _places(alone)]
     news += _lacking(path)
-    sizes = [sum(not isnan(d.p) and _place(d) == _place(one) for d in family) for one in found]
-    claims = [_claim(d, size) for d, size in zip(found, sizes, strict=True)]
+    claims = [_claim(d, [o for o in family if _place(o) == _place(d)]) for d in found]
     return FileComparison([_row(d) for d in found], news, claims, [_note(d) for d in found])
 
 
@@ -100,15 +106,15 @@ def _lacking(path: Path) -> Iterable[str]:
         yield "no column 'seed' or 'fold': all rows count as one run of every method"
 
 
-def _claim(d: Difference, family: int) -> str:
+def _claim(d: Difference, family: Sequence[Difference]) -> str:
     """As two readers of a table tell it, who count on other runs and who do not."""
+    size, other = sum(not isnan(o.p) for o in family), len({o.than for o in family}) > 1
     both = "unknown from a single run" if isnan(d.p_false) or d.runs < 2 else _p(d.p_false)
     return (
         f"probability of a false claim in {_place(d)}: {both} with runs and patients drawn at"
         f" random; {_p(d.p_false_patients)} with patients alone; p is corrected over"
-        f" {family} comparison{'s' * (family != 1)} with {d.than} (Holm)"
-        + f", times {d.looks} looks at growing data"
-        * (d.looks > 1)
+        f" {size} comparison{'s' * (size != 1)} with {'controls' if other else d.than} (Holm)"
+        f"{looks_told(d.looks)}"
     )
 
 
@@ -162,7 +168,7 @@ def _note(d: Difference) -> str:
 
 
 def power_file(
-    path: Path, *, effect: float, metric: str = "dice", comparisons: int = 1
+    path: Path, *, effect: float, metric: str = "dice", comparisons: int | None = None
 ) -> list[Power]:
     """What a case table could have seen and what an effect needs; see `power.power`.
 
@@ -170,20 +176,23 @@ def power_file(
         path: the case table.
         effect: in points (Dice, Jaccard, NSD) or mm, above 0.
         metric: column of scores.
-        comparisons: in the family.
+        comparisons: in the family; None takes those of the report beside the table, with its
+            repeated looks, and one where there is none.
 
     Raises:
-        DataError: no readable table, a column is missing, a value is no number.
+        DataError: no readable table, a column is missing, a value is no number, or the list of
+            comparisons beside it is damaged.
         ConfigError: the metric is not in the table, the effect is not above 0, or no cell has two
             methods.
     """
     if not effect > 0:
         raise ConfigError(f"the effect is {effect:g}; give points (or mm) above 0, such as 2")
-    if comparisons < 1:
+    if comparisons is not None and comparisons < 1:
         raise ConfigError(f"the number of comparisons is {comparisons}; give 1 or more")
     cases = read_cases(path, metric=metric)
     factor, _ = unit(metric)
-    found = power(cases, effect=effect / factor, metric=metric, comparisons=comparisons)
+    tests = told_beside(path).tests if comparisons is None else comparisons
+    found = power(cases, effect=effect / factor, metric=metric, comparisons=tests)
     if not found:
         raise ConfigError(f"'{path}' has no two methods on the same data set and labelled count")
     return found
@@ -221,7 +230,9 @@ def power_notes(found: Sequence[Power], *, metric: str = "dice") -> list[str]:
     size = factor * found[0].effect
     notes = [
         f"sd: of method x run, method x patient and the residual, in {name}",
-        f"seen: the difference in {name} that this file could have seen with 80 % power",
+        f"seen: the difference in {name} that this file could have seen with 80 % power, with alpha"
+        f" divided by {', '.join(map(str, dict.fromkeys(p.comparisons for p in found)))}"
+        " (comparisons, and looks at growing data): --comparisons changes it",
         f"runs, folds, patients: what {size:g} {name.removesuffix('s') if size == 1 else name}"
         " would need, each alone: runs on the same patients;"
         " folds of a cross-validation, each with as many test patients as a run has here; patients"

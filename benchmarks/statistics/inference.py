@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import nctdtrinc, stdtr, stdtrit
 
 MIN_RUNS = 5
 ALPHA = 0.05
@@ -93,7 +93,7 @@ class Decision:
         p_false_patients: the same with patients alone.
         p_equivalent: of two one-sided tests, corrected over the family; NaN without margin.
         detectable: difference called better or worse with 80 % power, whatever the other tests of
-            the family say: at the level of Holm's first step.
+            the family say: at the level of Holm's first step, by the noncentral t distribution.
         outcome: better, worse, equivalent, undecided, pilot or not tested.
     """
 
@@ -214,18 +214,18 @@ def decide(
         margin: of equivalence, in the unit of the estimates; NaN asks nothing about it.
         less: whether less is better, as for distances.
         awaited: further tests of the family, which have no data yet.
-        looks: tables made of growing data, this one included; corrected for by Bonferroni, which
-            holds whatever was added in between.
+        looks: tables made of growing data, this one included; see `look_factor`.
     """
     low, high = interval(e)
+    often = look_factor(looks)
     p = 2 * _below(-np.abs(e.mean), e.error, e.freedom)
-    p_holm = np.minimum(1.0, looks * holm(p, awaited))
+    p_holm = np.minimum(1.0, often * holm(p, awaited))
     p_same = _below(np.abs(e.mean) - margin, e.error, e.freedom)
-    p_equivalent = np.minimum(1.0, looks * holm(p_same, awaited))
+    p_equivalent = np.minimum(1.0, often * holm(p_same, awaited))
     good = -e.mean if less else e.mean
     family = (~np.isnan(p)).sum(-1, keepdims=True) + awaited
-    level = ALPHA / (looks * np.maximum(family, 1))
-    quantiles = stdtrit(e.freedom, 1 - level / 2) + stdtrit(e.freedom, POWER)
+    level = ALPHA / (often * np.maximum(family, 1))
+    shift = nctdtrinc(e.freedom, 1 - POWER, stdtrit(e.freedom, 1 - level / 2))
     outcome = np.select(
         [
             np.isnan(p),
@@ -245,9 +245,19 @@ def decide(
         _below(-good, e.error, e.freedom),
         _below(-good, e.patients_error, e.patients_freedom),
         p_equivalent,
-        quantiles * e.error,
+        shift * e.error,
         outcome,
     )
+
+
+def look_factor(looks: int) -> int:
+    """By what every p of the k-th table of growing data is multiplied: 1, then k (k + 1).
+
+    Where the last table will be is chosen after reading those before, so there is no number of
+    tables for Bonferroni. The k-th gets alpha / (k (k + 1)) instead, which adds up to alpha / 2
+    over all after the first, however many there are.
+    """
+    return 1 if looks == 1 else looks * (looks + 1)
 
 
 def holm(p: Values, awaited: int = 0) -> Values:

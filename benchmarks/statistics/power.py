@@ -24,33 +24,16 @@ from benchmarks.statistics.inference import (
     between_folds,
     crossed,
     pooled,
-    squares,
 )
 from benchmarks.statistics.pairs import Cell, Design, Values, cells, select, take
+from benchmarks.statistics.spread import NAN, Spread, measure
 
-NAN = float("nan")
 RUNS = (3, 5, 10, 15, 20)
 PATIENTS = (20, 50, 100, 200)
 _DRAWS = 2000
 _MOST_RUNS = 50
 _MOST_PATIENTS = 1000
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Variances of the scores of one method, in the squared unit of the metric.
-
-    A difference of two methods varies twice as much.
-
-    Attributes:
-        run: method x run: how much a run differs from what method and run have in common.
-        response: method x patient.
-        residual: of a patient in a run.
-    """
-
-    run: float
-    response: float
-    residual: float
+_WILD = 0.75  # of what could have been seen: a method without which it were less is named
 
 
 @dataclass(frozen=True)
@@ -82,6 +65,7 @@ class Power:
         patients: tested.
         spread: measured variances; NaN where there are too few runs or patients.
         effect: difference that is asked about, in the unit of the metric.
+        comparisons: of the family, by which alpha is divided.
         seen: difference that this file could have seen; of a pilot, were its runs enough for a
             verdict.
         runs_needed: of each method on these patients, all tested in every run; None if 50 are not
@@ -104,6 +88,7 @@ class Power:
     patients: int
     spread: Spread
     effect: float
+    comparisons: int = 1
     seen: float = NAN
     runs_needed: int | None = None
     folds_needed: int | None = None
@@ -118,7 +103,7 @@ def power(
     *,
     effect: float,
     metric: str = "dice",
-    comparisons: int = 1,
+    comparisons: int | Callable[[str, int], int] = 1,
     runs: Sequence[int] = RUNS,
     patients: Sequence[int] = PATIENTS,
 ) -> list[Power]:
@@ -128,29 +113,64 @@ def power(
         cases: rows of a case table.
         effect: difference of interest, above 0, in the unit of the metric (Dice: a fraction).
         metric: column of scores.
-        comparisons: in the family; the smallest p of Holm's correction must pass alpha / this.
+        comparisons: in the family; the smallest p of Holm's correction must pass alpha / this. Or
+            what tells them of a data set and its labelled count.
         runs: rows of the table.
         patients: columns of the table.
 
     Raises:
         ConfigError: no such column.
     """
-    return [
-        _power(cell, effect, comparisons, [(r, n) for r in runs for n in patients])
-        for cell in cells(cases, metric=metric)
-        if len(set(cell.methods) - cell.barren) > 1
-    ]
+    tests = comparisons if callable(comparisons) else lambda *_: comparisons
+    sizes = [(r, n) for r in runs for n in patients]
+    found = []
+    for cell in cells(cases, metric=metric):
+        methods = [name for name in cell.methods if name not in cell.barren]
+        if len(methods) > 1:
+            own = _power(cell, methods, effect, tests(cell.key[0], cell.key[1]), sizes)
+            found.append(replace(own, note=own.note or _wildest(cell, methods, own)))
+    return found
 
 
-def _power(cell: Cell, effect: float, comparisons: int, sizes: Sequence[tuple[int, int]]) -> Power:
-    methods = [name for name in cell.methods if name not in cell.barren]
+def _wildest(cell: Cell, methods: Sequence[str], known: Power) -> str:
+    """That one method varies so much between runs that it decides what could have been seen."""
+    if len(methods) < 3 or np.isnan(known.seen):
+        return ""
+
+    def without(name: str) -> list[str]:
+        return [method for method in methods if method != name]
+
+    def left(name: str) -> float:
+        selection = select(cell, without(name))
+        if selection.design == "none":
+            return NAN
+        return measure(take(cell, selection, without(name))).total
+
+    name = min(methods, key=left)
+    rest = _power(cell, without(name), known.effect, known.comparisons, ())
+    if not rest.seen < _WILD * known.seen:
+        return ""
+    factor = rest.seen / known.seen
+    return (
+        f"without {name}, whose runs differ most, {factor:.2f} times as much could have been seen"
+    )
+
+
+def _power(
+    cell: Cell,
+    methods: Sequence[str],
+    effect: float,
+    comparisons: int,
+    sizes: Sequence[tuple[int, int]],
+) -> Power:
     selection = select(cell, methods)
     design, r, n = selection.design, len(selection.groups), selection.size
     if design == "none":
         spread = Spread(NAN, NAN, NAN)
-        return Power(*cell.key, design, len(methods), 0, 0, spread, effect, note=selection.reason)
+        none = Power(*cell.key, design, len(methods), 0, 0, spread, effect, comparisons)
+        return replace(none, note=selection.reason)
     spread = measure(take(cell, selection, methods))
-    known = Power(*cell.key, design, len(methods), r, n, spread, effect)
+    known = Power(*cell.key, design, len(methods), r, n, spread, effect, comparisons)
     if np.isnan(spread.run):
         note = "a single run or patient: the variation between runs is unknown; train 5 seeds"
         return replace(known, note=note)
@@ -187,38 +207,6 @@ def _growing(most: int) -> Iterator[int]:
     while size <= most:
         yield size
         size += max(1, size // 10)
-
-
-def measure(blocks: Sequence[Values]) -> Spread:
-    """Variances of one method, by the method of moments, pooled over methods.
-
-    What runs and patients have in common for all methods is taken out first. In a cross-validation
-    each patient is tested in one run, so method x patient and residual cannot be told apart; all of
-    it counts as method x patient, which more runs on the same patients do not reduce.
-
-    Args:
-        blocks: as `pairs.take` returns them, two methods or more.
-
-    Returns:
-        The variances, 0 where an estimate is negative; NaN where there is one run or patient.
-    """
-    free = len(blocks[0]) - 1
-    alone = [block - block.mean(0) for block in blocks]
-    if len(blocks) == 1:
-        s = squares(alone[0])
-        run, patient, rest = (float(v.sum()) / free for v in (s.run, s.patient, s.residual))
-        if np.isnan(rest):
-            return Spread(NAN, NAN, NAN)
-        return Spread(max((run - rest) / s.patients, 0), max((patient - rest) / s.runs, 0), rest)
-    means = np.stack([block.mean((1, 2)) for block in alone], axis=1)
-    inside = [((b - b.mean(2, keepdims=True)) ** 2).sum() for b in alone]
-    degrees = free * sum(block.shape[2] - 1 for block in blocks)
-    if not degrees:
-        return Spread(NAN, NAN, NAN)
-    within = float(sum(inside)) / degrees
-    fewer = float(np.mean([1 / block.shape[2] for block in blocks]))
-    between = float(means.var(1, ddof=1).sum()) / free
-    return Spread(max(between - within * fewer, 0), within, 0.0)
 
 
 def detectable(

@@ -69,7 +69,7 @@ def compare(
         metric: column of scores; less is better where its name ends in `_mm`.
         unconverged: keys of methods that more training would still improve.
         inert: key of a method: term of its loss that does nothing.
-        looks: tables made of growing data, this one included; every p is multiplied by it.
+        looks: tables made of growing data, this one included; see `inference.look_factor`.
 
     Returns:
         In order of data set, labelled count, checkpoint and contrast. Cells with a single method

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.statistics.inference import MARGIN
 from benchmarks.statistics.pairs import Values
-from benchmarks.statistics.power import Spread
+from benchmarks.statistics.spread import Spread
 
 # Labelled patients: variances in Dice^2, from the committed case tables and a replication on 20
 # other patients of ACDC.
@@ -28,7 +28,8 @@ AT_96 = Spread(run=10.2e-4, response=11.1e-4, residual=35.1e-4)
 _PATIENT, _RUN, _MEAN = 0.14, 0.02, 0.7  # common to all methods: they cancel
 # Nadeau and Bengio (2003) take the share of tested patients, here a tenth, as the correlation of
 # the results of folds; the other value shows what a third would do.
-_COMMON = (0.1, 0.33)
+COMMON = (0.1, 0.33)
+_READ, _GROWING = (5, 6, 7, 8, 9), "each table from 5 on read"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Scenario:
         common: correlation of the results of folds, since their training patients overlap: this
             share of their variance is the same in all; nothing in one table tells of it.
         spread: variances in place of `MEASURED`.
+        read: runs of the tables that were read before, each with the runs of those before it.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Scenario:
     heavy: bool = False
     common: float = 0.0
     spread: Spread | None = None
+    read: tuple[int, ...] = ()
 
 
 def scenarios() -> tuple[Scenario, ...]:
@@ -96,6 +99,7 @@ def scenarios() -> tuple[Scenario, ...]:
         made += [replace(s, name=f"{s.name}, heavy tails", heavy=True) for s in tailed]
         made += [replace(s, name=f"{s.name}, 25 methods", methods=25) for s in base[:4]]
         made.append(replace(base[9], name="10 folds, 25 methods", methods=25))
+        made += [replace(s, name=f"{s.name}, {_GROWING}", read=_READ) for s in (base[3], base[9])]
         made += _overlapping(base[9])
     at_96 = Scenario(AT_96_NAME, 3, "cross-validation", 10, 80, spread=AT_96)
     made += [at_96, replace(at_96, name=f"{at_96.name}, effect of 3 points", effect=0.03)]
@@ -104,9 +108,12 @@ def scenarios() -> tuple[Scenario, ...]:
 
 def _overlapping(folds: Scenario) -> list[Scenario]:
     """The same with training patients in common, of unknown weight."""
-    return [
-        replace(folds, name=f"{folds.name}, results correlated by {c:g}", common=c) for c in _COMMON
-    ]
+    return [replace(folds, name=f"{folds.name}, {correlated(c)}", common=c) for c in COMMON]
+
+
+def correlated(common: float) -> str:
+    """How the name of such a scenario ends."""
+    return f"results correlated by {common:g}"
 
 
 def effects(s: Scenario) -> Values:

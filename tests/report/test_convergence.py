@@ -159,6 +159,10 @@ def test_a_row_has_not_converged_if_one_that_is_trained_for_longer_has_not(tmp_p
         assert rows.late == (expected if late else {}), steps
     train = CONFIG.train.model_copy(update={"iterations": 9})
     shorter = rows_of(CONFIG.model_copy(update={"train": train}), tmp_path)
+    assert rows_of(CONFIG, tmp_path).references == {}
+    kept.loc[(kept["method"] == "full_supervised") & (kept["steps"] == 2), "dice"] += 0.1
+    kept.to_csv(table, index=False)
+    assert rows_of(CONFIG, tmp_path).references == {"heart": ("full_supervised",)}
     assert "full_supervised" in shorter.unstudied, "what has converged later tells nothing"
     assert "mean_teacher" in shorter.unstudied, "2 labelled patients are not studied"
 
@@ -167,7 +171,8 @@ def test_the_findings_tell_what_every_doubling_gains(tmp_path: Path) -> None:
     write_study(tmp_path)
     study, none = swept(CONFIG, "length"), pd.DataFrame()
     told = [
-        Told(config, collect_facts(config), none, none, none, True) for config in (CONFIG, study)
+        Told(config, collect_facts(config), none, none, none, frozenset())
+        for config in (CONFIG, study)
     ]
     section = study_section(told, tmp_path)
     assert "| Mean Teacher | 1 to 2 | +3.0 [+3.0, +3.0] | 5 |  | unconverged |" in section

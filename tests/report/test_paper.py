@@ -141,7 +141,7 @@ def test_the_note_tells_looks_and_a_pilot(tmp_path: Path) -> None:
     config = make_config(seeds=[0, 1, 2, 3, 4], looks=3, pilot=True)
     write_scores(tmp_path, config)
     text = printed(tmp_path, config)
-    assert "over 2 comparisons, times 3 looks at growing data." in text
+    assert "over 2 comparisons, times 12 for 3 looks at growing data." in text
     assert "5 runs: a pilot, without verdicts." in text
     usual = make_config(seeds=[0, 1, 2, 3, 4])
     assert not re.search("looks|pilot", printed(tmp_path, usual))

@@ -250,6 +250,14 @@ def test_voxels_are_brought_to_the_size_that_the_network_has_seen(
     np.testing.assert_allclose(middle[inner], known[inner], atol=1e-5)
 
 
+def test_masks_beside_their_images_are_no_images(tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "a_gt.nii.gz", "b_seg.nii", "c_0000.nii", "c_mask.nii"):
+        (tmp_path / name).touch()
+    assert set(find_images(tmp_path, ("mri",))) == {"a", "b_seg", "c"}
+    named = tmp_path / "a_gt.nii.gz"
+    assert find_images(named, ("mri",)) == {"a_gt": (named,)}
+
+
 def test_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--images takes a folder of NIfTI"):
         find_images(tmp_path, ("mri",))

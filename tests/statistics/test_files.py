@@ -18,10 +18,11 @@ from rich.table import Table
 from scipy import stats
 
 from benchmarks.common.errors import BenchError, ConfigError, DataError
+from benchmarks.config import ContrastConfig
 from benchmarks.report.frames import differences_frame
 from benchmarks.report.results import Results
 from benchmarks.statistics.case_table import read_cases
-from benchmarks.statistics.difference import pilot_of_patients
+from benchmarks.statistics.difference import EXPLORATORY, UNSTUDIED, limited, pilot_of_patients
 from benchmarks.statistics.files import (
     compare_file,
     power_file,
@@ -29,7 +30,7 @@ from benchmarks.statistics.files import (
     power_rows,
     table_rows,
 )
-from benchmarks.statistics.rule import against
+from benchmarks.statistics.rule import against, compare
 from tests.statistics.tables import table
 from tests.statistics.test_rule import noisy
 
@@ -171,6 +172,50 @@ def test_the_report_beside_a_table_decides_for_its_pairs(tmp_path: Path, looks: 
     path.with_name("differences.csv").write_text("better,than\n")
     with pytest.raises(DataError, match=r"no list of comparisons.*report --kept"):
         compare_file(path, "a", "base")
+
+
+def test_the_report_beside_a_table_limits_verdicts_on_its_pairs(tmp_path: Path) -> None:
+    """With a control in the report's own family, and other pairs were picked by who saw them."""
+    path = tmp_path / "cases.csv"
+    scores = noisy({"a": 0.2, "b": 0.1, "c": 0.0, "control": -0.1, "base": -0.2})
+    cases = table(scores)
+    cases.to_csv(path, index=False)
+    pairs = [ContrastConfig(name=f"{m}-", better=m, than="control") for m in ("a", "b", "c")]
+    control = [limited(d, EXPLORATORY, UNSTUDIED) for d in compare(cases, pairs)]
+    baseline = [
+        limited(d, *(UNSTUDIED,) * (d.better in {"a", "control"})) for d in against(cases, "base")
+    ]
+    families = {"baseline": baseline, "declared": (), "controls": control, "external": ()}
+    frame = differences_frame(cast(Results, SimpleNamespace(**families)))
+    frame.to_csv(path.with_name("differences.csv"), index=False)
+    told = {
+        ("a", "base"): "better (convergence not studied): acdc 7 last",
+        ("b", "control"): "better (exploratory; convergence not studied): acdc 7 last",
+        ("b", "c"): "better (exploratory): acdc 7 last",
+        ("c", "a"): "worse (exploratory; convergence not studied): acdc 7 last",
+        ("b", "base"): None,
+    }
+    for pair, words in told.items():
+        assert compare_file(path, *pair).news == ([words] if words else []), pair
+    found = compare_file(path, "c", "control")
+    (row,) = (d for d in control if d.better == "c")
+    assert found.rows[0]["p"] == ("<.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}")
+    assert "corrected over 3 comparisons with control (Holm)" in found.claims[0]
+
+
+def test_power_is_asked_as_the_report_beside_a_table_decides(tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    cases = table(noisy({"a": 0.03, "b": 0.02, "c": 0.0, "base": 0.0}))
+    cases.to_csv(path, index=False)
+    (alone,) = power_file(path, effect=2)
+    listed = tuple(against(cases, "base", looks=3))
+    families = {"baseline": listed, "declared": (), "controls": (), "external": ()}
+    frame = differences_frame(cast(Results, SimpleNamespace(**families)))
+    frame.to_csv(path.with_name("differences.csv"), index=False)
+    (found,), (asked,) = power_file(path, effect=2), power_file(path, effect=2, comparisons=1)
+    assert (alone.comparisons, found.comparisons) == (1, 3 * 12)
+    assert asked == alone and found.seen > 1.3 * alone.seen
+    assert "with alpha divided by 36 (comparisons" in power_notes([found])[1]
 
 
 @pytest.mark.parametrize(

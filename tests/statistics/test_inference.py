@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import t as student
 
 from benchmarks.statistics.difference import Difference
-from benchmarks.statistics.inference import Estimate, crossed, decide, holm, pooled, squares
+from benchmarks.statistics.inference import (
+    Estimate,
+    crossed,
+    decide,
+    holm,
+    look_factor,
+    pooled,
+    squares,
+)
 from benchmarks.statistics.rule import compare
-from tests.statistics.tables import AB, Values, contrast, table, two_way
+from tests.statistics.tables import AB, Values, contrast, exact, table, two_way
 
 
 def test_mean_squares_of_a_textbook_example() -> None:
@@ -46,24 +53,42 @@ def test_pooled_square_of_two_methods_is_that_of_the_pair() -> None:
     assert pooled(means, 7).freedom == 4
 
 
-def test_every_p_that_decides_is_multiplied_by_the_looks() -> None:
-    """Bonferroni over the tables that were read, beside Holm over the comparisons of each."""
+def test_every_p_that_decides_is_corrected_for_the_looks() -> None:
+    """Of the fourth table by 4 x 5, beside Holm over the comparisons of each."""
     error, freedom = np.array([0.01, 0.01]), np.array([9.0, 9.0])
-    family = Estimate(np.array([0.04, 0.001]), error, freedom, error, freedom)
+    family = Estimate(np.array([0.06, 0.001]), error, freedom, error, freedom)
     once, often = (decide(family, runs=10, margin=0.03, looks=looks) for looks in (1, 4))
     for name in ("p_holm", "p_equivalent"):
-        expected = np.minimum(1, 4 * getattr(once, name))
+        expected = np.minimum(1, 20 * getattr(once, name))
         assert getattr(often, name) == pytest.approx(expected)
     for name in ("p", "low"):
         assert np.array_equal(getattr(often, name), getattr(once, name))
     # Two comparisons, four looks and three that are to come: the first step of Holm's correction.
     waiting = decide(family, runs=10, margin=0.03, looks=4, awaited=3)
-    for found, level in ((once, 0.05 / 2), (often, 0.05 / 8), (waiting, 0.05 / 20)):
-        quantiles = student.ppf(1 - level / 2, 9) + student.ppf(0.8, 9)
-        assert found.detectable == pytest.approx(0.01 * quantiles)
+    for found, level in ((once, 0.05 / 2), (often, 0.05 / 40), (waiting, 0.05 / 100)):
+        assert found.detectable == pytest.approx([exact(0.01, 9, level=level)] * 2)
     assert list(once.outcome) == ["better", "equivalent"]
+    assert list(often.outcome) == ["better", "undecided"]
     many = decide(family, runs=10, margin=0.03, looks=100)
     assert list(many.outcome) == ["undecided", "undecided"]
+
+
+def test_what_all_later_tables_may_err_adds_up_to_half_of_the_first() -> None:
+    assert [look_factor(k) for k in (1, 2, 3)] == [1, 6, 12]
+    assert sum(1 / look_factor(k) for k in range(2, 10_000)) == pytest.approx(0.5, abs=2e-4)
+
+
+@pytest.mark.parametrize(("pairs", "size"), [(34, 0.5), (15, 0.8)])
+def test_detectable_needs_the_pairs_that_gpower_names(pairs: int, size: float) -> None:
+    """Its sizes of samples for a medium and a large effect, two-sided 0.05, power 0.8."""
+
+    def found(n: int) -> float:
+        error, freedom = np.array([n**-0.5]), np.array([n - 1.0])
+        return float(
+            decide(Estimate(np.zeros(1), error, freedom, error, freedom), runs=n).detectable[0]
+        )
+
+    assert found(pairs) <= size < found(pairs - 1)
 
 
 def test_holm_by_hand() -> None:

@@ -7,25 +7,16 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import brentq
-from scipy.stats import nct, t
 
 from benchmarks.statistics.power import (
-    Spread,
     detectable,
     detectable_folds,
-    measure,
     power,
 )
 from benchmarks.statistics.scenarios import MEASURED, Scenario, draw
 from benchmarks.statistics.simulate import rates
-from tests.statistics.tables import disjoint, shared, table
-
-
-def exact(error: float, df: int, *, level: float = 0.05) -> float:
-    """Effect that a t test finds with 80 % power, from the noncentral t distribution."""
-    bound = t.ppf(1 - level / 2, df)
-    return float(brentq(lambda d: nct.sf(bound, df, d / error) - 0.8, 0, 50 * error))
+from benchmarks.statistics.spread import Spread, measure
+from tests.statistics.tables import disjoint, exact, shared, table
 
 
 @pytest.mark.parametrize("runs", [3, 5, 10])
@@ -99,6 +90,21 @@ def test_needs_shrink_with_the_effect_and_agree_with_the_table() -> None:
 def test_what_cannot_be_reached_is_none() -> None:
     (found,) = power(simulated(6), effect=0.0001)
     assert (found.runs_needed, found.folds_needed, found.patients_needed) == (None, None, None)
+
+
+def test_a_method_that_decides_what_could_be_seen_is_named() -> None:
+    g = np.random.default_rng(4)
+    scores = {f"m{i}": 0.7 + 0.02 * g.standard_normal((6, 20)) for i in range(4)}
+    (calm,) = power(table(scores), effect=0.02)
+    scores["m2"] = scores["m2"] + 0.2 * g.standard_normal((6, 1))
+    (found,) = power(table(scores), effect=0.02)
+    del scores["m2"]
+    (rest,) = power(table(scores), effect=0.02)
+    factor = rest.seen / found.seen
+    assert calm.note == rest.note == "" and factor < 0.3
+    assert found.note == (
+        f"without m2, whose runs differ most, {factor:.2f} times as much could have been seen"
+    )
 
 
 def test_single_runs_and_pilots_say_so() -> None:

@@ -13,7 +13,7 @@ from scipy.stats import t, ttest_1samp
 from benchmarks.common.errors import ConfigError
 from benchmarks.statistics.difference import phrase
 from benchmarks.statistics.rule import against, compare
-from tests.statistics.tables import AB, Values, contrast, disjoint, shared, table, two_way
+from tests.statistics.tables import AB, Values, contrast, disjoint, exact, shared, table, two_way
 
 
 def test_crossed_design_written_out() -> None:
@@ -33,7 +33,7 @@ def test_crossed_design_written_out() -> None:
     assert found.p_holm == found.p
     half = t.ppf(0.975, df) * error
     assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
-    assert found.detectable == pytest.approx((t.ppf(0.975, df) + t.ppf(0.8, df)) * error)
+    assert found.detectable == pytest.approx(exact(error, df))
     assert found.p_false == pytest.approx(t.cdf(-mean / error, df))
     by_patient = d.mean(0)
     assert found.p_false_patients == pytest.approx(t.cdf(-mean / (by_patient.std(ddof=1) / 3), 8))
@@ -215,7 +215,7 @@ def test_chance_between_runs_is_no_effect() -> None:
     assert found.p_false_patients < 1e-9 < 0.02 < found.p_false
     # What could have been seen knows the runs too: over 3 points here, none by patients alone.
     error = runs.std(ddof=1) / math.sqrt(5)
-    assert found.detectable == pytest.approx((t.ppf(0.975, 4) + t.ppf(0.8, 4)) * error)
+    assert found.detectable == pytest.approx(exact(error, 4))
 
 
 def test_equivalence_knows_runs_and_the_family() -> None:

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from benchmarks.statistics.pairs import cells, select, take
-from benchmarks.statistics.power import measure
 from benchmarks.statistics.rule import against
 from benchmarks.statistics.scenarios import AT_96, MEASURED, Scenario, draw, scenarios
 from benchmarks.statistics.simulate import Rates, judged, rates, simulate_all, write_rates
+from benchmarks.statistics.spread import measure
 from tests.statistics.tables import Values, disjoint, shared, table
 
 ROOT = Path(__file__).parents[2]

@@ -23,6 +23,7 @@ from benchmarks.report.results import Results, fewest_runs
 from benchmarks.report.sections import MARK, select, titled_row
 from benchmarks.report.tables import plural
 from benchmarks.scoring.cases import EXTERNAL
+from benchmarks.statistics.difference import looks_told
 from benchmarks.statistics.rule import MIN_RUNS
 
 Group = tuple[str, list[list[Cell]]]
@@ -175,10 +176,9 @@ def _note(printed: Printed, dataset: DatasetFacts) -> str:
     if kinds & {"difference", "p", "outcome"} and facts.baseline:
         family = plural(sum(not m.reference for m in facts.methods) - 1, "comparison")
         looks = max((d.looks for d in printed.results.baseline), default=1)
-        often = f", times {looks} looks at growing data" if looks > 1 else ""
         words.append(
             f"Differences in Dice to {facts.baseline.title}, paired; Holm's correction over"
-            f" {family}{often}."
+            f" {family}{looks_told(looks)}."
         )
     if "nsd" in {c.name for c in printed.columns}:
         words.append(f"NSD at {dataset.tolerance:g} {dataset.unit}.")
