@@ -39,8 +39,8 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: setup
-	$(BIN)/mypy
+types: setup # what it learns of the packages stays beside them, for the next checkout too
+	$(BIN)/mypy --cache-dir $(abspath $(VENV))/.mypy_cache
 
 format: setup ## format the code
 	$(BIN)/ruff check --fix

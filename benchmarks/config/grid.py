@@ -37,7 +37,8 @@ class GridConfig(Strict):
     looks: Count = Field(
         1,
         description="tables made of this benchmark while runs or rows were added, the present one"
-        " included; of a second or later one, every p is multiplied by it and by one more",
+        " included, and of others before it with declared comparisons of this one; of a second or"
+        " later one, every p is multiplied by it and by one more",
     )
     controls: Literal["declared", "exploratory"] = Field(
         "declared",

@@ -158,9 +158,9 @@ def _looks(looks: int) -> list[str]:
     if looks == 1:
         return []
     return [
-        f"{looks} tables of growing runs or rows were read, this one included, and nobody had said"
-        f" how many there would be. So every p is multiplied by {look_factor(looks)}"
-        f" ({looks} x {looks + 1}); intervals are not corrected."
+        f"{looks} tables with such comparisons of growing runs were read, this one included, and"
+        " nobody had said how many there would be. So every p is multiplied by"
+        f" {look_factor(looks)} ({looks} x {looks + 1}); intervals are not corrected."
     ]
 
 

@@ -26,7 +26,8 @@ class Studied:
             longer one, by data set and labelled count; those that no study has trained, or with
             fewer runs than a verdict needs, are not in it.
         unstudied: keys of rows that no study judges everywhere; none in a study itself.
-        references: keys of rows with all labels that are not shown to be converged, by data set.
+        references: keys of rows with all labels that are not shown to be converged, by data set;
+            none in a study itself.
     """
 
     late: dict[tuple[str, int], frozenset[str]]
@@ -56,7 +57,8 @@ def studied_rows(
         measured.append((config, lengths))
     own = list(_own_gains(config, facts, measured))
     unstudied = () if config.steps else _unstudied(config, facts, own)
-    return Studied(_late(config, own), unstudied, _references(facts, own))
+    references = {} if config.steps else _references(facts, own)
+    return Studied(_late(config, own), unstudied, references)
 
 
 def _references(facts: Facts, own: Iterable[Gain]) -> dict[str, tuple[str, ...]]:

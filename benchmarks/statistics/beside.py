@@ -22,7 +22,6 @@ from benchmarks.statistics.difference import (
     limited,
     pilot_of_patients,
 )
-from benchmarks.statistics.inference import look_factor
 from benchmarks.statistics.pairs import method_keys
 from benchmarks.statistics.rule import INERT, against, compare
 
@@ -94,9 +93,8 @@ class Told:
         return [limited(d, *self._limits(d)) for d in found]
 
     def tests(self, dataset: str, labels: int) -> int:
-        """What alpha is divided by in the family with the baseline, looks included; 1 without."""
-        family = len(self.rows.get((dataset, labels), ())) - 1
-        return max(family, 1) * look_factor(self.looks)
+        """Comparisons with the baseline, 1 where none is known."""
+        return max(len(self.rows.get((dataset, labels), ())) - 1, 1)
 
     def _limits(self, d: Difference) -> tuple[str, ...]:
         """Those of the report; a pair that it does not compare was picked after seeing it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.common.errors import ConfigError, nearest
-from benchmarks.statistics.beside import told_beside
+from benchmarks.statistics.beside import Told, told_beside
 from benchmarks.statistics.case_table import read_cases
 from benchmarks.statistics.difference import (
     Difference,
@@ -176,8 +176,8 @@ def power_file(
         path: the case table.
         effect: in points (Dice, Jaccard, NSD) or mm, above 0.
         metric: column of scores.
-        comparisons: in the family; None takes those of the report beside the table, with its
-            repeated looks, and one where there is none.
+        comparisons: in the family, of a table that is read once; None takes those of the report
+            beside the table, with its repeated looks, and one where there is none.
 
     Raises:
         DataError: no readable table, a column is missing, a value is no number, or the list of
@@ -191,8 +191,14 @@ def power_file(
         raise ConfigError(f"the number of comparisons is {comparisons}; give 1 or more")
     cases = read_cases(path, metric=metric)
     factor, _ = unit(metric)
-    tests = told_beside(path).tests if comparisons is None else comparisons
-    found = power(cases, effect=effect / factor, metric=metric, comparisons=tests)
+    told = told_beside(path) if comparisons is None else Told()
+    found = power(
+        cases,
+        effect=effect / factor,
+        metric=metric,
+        comparisons=comparisons or told.tests,
+        looks=told.looks,
+    )
     if not found:
         raise ConfigError(f"'{path}' has no two methods on the same data set and labelled count")
     return found
@@ -218,6 +224,10 @@ def power_rows(found: Iterable[Power], *, metric: str = "dice") -> list[Row]:
     ]
 
 
+def _corrected(p: Power) -> str:
+    return f"{p.comparisons} comparison{'s' * (p.comparisons != 1)}{looks_told(p.looks)}"
+
+
 def _size(p: Power, needed: int | None, most: int) -> str:
     if isnan(p.spread.run):
         return "n/a"
@@ -230,11 +240,10 @@ def power_notes(found: Sequence[Power], *, metric: str = "dice") -> list[str]:
     size = factor * found[0].effect
     notes = [
         f"sd: of method x run, method x patient and the residual, in {name}",
-        f"seen: the difference in {name} that this file could have seen with 80 % power, with alpha"
-        f" divided by {', '.join(map(str, dict.fromkeys(p.comparisons for p in found)))}"
-        " (comparisons, and looks at growing data): --comparisons changes it",
+        f"seen: the difference in {name} that this file could have seen with 80 % power, corrected"
+        f" over {' or '.join(dict.fromkeys(map(_corrected, found)))}",
         f"runs, folds, patients: what {size:g} {name.removesuffix('s') if size == 1 else name}"
-        " would need, each alone: runs on the same patients;"
+        " would need in a table that is read once, each alone: runs on the same patients;"
         " folds of a cross-validation, each with as many test patients as a run has here; patients"
         f" with as many runs as here, {MIN_RUNS} at least",
     ]

@@ -23,6 +23,7 @@ from benchmarks.statistics.inference import (
     Squares,
     between_folds,
     crossed,
+    look_factor,
     pooled,
 )
 from benchmarks.statistics.pairs import Cell, Design, Values, cells, select, take
@@ -66,6 +67,7 @@ class Power:
         spread: measured variances; NaN where there are too few runs or patients.
         effect: difference that is asked about, in the unit of the metric.
         comparisons: of the family, by which alpha is divided.
+        looks: tables made of growing data; what is needed is of a table that is read once.
         seen: difference that this file could have seen; of a pilot, were its runs enough for a
             verdict.
         runs_needed: of each method on these patients, all tested in every run; None if 50 are not
@@ -89,6 +91,7 @@ class Power:
     spread: Spread
     effect: float
     comparisons: int = 1
+    looks: int = 1
     seen: float = NAN
     runs_needed: int | None = None
     folds_needed: int | None = None
@@ -104,6 +107,7 @@ def power(
     effect: float,
     metric: str = "dice",
     comparisons: int | Callable[[str, int], int] = 1,
+    looks: int = 1,
     runs: Sequence[int] = RUNS,
     patients: Sequence[int] = PATIENTS,
 ) -> list[Power]:
@@ -115,6 +119,7 @@ def power(
         metric: column of scores.
         comparisons: in the family; the smallest p of Holm's correction must pass alpha / this. Or
             what tells them of a data set and its labelled count.
+        looks: tables made of growing data, for which p of this one is corrected.
         runs: rows of the table.
         patients: columns of the table.
 
@@ -127,7 +132,8 @@ def power(
     for cell in cells(cases, metric=metric):
         methods = [name for name in cell.methods if name not in cell.barren]
         if len(methods) > 1:
-            own = _power(cell, methods, effect, tests(cell.key[0], cell.key[1]), sizes)
+            known = effect, tests(cell.key[0], cell.key[1]), looks
+            own = _power(cell, methods, *known, sizes)
             found.append(replace(own, note=own.note or _wildest(cell, methods, own)))
     return found
 
@@ -147,7 +153,7 @@ def _wildest(cell: Cell, methods: Sequence[str], known: Power) -> str:
         return measure(take(cell, selection, without(name))).total
 
     name = min(methods, key=left)
-    rest = _power(cell, without(name), known.effect, known.comparisons, ())
+    rest = _power(cell, without(name), known.effect, known.comparisons, known.looks, ())
     if not rest.seen < _WILD * known.seen:
         return ""
     factor = rest.seen / known.seen
@@ -161,33 +167,34 @@ def _power(
     methods: Sequence[str],
     effect: float,
     comparisons: int,
+    looks: int,
     sizes: Sequence[tuple[int, int]],
 ) -> Power:
     selection = select(cell, methods)
     design, r, n = selection.design, len(selection.groups), selection.size
     if design == "none":
         spread = Spread(NAN, NAN, NAN)
-        none = Power(*cell.key, design, len(methods), 0, 0, spread, effect, comparisons)
+        none = Power(*cell.key, design, len(methods), 0, 0, spread, effect, comparisons, looks)
         return replace(none, note=selection.reason)
     spread = measure(take(cell, selection, methods))
-    known = Power(*cell.key, design, len(methods), r, n, spread, effect, comparisons)
+    known = Power(*cell.key, design, len(methods), r, n, spread, effect, comparisons, looks)
     if np.isnan(spread.run):
         note = "a single run or patient: the variation between runs is unknown; train 5 seeds"
         return replace(known, note=note)
     m, c = len(methods), comparisons
     size = round(n / r) if design == "cross-validation" else n
 
-    def fixed(runs: int, patients: int) -> float:
-        return detectable(spread, runs, patients, methods=m, comparisons=c)
+    def fixed(runs: int, patients: int, tests: int = c) -> float:
+        return detectable(spread, runs, patients, methods=m, comparisons=tests)
 
-    def folds(count: int) -> float:
-        return detectable_folds(spread, count, size * count, comparisons=c)
+    def folds(count: int, tests: int = c) -> float:
+        return detectable_folds(spread, count, size * count, comparisons=tests)
 
     counts = range(MIN_RUNS, _MOST_RUNS + 1)
-    many = max(r, MIN_RUNS)
+    many, often = max(r, MIN_RUNS), c * look_factor(looks)
     return replace(
         known,
-        seen=folds(r) if design == "cross-validation" else fixed(r, n),
+        seen=folds(r, often) if design == "cross-validation" else fixed(r, n, often),
         runs_needed=_least(lambda k: fixed(k, n), effect, counts),
         folds_needed=_least(folds, effect, counts),
         patients_needed=_least(lambda k: fixed(many, k), effect, _growing(_MOST_PATIENTS)),

@@ -163,6 +163,7 @@ def test_a_row_has_not_converged_if_one_that_is_trained_for_longer_has_not(tmp_p
     kept.loc[(kept["method"] == "full_supervised") & (kept["steps"] == 2), "dice"] += 0.1
     kept.to_csv(table, index=False)
     assert rows_of(CONFIG, tmp_path).references == {"heart": ("full_supervised",)}
+    assert rows_of(swept(CONFIG, "length"), tmp_path).references == {}
     assert "full_supervised" in shorter.unstudied, "what has converged later tells nothing"
     assert "mean_teacher" in shorter.unstudied, "2 labelled patients are not studied"
 

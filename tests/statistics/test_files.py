@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -213,9 +214,12 @@ def test_power_is_asked_as_the_report_beside_a_table_decides(tmp_path: Path) -> 
     frame = differences_frame(cast(Results, SimpleNamespace(**families)))
     frame.to_csv(path.with_name("differences.csv"), index=False)
     (found,), (asked,) = power_file(path, effect=2), power_file(path, effect=2, comparisons=1)
-    assert (alone.comparisons, found.comparisons) == (1, 3 * 12)
-    assert asked == alone and found.seen > 1.3 * alone.seen
-    assert "with alpha divided by 36 (comparisons" in power_notes([found])[1]
+    (once,) = power_file(path, effect=2, comparisons=3)
+    assert (alone.comparisons, found.comparisons, found.looks) == (1, 3, 3)
+    assert asked == alone and found.seen > 1.2 * once.seen > 1.4 * alone.seen
+    assert replace(found, seen=once.seen, looks=1) == once, "what is needed is read once"
+    over = "corrected over 3 comparisons, times 12 for 3 looks at growing data"
+    assert power_notes([found])[1].endswith(over)
 
 
 @pytest.mark.parametrize(
