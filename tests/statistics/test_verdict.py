@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.config import ClaimConfig
-from benchmarks.statistics.difference import Difference, limited
+from benchmarks.statistics.difference import Difference, limited, phrase
 from benchmarks.statistics.verdict import verdicts
 
 CLAIM = ClaimConfig(text="it helps", contrasts=("one", "two"))
@@ -60,7 +60,12 @@ def test_nothing_is_ruled_from_rows_whose_convergence_is_not_known(outcome: str)
     (made,) = verdicts([unknown, result("two", "better")], CLAIM)
     assert made.ruling == "undecided"
     assert made.reason == f"{ONE} (one: {outcome} (convergence not studied))"
-    assert limited(result("one", "undecided"), "exploratory").reason == ""
+    open_ = result("one", "undecided")  # its limit is kept for `compare`, and told nowhere
+    assert phrase(limited(open_, "exploratory")) == phrase(open_)
+    plain, noted = (
+        verdicts([d, result("two", "better")], CLAIM) for d in (open_, limited(open_, "x"))
+    )
+    assert plain == noted
 
 
 def test_words_carry_the_numbers() -> None:
