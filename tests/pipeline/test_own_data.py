@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -61,6 +62,15 @@ def describe(folder: Path, **changes: object) -> None:
         "file_ending": ".nii.gz",
     }
     (folder / "dataset.json").write_text(json.dumps(described | changes))
+
+
+def write_params(checkout: Path, name: str, told: str) -> dict[str, Any]:
+    """A params file with the block that `datasets add` told; returns the block."""
+    value = yaml.safe_load((ROOT / "params.yaml").read_text())
+    shown: dict[str, Any] = yaml.safe_load(told[told.index("data:") :])
+    grid = {**value["grid"], "datasets": [name]}
+    (checkout / f"{name}.yaml").write_text(yaml.safe_dump({**value, **shown, "grid": grid}))
+    return shown
 
 
 def test_tutorial(checkout: Path, tmp_path: Path) -> None:
@@ -131,6 +141,27 @@ def test_patients_of_several_cases(checkout: Path, tmp_path: Path) -> None:
     assert not (checkout / "data/raw/visits").is_symlink() and folder.is_dir()
 
 
+def test_arrays_of_other_patients_are_not_used(checkout: Path, tmp_path: Path) -> None:
+    """Added anew with the right patients: the older split had visits of one on both sides."""
+    folder = write_nnunet(tmp_path / "raw", cases=4, visits=2)
+    args = ("datasets", "add", "--nnunet", str(folder), "--name", "visits", "--ndim", "2")
+    done = call(*args, cwd=checkout)
+    write_params(checkout, "visits", done.stdout)
+    own = ("visits", "--params", "visits.yaml")
+    steps = [("prepare", *own), ("split", *own)]
+    assert all(call(*step, cwd=checkout).returncode == 0 for step in steps)
+
+    assert call(*args, "--patient", r"(pat\d+)", "--force", cwd=checkout).returncode == 0
+    for command in (("split", *own), ("run", "visits", "supervised", *own[1:])):
+        message = refused(checkout, *command)
+        assert "cases 9 of another patient, group or part (pat00_v0, " in message
+        assert "`python -m benchmarks prepare visits --params visits.yaml`" in message
+    assert all(call(*step, cwd=checkout).returncode == 0 for step in steps)
+    describe(folder, labels={"background": 0, "heart": 1})
+    assert call(*args, "--patient", r"(pat\d+)", "--force", cwd=checkout).returncode == 0
+    assert "classes background, heart, not background, ball" in refused(checkout, "split", *own)
+
+
 def test_a_full_disk_leaves_what_was_added_before(checkout: Path, tmp_path: Path) -> None:
     args = ("datasets", "add", "--nnunet", str(write_nnunet(tmp_path / "raw")), "--name", "mine")
     adapter, link = checkout / "datasets/mine.py", checkout / "data/raw/mine"
@@ -176,11 +207,8 @@ def test_the_block_of_images_without_spacing_can_be_used(checkout: Path, tmp_pat
         Image.fromarray(grey.astype(np.uint8)).save(folder / f"{name}.png")
     describe(folder, file_ending=".png", numTraining=5)
     done = call("datasets", "add", "--nnunet", str(folder), "--name", "mine", cwd=checkout)
-    shown = yaml.safe_load(done.stdout[done.stdout.index("data:") :])
+    shown = write_params(checkout, "mine", done.stdout)
     assert shown["data"]["mine"]["unit"] == "pixels"
-    value = yaml.safe_load((ROOT / "params.yaml").read_text())
-    grid = {**value["grid"], "datasets": ["mine"]}
-    (checkout / "mine.yaml").write_text(yaml.safe_dump({**value, **shown, "grid": grid}))
     for command in ("prepare", "split"):
         made = call(command, "mine", "--params", "mine.yaml", cwd=checkout)
         assert made.returncode == 0, made.stderr
