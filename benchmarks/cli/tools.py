@@ -21,8 +21,8 @@ from benchmarks.cli.options import (
     Sweep,
     TrustHeader,
     checked,
+    chosen,
     example,
-    names,
     pick_runs,
     place,
     read_config,
@@ -167,7 +167,9 @@ def export(
         Path | None,
         typer.Option(help="Or a raw data set of nnU-Net with pseudo-labels: DIR/Dataset501_Name."),
     ] = None,
-    cases: Annotated[str, typer.Option(help="With --nnunet: only these get pseudo-labels.")] = "",
+    cases: Annotated[
+        str | None, typer.Option(help="With --nnunet: only these get pseudo-labels.")
+    ] = None,
     raw: Annotated[Path | None, typer.Option(help="With --nnunet: the raw data.")] = None,
     params: Params = PARAMS,
     labels: OneLabels = None,
@@ -191,7 +193,7 @@ def export(
     run = pick_runs(config, dataset, method, labels=labels, fold=fold, seed=seed)[0]
     trained = open_trained(run, place(config, "cpu"), checkpoint=checked(checkpoint))
     if nnunet is not None:
-        made = write_bridge(config, trained, Bridge(nnunet, ROOT, raw, names(cases)))
+        made = write_bridge(config, trained, Bridge(nnunet, ROOT, raw, chosen("cases", cases)))
         say(f"{made.folder}: {made.labeled} cases with references, {made.pseudo} pseudo-labelled")
     elif out is not None:
         facts = write(trained, out)
@@ -223,13 +225,13 @@ def tune(
     from benchmarks.tune.search import tune as search
 
     try:
-        chosen = tuple(int(seed) for seed in seeds.split(","))
+        numbers = tuple(int(seed) for seed in seeds.split(","))
     except ValueError:
         raise ConfigError(f"--seeds '{seeds}': give whole numbers such as 0,1") from None
     options = TuneOptions(
         labels=labels,
         trials=trials,
-        seeds=chosen,
+        seeds=numbers,
         iterations=iterations,
         parameters=tuple(parameter or ()),
         timeout=timeout,

@@ -107,6 +107,26 @@ def test_an_empty_option_is_not_the_whole_benchmark(
         CliRunner().invoke(app, words, catch_exceptions=False)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["datasets", "add", "--nnunet", "x", "--name", "y", "--patient", ""], "--patient ''"),
+        (["predict", "acdc", "supervised", "--images", "x", "--out="], "--out ''"),
+        (["predict", "acdc", "supervised", "--images", "", "--out", "x"], "--images ''"),
+        (["report", "--out", " "], "--out ' '"),
+        (["report", "--out", "x", "--methods", ","], "--methods ','"),
+        (["report", "--out", "x", "--columns", ","], "--columns ','"),
+        (["score", "acdc", "--masks", "x", "--name", "y", "--labels", ""], "--labels ''"),
+        (["doctor", "--reproduce", "quick", "--cell", ""], "--cell ''"),
+        (["statistics", "simulate", "--out", ""], "--out ''"),
+        (["plan", "--params="], "--params ''"),
+    ],
+)
+def test_no_command_takes_an_empty_value(words: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{said} names nothing, perhaps by an unset variable"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+
+
 def test_open_data_that_are_not_there_name_the_download(tmp_path: Path) -> None:
     config = load_config(ROOT / "benchmarks/presets/ablation/params.yaml")
     with pytest.raises(DataError, match=r"no such folder[\s\S]*`python -m benchmarks fetch acdc`"):
