@@ -205,11 +205,13 @@ def report(
     ] = None,
     columns: Annotated[str | None, typer.Option(help="With --out: such as dice,hd95,nsd.")] = None,
     spread: Annotated[
-        Literal["interval", "sd"], typer.Option(help="With --out: beside every mean.")
-    ] = "interval",
+        Literal["interval", "sd"] | None,
+        typer.Option(help="With --out: beside every mean; default: interval."),
+    ] = None,
     style: Annotated[
-        Literal["paper", "slides"], typer.Option(help="With --out: size of text and tables.")
-    ] = "paper",
+        Literal["paper", "slides"] | None,
+        typer.Option(help="With --out: size of text and tables; default: paper."),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Make tables and figures from the scores of the whole grid, and say what came out."""
@@ -222,6 +224,11 @@ def report(
     if (partial or join) and (into or out or kept or release or partial is join):
         raise ConfigError(
             "--partial and --join go neither together nor with --into, --out, --kept, --release"
+        )
+    if out is None and (methods or columns or spread or style):
+        raise ConfigError(
+            "--methods, --columns, --spread and --style choose what is printed: name a folder by"
+            " --out"
         )
     if into is not None:
         embed_report(config, into, root=ROOT)
@@ -237,12 +244,10 @@ def report(
         from benchmarks.report.paper import Manuscript, write_manuscript
 
         shown = chosen("methods", methods), chosen("columns", columns)
-        wanted = Manuscript(*shown, spread, style)
+        wanted = Manuscript(*shown, spread or "interval", style or "paper")
         for path in write_manuscript(config, wanted, out, source):
             say(f"wrote {path}")
         return
-    if methods or columns:
-        raise ConfigError("--methods and --columns choose what is printed: name a folder by --out")
     if join:
         join_rows(config, source)
     kept = kept or join

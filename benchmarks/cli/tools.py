@@ -71,8 +71,11 @@ def overlay(
         int | None, typer.Option("--slice", help="Default: the fullest in the reference.")
     ] = None,
     worst: Annotated[
-        int, typer.Option(min=1, help="Cases with the lowest Dice, mean of classes and methods.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            min=1, help="Cases with the lowest Dice, mean of classes and methods; default: 3."
+        ),
+    ] = None,
     labels: OneLabels = None,
     fold: OneFold = None,
     seed: OneSeed = None,
@@ -83,12 +86,15 @@ def overlay(
     from benchmarks.report.chosen import Choice, write_overlays
     from methods import load_method
 
+    if case is not None and worst is not None:
+        raise ConfigError(f"--case '{case}' and --worst {worst} both choose cases: give one")
     config, runs = read_config(params, dataset), []
     for method in methods:
         # A method with all labels stands beside any number of them.
         own = None if load_method(base_of(method)).all_labels else labels
         runs += pick_runs(config, dataset, method, labels=own, fold=fold, seed=seed)[:1]
-    for path in write_overlays(config, runs, Choice(case, slice_, worst), place(config, device)):
+    choice = Choice(case, slice_, worst or 3)
+    for path in write_overlays(config, runs, choice, place(config, device)):
         say(f"open {path}")
 
 
@@ -185,6 +191,8 @@ def export(
 
     if (out is None) == (nnunet is None):
         raise ConfigError("give one of --out FILE and --nnunet DIR/Dataset501_Name")
+    if nnunet is None and (cases is not None or raw is not None):
+        raise ConfigError("--cases and --raw are of --nnunet DIR/Dataset501_Name, not of --out")
     if out is not None:
         refuse_target(out)
     if nnunet is not None:
