@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common.errors import ConfigError, nearest
+from benchmarks.common.errors import ConfigError, RunError, nearest
 from benchmarks.common.workspace import CHECKPOINTS, PRESETS, ROOT
 
 if TYPE_CHECKING:
@@ -91,6 +91,25 @@ def refuse_empty(given: Sequence[str]) -> None:
     for option, text in values:
         if not text.strip() and option not in _TELLING:
             raise ConfigError(f"{_empty(option, text)}; give a value, or leave {option} out")
+
+
+def refuse_document(into: Path, *tables: str) -> None:
+    """Refuse a Markdown file without a place for tables, before the work that makes them.
+
+    Args:
+        into: that --into names.
+        tables: names of their markers.
+
+    Raises:
+        RunError: the file is missing, or a marker is.
+    """
+    from benchmarks.report.documents import embedded
+
+    if not into.is_file():
+        raise RunError(f"--into '{into}': no such file; give a Markdown file that is there")
+    text = into.read_text(encoding="utf-8", errors="replace")
+    for name in tables:
+        embedded(text, "", name=name, where=str(into))
 
 
 def part_of(

@@ -26,6 +26,7 @@ from benchmarks.cli.options import (
     pick_runs,
     place,
     read_config,
+    refuse_document,
     say,
     show,
 )  # fmt: skip
@@ -275,6 +276,7 @@ def methods(
 
     names = method_ids()
     if into is not None:
+        refuse_document(into, "methods", "published code")
         embed_text(into, markdown(_count(names)), name="methods")
         embed_text(into, published_code_table(read_facts(ROOT)), name="published code")
         return
