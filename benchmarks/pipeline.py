@@ -24,7 +24,7 @@ from benchmarks.plan.shares import counted, refuse_too_many_labels
 from benchmarks.plan.usable import refuse_torn_patients, refuse_unknown_unit
 from benchmarks.report import Report, build_report
 from benchmarks.scoring.evaluate import evaluate_dataset
-from benchmarks.training.many import train_runs
+from benchmarks.training.many import train_with_others
 from benchmarks.training.one import Place
 from benchmarks.training.shared import take_over
 from datasets import load_dataset
@@ -145,8 +145,8 @@ def whole_benchmark(
     """Prepare, split, train, evaluate and report a benchmark in one process.
 
     Phantoms that are missing are generated first. All runs of the grid share the workers; finished
-    runs are kept, those of other benchmarks that are the same are taken over, and the next call
-    continues a stopped one.
+    runs are kept, those of other benchmarks that are the same are taken over, those that other
+    processes train are waited for, and the next call continues a stopped one.
 
     Args:
         config: of the benchmark.
@@ -167,7 +167,7 @@ def whole_benchmark(
     runs = by_cost(config, all_runs(config, root))
     with Board() as board:
         take_over(runs, root, board.say)
-    train_runs(runs, place, jobs=jobs or config.runtime.fixed_jobs)
+    train_with_others(runs, place, jobs=jobs or config.runtime.fixed_jobs)
     for dataset in grid.datasets:
         evaluate_dataset(config, dataset, place)
     return build_report(config, root=root, params=params)
