@@ -31,7 +31,7 @@ from benchmarks.statistics.files import (
     table_rows,
 )
 from benchmarks.statistics.rule import against, compare
-from tests.statistics.tables import table
+from tests.statistics.tables import disjoint, table
 from tests.statistics.test_rule import noisy
 
 
@@ -343,6 +343,23 @@ def test_power_of_a_single_run_says_so(path: Path) -> None:
     assert set(list(power_rows(found)[0].values())[3:]) == {"n/a"}
     assert power_notes(found)[-1].endswith("the variation between runs is unknown; train 5 seeds")
     assert table_rows(found[0]) == [{"nothing to tell": found[0].note}]
+
+
+@pytest.mark.parametrize(
+    ("folds", "words"),
+    [
+        (True, "^1 test patient in each fold: take folds of 2 or more"),
+        (False, "^a single patient: test 2 or more"),
+    ],
+)
+def test_power_of_single_patients_says_so(tmp_path: Path, folds: bool, words: str) -> None:
+    """More seeds would not tell what runs and patients do; the words fit a line."""
+    path, rng = tmp_path / "cases.csv", np.random.default_rng(0)
+    one = {name: rng.uniform(0.5, 0.9, (8, 1)) for name in "ab"}
+    apart = {name: block[..., None] for name, block in one.items()}
+    (disjoint(apart) if folds else table(one)).to_csv(path, index=False)
+    (found,) = power_file(path, effect=2)
+    assert found.runs == 8 and re.search(words, found.note) and len(found.note) < 80
 
 
 @pytest.mark.parametrize(
