@@ -16,7 +16,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
+from typer.testing import CliRunner
 
+from benchmarks.cli import app
 from benchmarks.common.errors import BenchError, ConfigError, DataError
 from benchmarks.config import ContrastConfig
 from benchmarks.report.frames import differences_frame
@@ -259,6 +261,11 @@ def test_distances_are_in_millimetres(path: Path) -> None:
     assert found.rows[0]["mm [95 %]"].startswith("+4.9")
     assert found.rows[0]["outcome"] == "worse"
     assert "0 better at all, 0 alike, 20 worse" in found.notes[0]
+    assert found.sign == "negative is better: hd95_mm is a distance"
+    assert not compare_file(path, "a", "b-x").sign
+    for metric, count in (("hd95_mm", 1), ("dice", 0)):
+        done = CliRunner().invoke(app, ["compare", str(path), "a", "b-x", "--metric", metric])
+        assert done.output.count("- negative is better") == count
 
 
 @pytest.mark.parametrize(
