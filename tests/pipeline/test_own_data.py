@@ -122,7 +122,7 @@ def test_patients_of_several_cases(checkout: Path, tmp_path: Path) -> None:
     assert "does not match" in message and "--name visits --patient REGEX --force` gives" in message
     assert not (checkout / "datasets/visits.py").exists()
     done = call(*args, "--patient", r"(pat\d+)", cwd=checkout)
-    assert "9 cases of 5 patients, 4 with masks; 3D: volumes" in done.stdout, done.stderr
+    assert "9 cases of 5 patients, 8 with masks; 3D: volumes" in done.stdout, done.stderr
     # Volumes of 4 x 40 x 36 voxels, and a network that halves four times.
     assert "train: {patch: [16, 32, 32]}" in done.stdout
 
