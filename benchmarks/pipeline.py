@@ -31,7 +31,7 @@ from datasets import load_dataset
 from datasets.fetching.sources import make_available
 from datasets.preparing.divide import make_split, patients_of
 from datasets.preparing.parts import refuse_bare_tests, refuse_leaks
-from datasets.preparing.prepare import prepare
+from datasets.preparing.prepare import prepare, warnings_of_all
 from datasets.preparing.raw import refuse_changed
 from datasets.preparing.split import save_split
 from datasets.preparing.store import Prepared, open_prepared
@@ -85,7 +85,7 @@ def prepare_stage(
     jobs: int = 2,
     trust_header: bool = False,
 ) -> Prepared:
-    """Read raw data, check every case and write memory-mapped arrays.
+    """Read raw data, check every case and write arrays; say what is suspicious of all.
 
     Args:
         config: of the benchmark.
@@ -106,7 +106,7 @@ def prepare_stage(
     if trust_header:
         options = options.model_copy(update={"trust_header": True})
     with Board() as board, _stoppable("the cases that are done stay"):
-        return prepare(
+        data = prepare(
             load_dataset(dataset),
             raw or raw_folder(root, dataset),
             prepared_folder(root, config.name, dataset),
@@ -114,6 +114,9 @@ def prepare_stage(
             jobs=jobs,
             progress=partial(board.update, f"prepare {dataset}"),
         )
+        for text in warnings_of_all(data):
+            board.say(f"warning: {dataset}: {text}")
+    return data
 
 
 def split_stage(config: BenchmarkConfig, dataset: str, root: Path) -> Path:

@@ -157,9 +157,14 @@ def test_arrays_of_other_patients_are_not_used(checkout: Path, tmp_path: Path) -
         assert "cases 9 of another patient, group or part (pat00_v0, " in message
         assert "`python -m benchmarks prepare visits --params visits.yaml`" in message
     assert all(call(*step, cwd=checkout).returncode == 0 for step in steps)
-    describe(folder, labels={"background": 0, "heart": 1})
+    describe(folder, labels={"background": 0, "ball": 1, "heart": 2})
     assert call(*args, "--patient", r"(pat\d+)", "--force", cwd=checkout).returncode == 0
-    assert "classes background, heart, not background, ball" in refused(checkout, "split", *own)
+    assert "classes background, ball, heart, not background, ball." in refused(
+        checkout, "split", *own
+    )
+    assert (
+        "warning: visits: class 2 (heart) occurs in no mask" in call(*steps[0], cwd=checkout).stderr
+    )
 
 
 def test_a_full_disk_leaves_what_was_added_before(checkout: Path, tmp_path: Path) -> None:
