@@ -24,14 +24,14 @@ from benchmarks.plan.shares import counted, refuse_too_many_labels
 from benchmarks.plan.usable import refuse_torn_patients, refuse_unknown_unit
 from benchmarks.report import Report, build_report
 from benchmarks.scoring.evaluate import evaluate_dataset
-from benchmarks.training.many import train_runs
+from benchmarks.training.many import train_with_others
 from benchmarks.training.one import Place
 from benchmarks.training.shared import take_over
 from datasets import load_dataset
 from datasets.fetching.sources import make_available
 from datasets.preparing.divide import make_split, patients_of
 from datasets.preparing.parts import refuse_bare_tests, refuse_leaks
-from datasets.preparing.prepare import prepare
+from datasets.preparing.prepare import prepare, warnings_of_all
 from datasets.preparing.raw import refuse_changed
 from datasets.preparing.split import save_split
 from datasets.preparing.store import Prepared, open_prepared
@@ -85,7 +85,7 @@ def prepare_stage(
     jobs: int = 2,
     trust_header: bool = False,
 ) -> Prepared:
-    """Read raw data, check every case and write memory-mapped arrays.
+    """Read raw data, check every case and write arrays; say what is suspicious of all.
 
     Args:
         config: of the benchmark.
@@ -106,7 +106,7 @@ def prepare_stage(
     if trust_header:
         options = options.model_copy(update={"trust_header": True})
     with Board() as board, _stoppable("the cases that are done stay"):
-        return prepare(
+        data = prepare(
             load_dataset(dataset),
             raw or raw_folder(root, dataset),
             prepared_folder(root, config.name, dataset),
@@ -114,6 +114,9 @@ def prepare_stage(
             jobs=jobs,
             progress=partial(board.update, f"prepare {dataset}"),
         )
+        for text in warnings_of_all(data):
+            board.say(f"warning: {dataset}: {text}")
+    return data
 
 
 def split_stage(config: BenchmarkConfig, dataset: str, root: Path) -> Path:
@@ -145,8 +148,8 @@ def whole_benchmark(
     """Prepare, split, train, evaluate and report a benchmark in one process.
 
     Phantoms that are missing are generated first. All runs of the grid share the workers; finished
-    runs are kept, those of other benchmarks that are the same are taken over, and the next call
-    continues a stopped one.
+    runs are kept, those of other benchmarks that are the same are taken over, those that other
+    processes train are waited for, and the next call continues a stopped one.
 
     Args:
         config: of the benchmark.
@@ -167,7 +170,7 @@ def whole_benchmark(
     runs = by_cost(config, all_runs(config, root))
     with Board() as board:
         take_over(runs, root, board.say)
-    train_runs(runs, place, jobs=jobs or config.runtime.fixed_jobs)
+    train_with_others(runs, place, jobs=jobs or config.runtime.fixed_jobs)
     for dataset in grid.datasets:
         evaluate_dataset(config, dataset, place)
     return build_report(config, root=root, params=params)

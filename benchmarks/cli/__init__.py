@@ -6,17 +6,30 @@ import sys
 import traceback
 from collections.abc import Sequence
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from benchmarks.cli import doctor, evidence, many, stages, tools
 from benchmarks.cli.data import app as data_app
+from benchmarks.cli.options import refuse_empty
 from benchmarks.cli.remedies import pasteable
 from benchmarks.common.blame import blamed
 from benchmarks.common.errors import BenchError, Interrupted
 
+
+class _Commands(TyperGroup):
+    """All commands; what is the same for their options is looked at here."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        refuse_empty(args)
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="EGCL-Bench: fair comparison of semi-supervised medical image segmentation.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""The command that looks after the checkout: its state, its repair, one run trained anew."""
+"""Commands that look after the checkout: its state, repair and digests, one run trained anew."""
 
 from __future__ import annotations
 
@@ -74,6 +74,22 @@ def doctor(
         say(f"note    left by kills: {len(left)} -> `python -m benchmarks doctor --repair`")
     if problems := sum(finding.verdict == "problem" for finding in found):
         raise RunError(f"problems, with what mends them, stand above: {problems}")
+
+
+@app.command(hidden=True, epilog=example("index"))
+def index() -> None:
+    """Renew the list of all benchmarks, reports/README.md."""
+    from benchmarks.report.index import write_index
+
+    say(f"open {write_index(ROOT)[0]}")
+
+
+@app.command(hidden=True, epilog=example("code"))
+def code() -> None:
+    """Write the digests of every stage's code, which the pipeline depends on."""
+    from benchmarks.plan.identity import write_digests
+
+    write_digests(ROOT)
 
 
 def _repair(*, yes: bool) -> None:

@@ -24,7 +24,10 @@ app.add_typer(statistics_app, name="statistics")
 @app.command(epilog=example("compare reports/acdc_cpu/cases.csv mean_teacher supervised"))
 def compare(
     cases: Cases,
-    better: Annotated[str, typer.Argument(help="Method whose gain counts positive.")],
+    better: Annotated[
+        str,
+        typer.Argument(help="Method that is judged; positive is better, but for distances."),
+    ],
     than: Annotated[str, typer.Argument(help="Method that is subtracted.")],
     metric: Metric = "dice",
     verbose: Verbose = False,

@@ -22,6 +22,7 @@ from benchmarks.cli.options import (
     part_of,
     place,
     read_config,
+    refuse_document,
     say,
     show,
 )  # fmt: skip
@@ -222,6 +223,7 @@ def _renew_table(into: Path) -> None:
     from benchmarks.report.cost import measured_hours
     from benchmarks.report.documents import embed_text
 
+    refuse_document(into, "presets")
     rows, measured = [], dict[str, float]()
     with Board() as board:
         for path in params_files(ROOT):

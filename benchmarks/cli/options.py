@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common.errors import ConfigError, nearest
+from benchmarks.common.errors import ConfigError, RunError, nearest
 from benchmarks.common.workspace import CHECKPOINTS, PRESETS, ROOT
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ Methods = Annotated[str | None, typer.Option(help=_part("methods", "methods"))]
 Labels = Annotated[str | None, typer.Option(help=_part("labelled counts", "labels"))]
 Seeds = Annotated[str | None, typer.Option(help=_part("seeds", "seeds"))]
 
+# Options whose own errors say what is allowed, of an empty value too.
+_TELLING = ("--name", "--shard")
 _out = Console(soft_wrap=True)
 
 
@@ -74,9 +77,39 @@ def checked(checkpoint: str) -> str:
     return checkpoint
 
 
-def names(text: str) -> tuple[str, ...]:
-    """The names of a list such as "a,b"."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def refuse_empty(given: Sequence[str]) -> None:
+    """Refuse options with an empty value, which would be the default, or the folder '.'.
+
+    Args:
+        given: words of a command.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    values = [(a, b) for a, b in pairwise(given) if a.startswith("--") and "=" not in a]
+    values += [w.partition("=")[::2] for w in given if w.startswith("--") and "=" in w]
+    for option, text in values:
+        if not text.strip() and option not in _TELLING:
+            raise ConfigError(f"{_empty(option, text)}; give a value, or leave {option} out")
+
+
+def refuse_document(into: Path, *tables: str) -> None:
+    """Refuse a Markdown file without a place for tables, before the work that makes them.
+
+    Args:
+        into: that --into names.
+        tables: names of their markers.
+
+    Raises:
+        RunError: the file is missing, or a marker is.
+    """
+    from benchmarks.report.documents import embedded
+
+    if not into.is_file():
+        raise RunError(f"--into '{into}': no such file; give a Markdown file that is there")
+    text = into.read_text(encoding="utf-8", errors="replace")
+    for name in tables:
+        embedded(text, "", name=name, where=str(into))
 
 
 def part_of(
@@ -97,7 +130,7 @@ def part_of(
     if labels is not None and "%" in labels:
         raise ConfigError(_no_shares(config, labels))
     numbers = _numbers("labels", labels), _numbers("seeds", seeds)
-    return Part(_chosen("datasets", datasets), _chosen("methods", methods), *numbers)
+    return Part(chosen("datasets", datasets), chosen("methods", methods), *numbers)
 
 
 def _no_shares(config: BenchmarkConfig, labels: str) -> str:
@@ -115,20 +148,25 @@ def _no_shares(config: BenchmarkConfig, labels: str) -> str:
     )
 
 
-def _chosen(option: str, text: str | None) -> tuple[str, ...]:
-    """What an option names; an empty one would be the whole grid, such as of an unset variable."""
-    chosen = names(text or "")
-    if text is not None and not chosen:
-        raise ConfigError(
-            f"--{option} '{text}' names nothing, perhaps by an unset variable of the shell; leave"
-            f" --{option} out for all"
-        )
-    return chosen
+def chosen(option: str, text: str | None) -> tuple[str, ...]:
+    """What an option such as "a,b" names; () where it is None.
+
+    Raises:
+        ConfigError: it names nothing, which would be all.
+    """
+    found = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    if text is not None and not found:
+        raise ConfigError(f"{_empty(f'--{option}', text)}; leave --{option} out for all")
+    return found
+
+
+def _empty(option: str, text: str) -> str:
+    return f"{option} '{text}' names nothing, perhaps by an unset variable of the shell"
 
 
 def _numbers(option: str, text: str | None) -> tuple[int, ...]:
     try:
-        return tuple(int(name) for name in _chosen(option, text))
+        return tuple(int(name) for name in chosen(option, text))
     except ValueError:
         raise ConfigError(f"--{option} '{text}': give whole numbers such as 3,7") from None
 

@@ -69,7 +69,7 @@ def show_comparison(found: FileComparison, *, verbose: bool) -> None:
     claims = [
         words for row, words in zip(found.rows, found.claims, strict=True) if row["cell"] in shown
     ]
-    for note in (*claims, *(found.notes if verbose else ())):
+    for note in (*filter(None, [found.sign]), *claims, *(found.notes if verbose else ())):
         out.print(f"- {note}", highlight=False, markup=False)
     if not verbose:
         out.print("last checkpoint; -v shows the others, and how patients fared", highlight=False)

@@ -23,8 +23,8 @@ from benchmarks.cli.options import (
     Sweep,
     TrustHeader,
     Verbose,
+    chosen,
     example,
-    names,
     params_file,
     part_of,
     pick_runs,
@@ -200,14 +200,18 @@ def report(
     release: Annotated[
         Path | None, typer.Option(help="Only write the results as data to publish, here.")
     ] = None,
-    methods: Annotated[str, typer.Option(help="With --out: rows, such as ua_mt,egcl_net.")] = "",
-    columns: Annotated[str, typer.Option(help="With --out: such as dice,hd95,nsd.")] = "",
+    methods: Annotated[
+        str | None, typer.Option(help="With --out: rows, such as ua_mt,egcl_net.")
+    ] = None,
+    columns: Annotated[str | None, typer.Option(help="With --out: such as dice,hd95,nsd.")] = None,
     spread: Annotated[
-        Literal["interval", "sd"], typer.Option(help="With --out: beside every mean.")
-    ] = "interval",
+        Literal["interval", "sd"] | None,
+        typer.Option(help="With --out: beside every mean; default: interval."),
+    ] = None,
     style: Annotated[
-        Literal["paper", "slides"], typer.Option(help="With --out: size of text and tables.")
-    ] = "paper",
+        Literal["paper", "slides"] | None,
+        typer.Option(help="With --out: size of text and tables; default: paper."),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Make tables and figures from the scores of the whole grid, and say what came out."""
@@ -216,15 +220,20 @@ def report(
     from benchmarks.report.join import join_rows
     from benchmarks.report.load import Source
 
-    config = read_config(params, sweep=sweep)
+    config, file = read_config(params, sweep=sweep), params_file(params)
     if (partial or join) and (into or out or kept or release or partial is join):
         raise ConfigError(
             "--partial and --join go neither together nor with --into, --out, --kept, --release"
         )
+    if out is None and (methods or columns or spread or style):
+        raise ConfigError(
+            "--methods, --columns, --spread and --style choose what is printed: name a folder by"
+            " --out"
+        )
     if into is not None:
         embed_report(config, into, root=ROOT)
         return
-    source = Source(ROOT, params_file(params), kept)
+    source = Source(ROOT, file, kept)
     if release is not None:
         from benchmarks.report.release import write_release
 
@@ -234,15 +243,13 @@ def report(
     if out is not None:
         from benchmarks.report.paper import Manuscript, write_manuscript
 
-        wanted = Manuscript(names(methods), names(columns), spread, style)
+        shown = chosen("methods", methods), chosen("columns", columns)
+        wanted = Manuscript(*shown, spread or "interval", style or "paper")
         for path in write_manuscript(config, wanted, out, source):
             say(f"wrote {path}")
         return
-    if methods or columns:
-        raise ConfigError("--methods and --columns choose what is printed: name a folder by --out")
-    file = params_file(params)
     if join:
-        join_rows(config, Source(ROOT, file))
+        join_rows(config, source)
     kept = kept or join
     made = build_report(config, root=ROOT, params=file, kept=kept, partial=partial, cost=cost)
     show_report(made, verbose=verbose)
@@ -281,19 +288,3 @@ def repro(
         say(f"wrote {file}: all other commands know this part by `{params_options(file)}`")
     made = whole_benchmark(config, place(config, device), params=file, jobs=jobs)
     show_report(made, verbose=verbose)
-
-
-@app.command(hidden=True, epilog=example("index"))
-def index() -> None:
-    """Renew the list of all benchmarks, reports/README.md."""
-    from benchmarks.report.index import write_index
-
-    say(f"open {write_index(ROOT)[0]}")
-
-
-@app.command(hidden=True, epilog=example("code"))
-def code() -> None:
-    """Write the digests of every stage's code, which the pipeline depends on."""
-    from benchmarks.plan.identity import write_digests
-
-    write_digests(ROOT)

@@ -21,11 +21,12 @@ from benchmarks.cli.options import (
     Sweep,
     TrustHeader,
     checked,
+    chosen,
     example,
-    names,
     pick_runs,
     place,
     read_config,
+    refuse_document,
     say,
     show,
 )  # fmt: skip
@@ -71,8 +72,11 @@ def overlay(
         int | None, typer.Option("--slice", help="Default: the fullest in the reference.")
     ] = None,
     worst: Annotated[
-        int, typer.Option(min=1, help="Cases with the lowest Dice, mean of classes and methods.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            min=1, help="Cases with the lowest Dice, mean of classes and methods; default: 3."
+        ),
+    ] = None,
     labels: OneLabels = None,
     fold: OneFold = None,
     seed: OneSeed = None,
@@ -83,12 +87,15 @@ def overlay(
     from benchmarks.report.chosen import Choice, write_overlays
     from methods import load_method
 
+    if case is not None and worst is not None:
+        raise ConfigError(f"--case '{case}' and --worst {worst} both choose cases: give one")
     config, runs = read_config(params, dataset), []
     for method in methods:
         # A method with all labels stands beside any number of them.
         own = None if load_method(base_of(method)).all_labels else labels
         runs += pick_runs(config, dataset, method, labels=own, fold=fold, seed=seed)[:1]
-    for path in write_overlays(config, runs, Choice(case, slice_, worst), place(config, device)):
+    choice = Choice(case, slice_, worst or 3)
+    for path in write_overlays(config, runs, choice, place(config, device)):
         say(f"open {path}")
 
 
@@ -167,7 +174,9 @@ def export(
         Path | None,
         typer.Option(help="Or a raw data set of nnU-Net with pseudo-labels: DIR/Dataset501_Name."),
     ] = None,
-    cases: Annotated[str, typer.Option(help="With --nnunet: only these get pseudo-labels.")] = "",
+    cases: Annotated[
+        str | None, typer.Option(help="With --nnunet: only these get pseudo-labels.")
+    ] = None,
     raw: Annotated[Path | None, typer.Option(help="With --nnunet: the raw data.")] = None,
     params: Params = PARAMS,
     labels: OneLabels = None,
@@ -183,6 +192,8 @@ def export(
 
     if (out is None) == (nnunet is None):
         raise ConfigError("give one of --out FILE and --nnunet DIR/Dataset501_Name")
+    if nnunet is None and (cases is not None or raw is not None):
+        raise ConfigError("--cases and --raw are of --nnunet DIR/Dataset501_Name, not of --out")
     if out is not None:
         refuse_target(out)
     if nnunet is not None:
@@ -191,7 +202,7 @@ def export(
     run = pick_runs(config, dataset, method, labels=labels, fold=fold, seed=seed)[0]
     trained = open_trained(run, place(config, "cpu"), checkpoint=checked(checkpoint))
     if nnunet is not None:
-        made = write_bridge(config, trained, Bridge(nnunet, ROOT, raw, names(cases)))
+        made = write_bridge(config, trained, Bridge(nnunet, ROOT, raw, chosen("cases", cases)))
         say(f"{made.folder}: {made.labeled} cases with references, {made.pseudo} pseudo-labelled")
     elif out is not None:
         facts = write(trained, out)
@@ -223,13 +234,13 @@ def tune(
     from benchmarks.tune.search import tune as search
 
     try:
-        chosen = tuple(int(seed) for seed in seeds.split(","))
+        numbers = tuple(int(seed) for seed in seeds.split(","))
     except ValueError:
         raise ConfigError(f"--seeds '{seeds}': give whole numbers such as 0,1") from None
     options = TuneOptions(
         labels=labels,
         trials=trials,
-        seeds=chosen,
+        seeds=numbers,
         iterations=iterations,
         parameters=tuple(parameter or ()),
         timeout=timeout,
@@ -265,6 +276,7 @@ def methods(
 
     names = method_ids()
     if into is not None:
+        refuse_document(into, "methods", "published code")
         embed_text(into, markdown(_count(names)), name="methods")
         embed_text(into, published_code_table(read_facts(ROOT)), name="published code")
         return

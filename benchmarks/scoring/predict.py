@@ -102,8 +102,9 @@ def predict(config: BenchmarkConfig, runs: list[Run], place: Place, request: Req
         RunError: a run is missing or made from another configuration, or another process writes
             to `out`.
         DataError: images are missing or damaged.
-        ConfigError: one of the masks exists.
+        ConfigError: one of the masks exists, or `out` is the folder of the images.
     """
+    _refuse_among_images(request)
     trained = [open_trained(run, place, checkpoint=request.checkpoint) for run in runs]
     key = runs[0].key
     params = prepare_params(config, key.dataset)
@@ -122,6 +123,17 @@ def predict(config: BenchmarkConfig, runs: list[Run], place: Place, request: Req
                 _segment(trained, ready(image.raw), params, image, request.paint)
             board.update(f"predict {key.dataset} {key.method}", number, len(images))
     return [image.mask for image in images]
+
+
+def _refuse_among_images(request: Request) -> None:
+    """Raise a ConfigError if masks would stand among the images, and be read as images later."""
+    source = request.source
+    folder = source.parent if source.is_file() else source
+    if request.out.resolve() == folder.resolve():
+        raise ConfigError(
+            f"--out '{request.out}' is the folder of the images, and the next call would take the"
+            f" masks for images; name another --out, such as '{folder / 'masks'}'"
+        )
 
 
 def _images(

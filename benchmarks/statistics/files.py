@@ -40,12 +40,14 @@ class FileComparison:
         claims: how probable a false claim is with runs and patients drawn at random, and with
             patients alone, and over how many comparisons p is corrected, one line per row.
         notes: descriptions, one line each.
+        sign: how a difference is read where less is better; else "".
     """
 
     rows: list[Row]
     news: list[str]
     claims: list[str]
     notes: list[str]
+    sign: str = ""
 
 
 def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") -> FileComparison:
@@ -94,7 +96,8 @@ def compare_file(path: Path, better: str, than: str, *, metric: str = "dice") ->
     news += [f"not compared: {place}, where only one method has runs" for place in _places(alone)]
     news += _lacking(path)
     claims = [_claim(d, [o for o in family if _place(o) == _place(d)]) for d in found]
-    return FileComparison([_row(d) for d in found], news, claims, [_note(d) for d in found])
+    sign = f"negative is better: {metric} is a distance" if less_is_better(metric) else ""
+    return FileComparison([_row(d) for d in found], news, claims, [_note(d) for d in found], sign)
 
 
 def _lacking(path: Path) -> Iterable[str]:

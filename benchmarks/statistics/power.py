@@ -179,8 +179,7 @@ def _power(
     spread = measure(take(cell, selection, methods))
     known = Power(*cell.key, design, len(methods), r, n, spread, effect, comparisons, looks)
     if np.isnan(spread.run):
-        note = "a single run or patient: the variation between runs is unknown; train 5 seeds"
-        return replace(known, note=note)
+        return replace(known, note=_unknown(design, r))
     m, c = len(methods), comparisons
     size = round(n / r) if design == "cross-validation" else n
 
@@ -202,6 +201,15 @@ def _power(
         table=tuple(Detectable(a, b, fixed(a, b)) for a, b in sizes),
         note=f"pilot, {r} runs: no verdict, and variances from few runs" * (r < MIN_RUNS),
     )
+
+
+def _unknown(design: Design, runs: int) -> str:
+    """Why the variances are not known and what would tell them, in a line of 80 columns."""
+    if runs == 1:
+        return "a single run: the variation between runs is unknown; train 5 seeds"
+    if design == "cross-validation":
+        return "1 test patient in each fold: take folds of 2 or more to tell runs from patients"
+    return "a single patient: test 2 or more to tell runs from patients"
 
 
 def _least(difference: Callable[[int], float], effect: float, sizes: Iterable[int]) -> int | None:

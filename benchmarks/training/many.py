@@ -2,20 +2,59 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from benchmarks.common.blame import in_words
 from benchmarks.common.console import Board
 from benchmarks.common.device import native_bf16, on_cpu
-from benchmarks.common.errors import BenchError, Interrupted, RunError
+from benchmarks.common.errors import BenchError, Held, Interrupted, RunError
+from benchmarks.common.lease import is_held
 from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workers import run_tasks
 from benchmarks.plan.grid import RunKey
-from benchmarks.plan.record import mismatch
+from benchmarks.plan.record import finished, mismatch
 from benchmarks.plan.resolve import Run
-from benchmarks.training.one import Place, train_run
+from benchmarks.training.one import Place, lease_file, train_run
 from benchmarks.training.placing import Room, find_room
+
+_LOOK = 5.0  # seconds between two looks at runs that others train
+
+
+def train_with_others(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) -> None:
+    """Train what is not finished; what other processes train is waited for, and done if they stop.
+
+    Args:
+        wanted: runs, the longest first.
+        place: where.
+        jobs: as of `train_runs`.
+
+    Raises:
+        BenchError: as `train_runs`, other than `Held`.
+    """
+    todo = list(wanted)
+    while todo:
+        told = ""
+        try:
+            train_runs(todo, place, jobs=jobs)
+        except Held as error:
+            told = f"{error}\nwaiting for what others train; Ctrl-C ends it"
+        with Board() as board:  # not around the training, which has one of its own
+            if told:
+                board.say(told)
+            todo = _free(wanted, place.root, board)
+
+
+def _free(wanted: Sequence[Run], root: Path, board: Board) -> list[Run]:
+    """What is not finished and nobody trains; waits while all that is left is trained by others."""
+    while left := [run for run in wanted if not finished(run, root)]:
+        board.update("runs, with those of other processes", len(wanted) - len(left), len(wanted))
+        if free := [run for run in left if not is_held(lease_file(run, root))]:
+            return free
+        time.sleep(_LOOK)
+    return []
 
 
 def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) -> int:

@@ -31,6 +31,7 @@ _SLICE_ALIKE = 0.93
 # Where fewer voxels lie outside a thousandth of the range, outliers have taken the contrast.
 _OUTLIERS = 0.001
 _NARROW = 0.001
+WHOLE = "all"  # in place of a case, of what is true of all
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Finding:
 
     Attributes:
         level: an error stops `prepare`; warnings are kept in the fingerprint.
-        case: id, or several joined by a comma.
+        case: id, or several joined by a comma, or `WHOLE`.
         text: what was found.
     """
 
@@ -220,7 +221,7 @@ def compare_cases(facts: Sequence[CaseFacts], classes: Sequence[str]) -> Iterato
     present = frozenset[int]().union(*(fact.classes or () for fact in read))
     for value, name in enumerate(classes):
         if any(fact.classes is not None for fact in read) and value not in present:
-            yield Finding("warning", "all", f"class {value} ({name}) occurs in no mask")
+            yield Finding("warning", WHOLE, f"class {value} ({name}) occurs in no mask")
 
 
 def _partly_bare(facts: Sequence[CaseFacts]) -> Iterator[Finding]:

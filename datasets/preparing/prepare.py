@@ -21,6 +21,7 @@ from benchmarks.common.files import (
     digest,
     file_digest,
     fill_folder,
+    read_json,
     write_array,
     write_bytes,
     write_json,
@@ -28,6 +29,7 @@ from benchmarks.common.files import (
 from datasets.base import Adapter, Box, P, PrepareParams, RawCase, Volume
 from datasets.preparing.at_once import map_cases
 from datasets.preparing.checks import (
+    WHOLE,
     CaseFacts,
     check_ids,
     compare_cases,
@@ -155,6 +157,12 @@ def _warnings(facts: list[CaseFacts], classes: tuple[str, ...]) -> tuple[str, ..
     found = [finding for fact in facts for finding in fact.findings]
     found += compare_cases(facts, classes)
     return tuple(f"{finding.case}: {finding.text}" for finding in found)
+
+
+def warnings_of_all(data: Prepared) -> list[str]:
+    """What is suspicious of prepared data as a whole, such as a class that no mask holds."""
+    known: list[str] = read_json(data.root / FINGERPRINT)["warnings"]
+    return [text.removeprefix(f"{WHOLE}: ") for text in known if text.startswith(f"{WHOLE}: ")]
 
 
 @dataclass(frozen=True)

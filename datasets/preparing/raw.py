@@ -6,7 +6,7 @@ It stands outside of the prepared folder, whose bytes are the same on every mach
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from pydantic.dataclasses import dataclass
 
 from benchmarks.common.errors import DataError
 from benchmarks.common.files import known_digest, read_json, write_json
-from datasets.base import Adapter, PrepareParams, RawCase
-from datasets.preparing.store import Prepared
+from datasets.base import Adapter, DatasetInfo, PrepareParams, RawCase
+from datasets.preparing.store import Case, Prepared
 from datasets.reading.images import is_nifti, read_header
 
 _SHOWN = 3
@@ -108,9 +108,11 @@ def refuse_other_params(data: Prepared, params: PrepareParams) -> None:
 
 
 def refuse_changed(adapter: Adapter[Any], data: Prepared, params: PrepareParams) -> None:
-    """Refuse data that were prepared with other parameters, or whose raw files are others now.
+    """Refuse data that were prepared with other parameters, or of what is read otherwise now.
 
-    Without a note, or where the raw folder is not here, there is nothing to compare with.
+    That are raw files that changed, and an adapter that gives cases other patients, or the data
+    other classes, channels or another dimension, such as a data set that was added anew. Without a
+    note, or where the raw folder is not here, there is nothing to compare with.
 
     Args:
         adapter: of the data set.
@@ -124,23 +126,53 @@ def refuse_changed(adapter: Adapter[Any], data: Prepared, params: PrepareParams)
     note = _read(note_file(data.root))
     if note is None or note.data != data.digest or not Path(note.raw).is_dir():
         return
-    try:
-        found = {case.case: case for case in adapter.scan(Path(note.raw), params)}
-    except DataError:
-        return  # raw data were cleared away
-    parts = {
-        "added": found.keys() - note.files.keys(),
-        "removed": note.files.keys() - found.keys(),
-        "changed": {c for c in found.keys() & note.files.keys() if _differs(found[c], note)},
-    }
-    words = [f"{len(cases)} {what} ({_some(cases)})" for what, cases in parts.items() if cases]
+    words = [*_other_info(adapter.info(params), data)]
+    if not words:
+        try:
+            words = [*_other_cases(adapter.scan(Path(note.raw), params), data, note)]
+        except DataError:
+            return  # raw data were cleared away
     if words:
         raise DataError(
-            f"raw data '{note.raw}' are not those that '{data.root}' was made of: cases"
+            f"raw data '{note.raw}' are not those that '{data.root}' was made of:"
             f" {', '.join(words)}. Run `python -m benchmarks prepare {data.dataset}` and `python -m"
             f" benchmarks split {data.dataset}` again; or delete '{note_file(data.root)}' to go on"
             " with the arrays as they are"
         )
+
+
+def _other_info(now: DatasetInfo, data: Prepared) -> Iterator[str]:
+    """What is read of the data set otherwise than it was."""
+    pairs: dict[str, tuple[tuple[object, ...], tuple[object, ...]]] = {
+        "dimension": ((now.ndim,), (data.ndim,)),
+        "channels": (now.channels, data.channels),
+        "classes": (now.classes, data.classes),
+    }
+    for what, (new, old) in pairs.items():
+        if new != old:
+            yield f"{what} {', '.join(map(str, new))}, not {', '.join(map(str, old))}"
+
+
+def _other_cases(scanned: Iterable[RawCase], data: Prepared, note: RawNote) -> Iterator[str]:
+    """What became of the cases."""
+    found, known = {case.case: case for case in scanned}, {case.case: case for case in data.cases}
+    both = found.keys() & known.keys()
+    parts = {
+        "added": found.keys() - known.keys(),
+        "removed": known.keys() - found.keys(),
+        "changed": {case for case in both if _differs(found[case], note)},
+        "of another patient, group or part": {
+            case for case in both if _place(found[case]) != _place(known[case])
+        },
+    }
+    counted = [f"{len(cases)} {what} ({_some(cases)})" for what, cases in parts.items() if cases]
+    if counted:
+        yield f"cases {', '.join(counted)}"
+
+
+def _place(case: RawCase | Case) -> tuple[object, ...]:
+    """What decides where a case may stand in a split."""
+    return case.patient, case.group, case.source, case.sealed
 
 
 def orientation_of(data: Prepared) -> str:

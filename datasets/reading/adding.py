@@ -49,7 +49,7 @@ class Added:
         raw: link to the folder.
         cases: found, labelled and not.
         patients: found.
-        labeled: patients with a mask.
+        labeled: cases with a mask.
         block: lines for the `data` of a params file.
         ndim: 2 where slices are the samples, 3 where volumes are.
     """
@@ -100,8 +100,9 @@ def add_nnunet(
         invalidate_caches()
         adapter = load_dataset(name)
         cases = adapter.scan(folder, adapter.Params())
-        labeled = {case.patient for case in cases if case.label is not None}
-        block = _block(name, dimensions, len(labeled), _median_shape(cases))
+        labeled = [case for case in cases if case.label is not None]
+        count = len({case.patient for case in labeled})
+        block = _block(name, dimensions, count, _median_shape(labeled))
         block += "    unit: pixels\n" * (found.file_ending == ".png")  # they carry no spacing
         _link(raw, folder)
     except BaseException:
@@ -216,8 +217,8 @@ def _listed(key: str, names: Sequence[str]) -> str:
 
 
 def _median_shape(cases: Sequence[RawCase]) -> tuple[int, int, int]:
-    """Median of the labelled images' slices, rows and columns, of which only headers are read."""
-    shapes = [_shape(case.images[0]) for case in cases if case.label is not None]
+    """Median of the images' slices, rows and columns, of which only headers are read."""
+    shapes = [_shape(case.images[0]) for case in cases]
     depth, rows, columns = (int(np.median(axis)) for axis in zip(*shapes, strict=True))
     return depth, rows, columns
 

@@ -176,6 +176,10 @@ def test_options_that_would_do_nothing_are_refused() -> None:
         ("--yes answers --repair", "doctor", "--yes"),
         ("leave out --params", "doctor", "--repair", "--params", "quick"),
         ("not of --on local", "launch", "--job", "timeout_min=9", "--workers", "1"),
+        ("name a folder by --out", "report", "--style", "slides"),
+        ("name a folder by --out", "report", "--kept", "--into", "x.md", "--spread", "sd"),
+        ("of --nnunet DIR", "export", "acdc", "cps", "--out", "net.pt", "--cases", "a"),
+        ("--case 'a' and --worst 2", "overlay", "acdc", "cps", "--case", "a", "--worst", "2"),
     ):
         done = CliRunner().invoke(app, argv)
         assert words in str(done.exception), argv

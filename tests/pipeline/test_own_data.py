@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -63,6 +64,15 @@ def describe(folder: Path, **changes: object) -> None:
     (folder / "dataset.json").write_text(json.dumps(described | changes))
 
 
+def write_params(checkout: Path, name: str, told: str) -> dict[str, Any]:
+    """A params file with the block that `datasets add` told; returns the block."""
+    value = yaml.safe_load((ROOT / "params.yaml").read_text())
+    shown: dict[str, Any] = yaml.safe_load(told[told.index("data:") :])
+    grid = {**value["grid"], "datasets": [name]}
+    (checkout / f"{name}.yaml").write_text(yaml.safe_dump({**value, **shown, "grid": grid}))
+    return shown
+
+
 def test_tutorial(checkout: Path, tmp_path: Path) -> None:
     folder = write_nnunet(tmp_path / "Dataset004_Heart")
     [params] = re.findall(r"```yaml\n(.*?)```", README, re.S)
@@ -112,7 +122,7 @@ def test_patients_of_several_cases(checkout: Path, tmp_path: Path) -> None:
     assert "does not match" in message and "--name visits --patient REGEX --force` gives" in message
     assert not (checkout / "datasets/visits.py").exists()
     done = call(*args, "--patient", r"(pat\d+)", cwd=checkout)
-    assert "9 cases of 5 patients, 4 with masks; 3D: volumes" in done.stdout, done.stderr
+    assert "9 cases of 5 patients, 8 with masks; 3D: volumes" in done.stdout, done.stderr
     # Volumes of 4 x 40 x 36 voxels, and a network that halves four times.
     assert "train: {patch: [16, 32, 32]}" in done.stdout
 
@@ -129,6 +139,32 @@ def test_patients_of_several_cases(checkout: Path, tmp_path: Path) -> None:
     assert removed.returncode == 0, removed.stderr
     assert not (checkout / "datasets/visits.py").exists()
     assert not (checkout / "data/raw/visits").is_symlink() and folder.is_dir()
+
+
+def test_arrays_of_other_patients_are_not_used(checkout: Path, tmp_path: Path) -> None:
+    """Added anew with the right patients: the older split had visits of one on both sides."""
+    folder = write_nnunet(tmp_path / "raw", cases=4, visits=2)
+    args = ("datasets", "add", "--nnunet", str(folder), "--name", "visits", "--ndim", "2")
+    done = call(*args, cwd=checkout)
+    write_params(checkout, "visits", done.stdout)
+    own = ("visits", "--params", "visits.yaml")
+    steps = [("prepare", *own), ("split", *own)]
+    assert all(call(*step, cwd=checkout).returncode == 0 for step in steps)
+
+    assert call(*args, "--patient", r"(pat\d+)", "--force", cwd=checkout).returncode == 0
+    for command in (("split", *own), ("run", "visits", "supervised", *own[1:])):
+        message = refused(checkout, *command)
+        assert "cases 9 of another patient, group or part (pat00_v0, " in message
+        assert "`python -m benchmarks prepare visits --params visits.yaml`" in message
+    assert all(call(*step, cwd=checkout).returncode == 0 for step in steps)
+    describe(folder, labels={"background": 0, "ball": 1, "heart": 2})
+    assert call(*args, "--patient", r"(pat\d+)", "--force", cwd=checkout).returncode == 0
+    assert "classes background, ball, heart, not background, ball." in refused(
+        checkout, "split", *own
+    )
+    assert (
+        "warning: visits: class 2 (heart) occurs in no mask" in call(*steps[0], cwd=checkout).stderr
+    )
 
 
 def test_a_full_disk_leaves_what_was_added_before(checkout: Path, tmp_path: Path) -> None:
@@ -176,11 +212,8 @@ def test_the_block_of_images_without_spacing_can_be_used(checkout: Path, tmp_pat
         Image.fromarray(grey.astype(np.uint8)).save(folder / f"{name}.png")
     describe(folder, file_ending=".png", numTraining=5)
     done = call("datasets", "add", "--nnunet", str(folder), "--name", "mine", cwd=checkout)
-    shown = yaml.safe_load(done.stdout[done.stdout.index("data:") :])
+    shown = write_params(checkout, "mine", done.stdout)
     assert shown["data"]["mine"]["unit"] == "pixels"
-    value = yaml.safe_load((ROOT / "params.yaml").read_text())
-    grid = {**value["grid"], "datasets": ["mine"]}
-    (checkout / "mine.yaml").write_text(yaml.safe_dump({**value, **shown, "grid": grid}))
     for command in ("prepare", "split"):
         made = call(command, "mine", "--params", "mine.yaml", cwd=checkout)
         assert made.returncode == 0, made.stderr

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from benchmarks import pipeline
 from benchmarks.cli import app
-from benchmarks.common.errors import ConfigError, DataError
+from benchmarks.common.errors import ConfigError, DataError, RunError
 from benchmarks.common.files import write_json
 from benchmarks.common.schema import check
 from benchmarks.common.workspace import ROOT, raw_folder
@@ -105,6 +105,39 @@ def test_an_empty_option_is_not_the_whole_benchmark(
         monkeypatch.setattr(name, lambda *_: pytest.fail("goes on"))
     with pytest.raises(ConfigError, match=said):
         CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["datasets", "add", "--nnunet", "x", "--name", "y", "--patient", ""], "--patient ''"),
+        (["predict", "acdc", "supervised", "--images", "x", "--out="], "--out ''"),
+        (["predict", "acdc", "supervised", "--images", "", "--out", "x"], "--images ''"),
+        (["report", "--out", " "], "--out ' '"),
+        (["report", "--out", "x", "--methods", ","], "--methods ','"),
+        (["report", "--out", "x", "--columns", ","], "--columns ','"),
+        (["score", "acdc", "--masks", "x", "--name", "y", "--labels", ""], "--labels ''"),
+        (["doctor", "--reproduce", "quick", "--cell", ""], "--cell ''"),
+        (["statistics", "simulate", "--out", ""], "--out ''"),
+        (["plan", "--params="], "--params ''"),
+    ],
+)
+def test_no_command_takes_an_empty_value(words: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{said} names nothing, perhaps by an unset variable"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("command", ["plan", "methods"])
+def test_a_document_is_looked_at_before_its_tables_are_made(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("benchmarks.plan.estimate.estimate", "benchmarks.plan.cost.method_cost"):
+        monkeypatch.setattr(name, lambda *_: pytest.fail("counts"))
+    words = [command, "--into", str(tmp_path / "table.md")]
+    for said in ("table.md': no such file", "no place for the table"):
+        with pytest.raises(RunError, match=said):
+            CliRunner().invoke(app, words, catch_exceptions=False)
+        (tmp_path / "table.md").touch()
 
 
 def test_open_data_that_are_not_there_name_the_download(tmp_path: Path) -> None:

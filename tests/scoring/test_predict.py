@@ -25,6 +25,7 @@ from benchmarks.scoring.trained import Trained, open_trained
 from benchmarks.training.one import Place
 from datasets import load_dataset
 from datasets.preparing.resample import resize_linear
+from tests.engine.small import make_config
 from tests.scoring.trained_small import train_small
 
 
@@ -256,6 +257,18 @@ def test_masks_beside_their_images_are_no_images(tmp_path: Path) -> None:
     assert set(find_images(tmp_path, ("mri",))) == {"a", "b_seg", "c"}
     named = tmp_path / "a_gt.nii.gz"
     assert find_images(named, ("mri",)) == {"a_gt": (named,)}
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_masks_are_not_written_among_the_images(tmp_path: Path, plain: bool) -> None:
+    """Before a run is opened; also by way of a link, and beside a single image."""
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    image = tmp_path / "a_0000.nii.gz"
+    image.touch()
+    place = Place(tmp_path, "cpu")
+    for source, out in ((tmp_path, tmp_path / "link"), (image, tmp_path)):
+        with pytest.raises(ConfigError, match=r"is the folder of the images.* '.*/masks'"):
+            predict(make_config(), [], place, Request(source, out, plain=plain))
 
 
 def test_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
+from typer.testing import CliRunner
 
+from benchmarks.cli import app
 from benchmarks.common.errors import BenchError, ConfigError, DataError
 from benchmarks.config import ContrastConfig
 from benchmarks.report.frames import differences_frame
@@ -32,7 +34,7 @@ from benchmarks.statistics.files import (
     table_rows,
 )
 from benchmarks.statistics.rule import against, compare
-from tests.statistics.tables import table
+from tests.statistics.tables import disjoint, table
 from tests.statistics.test_rule import noisy
 
 
@@ -263,6 +265,11 @@ def test_distances_are_in_millimetres(path: Path) -> None:
     assert found.rows[0]["mm [95 %]"].startswith("+4.9")
     assert found.rows[0]["outcome"] == "worse"
     assert "0 better at all, 0 alike, 20 worse" in found.notes[0]
+    assert found.sign == "negative is better: hd95_mm is a distance"
+    assert not compare_file(path, "a", "b-x").sign
+    for metric, count in (("hd95_mm", 1), ("dice", 0)):
+        done = CliRunner().invoke(app, ["compare", str(path), "a", "b-x", "--metric", metric])
+        assert done.output.count("- negative is better") == count
 
 
 @pytest.mark.parametrize(
@@ -347,6 +354,23 @@ def test_power_of_a_single_run_says_so(path: Path) -> None:
     assert set(list(power_rows(found)[0].values())[3:]) == {"n/a"}
     assert power_notes(found)[-1].endswith("the variation between runs is unknown; train 5 seeds")
     assert table_rows(found[0]) == [{"nothing to tell": found[0].note}]
+
+
+@pytest.mark.parametrize(
+    ("folds", "words"),
+    [
+        (True, "^1 test patient in each fold: take folds of 2 or more"),
+        (False, "^a single patient: test 2 or more"),
+    ],
+)
+def test_power_of_single_patients_says_so(tmp_path: Path, folds: bool, words: str) -> None:
+    """More seeds would not tell what runs and patients do; the words fit a line."""
+    path, rng = tmp_path / "cases.csv", np.random.default_rng(0)
+    one = {name: rng.uniform(0.5, 0.9, (8, 1)) for name in "ab"}
+    apart = {name: block[..., None] for name, block in one.items()}
+    (disjoint(apart) if folds else table(one)).to_csv(path, index=False)
+    (found,) = power_file(path, effect=2)
+    assert found.runs == 8 and re.search(words, found.note) and len(found.note) < 80
 
 
 @pytest.mark.parametrize(
