@@ -29,10 +29,7 @@ from benchmarks.engine.state import STATE
 from benchmarks.launch.backend import Slots
 from benchmarks.launch.ray import OnRay
 from benchmarks.training.one import Place
-from tests.pipeline.test_pipeline import METHODS, PARAMS, _repro
-from tests.pipeline.test_pipeline import clone as serial
-
-__all__ = ["serial"]
+from tests.pipeline.test_pipeline import METHODS, PARAMS, _repro, clone_of_files
 
 pytestmark = pytest.mark.launch
 # States are written after every step, so that a kill may hit the writing of one.
@@ -50,6 +47,13 @@ RAY = {
     "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("serial")
+    clone_of_files(target)
+    return target
 
 
 def begin(root: Path, on: str, log: Path, ray: str = "") -> subprocess.Popen[bytes]:

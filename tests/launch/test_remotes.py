@@ -15,10 +15,7 @@ import pytest
 import yaml
 
 from tests.launch.test_cluster import tables
-from tests.pipeline.test_pipeline import METHODS, PARAMS, _commit, _repro
-from tests.pipeline.test_pipeline import clone as trained
-
-__all__ = ["trained"]
+from tests.pipeline.test_pipeline import METHODS, PARAMS, _commit, _repro, clone_of_files
 
 pytestmark = pytest.mark.launch
 _KEYS = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_REGION": "us-east-1"}
@@ -34,8 +31,10 @@ def call(folder: Path, *command: str, code: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def finished(trained: Path) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout whose benchmark is done and committed."""
+    trained = tmp_path_factory.mktemp("trained")
+    clone_of_files(trained)
     (trained / "params.yaml").write_text(
         yaml.safe_dump({**PARAMS, "grid": {**PARAMS["grid"], "methods": METHODS[:2]}})  # type: ignore[dict-item]
     )

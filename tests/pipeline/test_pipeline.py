@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks.common.files import claimed, write_text
 from benchmarks.repair import find_repairs
 from tests.engine.small import tiny_data
 
@@ -56,10 +59,8 @@ class Made:
     stages: list[str]
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone_of_files(target: Path) -> None:
     """The files that git knows or would add, as a repository of its own, with one preset."""
-    target = tmp_path_factory.mktemp("clone")
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, check=True, text=True,
@@ -74,12 +75,22 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(["git", "init", "-q"], cwd=target, check=True)
     _write(target, PARAMS)
     _shrink_ablation(target)
-    return target
 
 
-@pytest.fixture(scope="module")
-def made(clone: Path) -> Made:
-    return Made(clone, _repro(clone))
+@pytest.fixture
+def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str, tmp_path: Path) -> Made:
+    """A copy for every test, of what the first worker that needs it has reproduced."""
+    own = tmp_path_factory.getbasetemp()
+    first = (own if worker_id == "master" else own.parent) / "chain"
+    told = first / "stages.txt"
+    while not told.is_file():
+        with suppress(BlockingIOError), claimed(first.with_suffix(".lock")):
+            if not told.is_file():
+                clone_of_files(first / "clone")
+                write_text(told, "\n".join(_repro(first / "clone")))
+        time.sleep(0.2)
+    shutil.copytree(first / "clone", tmp_path / "clone", symlinks=True)
+    return Made(tmp_path / "clone", told.read_text().splitlines())
 
 
 def _write(clone: Path, params: object) -> None:
