@@ -6,6 +6,7 @@ one another in a single process (`python -m benchmarks repro`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from benchmarks.common.console import Board
 from benchmarks.common.device import refuse_unknown_device
 from benchmarks.common.errors import DataError, Interrupted
 from benchmarks.common.files import read_json
+from benchmarks.common.lease import leased
 from benchmarks.common.schema import Strict, check
 from benchmarks.common.workspace import prepared_folder, raw_folder, split_file
 from benchmarks.config import BenchmarkConfig
@@ -36,6 +38,8 @@ from datasets.preparing.raw import refuse_changed
 from datasets.preparing.split import save_split
 from datasets.preparing.store import Prepared, open_prepared
 from datasets.reading.generated import GENERATED
+
+_LOOK = 5.0  # seconds between two looks whether another process has prepared the data
 
 
 def fetch_stage(
@@ -195,6 +199,8 @@ def all_runs(config: BenchmarkConfig, root: Path) -> list[Run]:
 def make_ready(config: BenchmarkConfig, root: Path) -> None:
     """Prepare and split the data sets of the grid where it is not done; generate phantoms.
 
+    A second process waits until the first one has.
+
     Raises:
         ConfigError: wrong parameters, before anything is fetched or prepared.
         DataError: raw data missing or not usable.
@@ -202,6 +208,17 @@ def make_ready(config: BenchmarkConfig, root: Path) -> None:
     for dataset in config.grid.datasets:
         _fetch_params(config, dataset)
     refuse_wrong_cells(config)
+    lease = prepared_folder(root, config.name, "ready").with_suffix(".lock")
+    while True:
+        try:
+            with leased(lease):
+                _make_ready(config, root)
+                return
+        except BlockingIOError:
+            time.sleep(_LOOK)
+
+
+def _make_ready(config: BenchmarkConfig, root: Path) -> None:
     for dataset in config.grid.datasets:
         if load_dataset(dataset).synthetic and not raw_folder(root, dataset).exists():
             fetch_stage(config, dataset, root)

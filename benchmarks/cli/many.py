@@ -111,8 +111,8 @@ def launch(
     from benchmarks.common.device import refuse_unknown_device
     from benchmarks.launch.backend import Slots
     from benchmarks.launch.campaign import launch as do
-    from benchmarks.launch.campaign import ready, shard_of
-    from benchmarks.pipeline import all_runs
+    from benchmarks.launch.campaign import shard_of
+    from benchmarks.pipeline import all_runs, make_ready
     from benchmarks.plan.estimate import by_cost
     from benchmarks.plan.restrict import Part, restricted
     from benchmarks.plan.shares import counted
@@ -134,7 +134,7 @@ def launch(
             )
         _show_plan(config)
         return
-    ready(config, ROOT)
+    make_ready(config, ROOT)
     config = counted(config, ROOT)
     runs = by_cost(config, all_runs(config, ROOT))[own]
     with Board() as board:

@@ -225,6 +225,9 @@ def report(
         raise ConfigError(
             "--partial and --join go neither together nor with --into, --out, --kept, --release"
         )
+    targets = {"--into": into, "--out": out, "--release": release}
+    if len(given := [name for name, path in targets.items() if path is not None]) > 1:
+        raise ConfigError(f"{' and '.join(given)} are written by calls of their own: give one")
     if out is None and (methods or columns or spread or style):
         raise ConfigError(
             "--methods, --columns, --spread and --style choose what is printed: name a folder by"

@@ -6,17 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from benchmarks.common.errors import ConfigError
-from benchmarks.common.lease import is_held, leased
+from benchmarks.common.lease import is_held
 from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workers import Report
-from benchmarks.common.workspace import prepared_folder
-from benchmarks.config import BenchmarkConfig
 from benchmarks.launch.backend import Backend
 from benchmarks.launch.work import Outcome
-from benchmarks.pipeline import make_ready
 from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place, lease_file
@@ -50,22 +46,6 @@ class Summary:
         reasons = [f"failed: {t}: {r}" for t, r in self.failed.items()]
         reasons += [f"left: {t}: {r}" for t, r in self.left.items()]
         return [f"{head}, left {len(self.left)}", *reasons]
-
-
-def ready(config: BenchmarkConfig, root: Path) -> None:
-    """Prepare and split the data of a plan; a second launcher waits until the first one has.
-
-    Raises:
-        BenchError: raw data missing, or wrong parameters.
-    """
-    lease = prepared_folder(root, config.name, "launch").with_suffix(".lock")
-    while True:
-        try:
-            with leased(lease):
-                make_ready(config, root)
-                return
-        except BlockingIOError:
-            time.sleep(_LOOK)
 
 
 def launch(

@@ -178,6 +178,7 @@ def test_options_that_would_do_nothing_are_refused() -> None:
         ("not of --on local", "launch", "--job", "timeout_min=9", "--workers", "1"),
         ("name a folder by --out", "report", "--style", "slides"),
         ("name a folder by --out", "report", "--kept", "--into", "x.md", "--spread", "sd"),
+        ("--into and --out are written by", "report", "--into", "x.md", "--out", "d"),
         ("of --nnunet DIR", "export", "acdc", "cps", "--out", "net.pt", "--cases", "a"),
         ("--case 'a' and --worst 2", "overlay", "acdc", "cps", "--case", "a", "--worst", "2"),
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from copy import deepcopy
 from functools import reduce
 from operator import getitem
@@ -15,7 +17,7 @@ from benchmarks.cli import app
 from benchmarks.common.errors import ConfigError, DataError, RunError
 from benchmarks.common.files import write_json
 from benchmarks.common.schema import check
-from benchmarks.common.workspace import ROOT, raw_folder
+from benchmarks.common.workspace import ROOT, prepared_folder, raw_folder
 from benchmarks.config import BenchmarkConfig, load_config
 from benchmarks.pipeline import make_ready, whole_benchmark
 from benchmarks.training.one import Place
@@ -38,6 +40,32 @@ def test_a_phantom_of_another_benchmark_is_refused(tmp_path: Path) -> None:
     value["data"][PHANTOM]["fetch"]["patients"] = -12
     with pytest.raises(ConfigError, match=r"fetch\.patients.*given -12"):
         make_ready(check(BenchmarkConfig, value), tmp_path)
+
+
+def test_a_second_process_waits_until_the_data_are_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, done, waited = make_config(), list[object](), list[float]()
+    lease = prepared_folder(tmp_path, config.name, "ready").with_suffix(".lock")
+    text = (
+        "import sys, pathlib; from benchmarks.common.lease import leased\n"
+        "with leased(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", text, str(lease)], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as holder:  # fmt: skip
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+
+        def end(seconds: float) -> None:
+            waited.append(seconds)
+            assert not done
+            holder.communicate("\n")
+
+        monkeypatch.setattr("benchmarks.pipeline.time.sleep", end)
+        monkeypatch.setattr(pipeline, "_make_ready", lambda *given: done.append(given))
+        make_ready(config, tmp_path)
+    assert len(waited) == len(done) == 1
 
 
 def test_prepared_data_do_not_need_their_raw_files(
@@ -81,7 +109,7 @@ def test_what_is_wrong_of_any_cell_is_refused_before_data_are_made(tmp_path: Pat
 def test_wrong_options_of_a_launch_are_refused_before_data_are_made(
     option: list[str], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.launch.campaign.ready", lambda *_: pytest.fail("prepares"))
+    monkeypatch.setattr("benchmarks.pipeline.make_ready", lambda *_: pytest.fail("prepares"))
     with pytest.raises(ConfigError, match=words):
         CliRunner().invoke(app, ["launch", *option], catch_exceptions=False)
 
