@@ -33,7 +33,7 @@ test: setup lint types ## lint, types and the whole test suite
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 contract: setup ## check every method in further dimensions and numbers of classes, resume and exports in 3D
-	$(BIN)/python -m pytest tests/contract tests/engine/test_graph.py tests/engine/test_training.py tests/scoring/test_export.py -m "wide or not wide" -n auto --dist worksteal
+	$(BIN)/python -m pytest tests/contract tests/engine/test_graph.py tests/engine/test_pseudo_labels.py tests/engine/test_training.py tests/scoring/test_export.py -m "wide or not wide" -n auto --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check

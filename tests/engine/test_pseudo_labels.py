@@ -17,9 +17,23 @@ from methods import method_ids
 from tests.engine.small import QUIET, job_of, make_config, stop_at, weights
 
 CPU = torch.device("cpu")
+# One of every kind of tested network: alone, with dropout, a teacher, pairs, another architecture.
+UNLIKE = (
+    "full_supervised",
+    "mean_teacher",
+    "ua_mt",
+    "cps",
+    "mc_net",
+    "ugpcl",
+    "unimatch",
+    "egcl_net",
+)
 
 
-@pytest.mark.parametrize("method", method_ids())
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, marks=[] if m in UNLIKE else [pytest.mark.wide]) for m in method_ids()],
+)
 def test_weights_are_the_same_bits_with_and_without(
     method: str, flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
