@@ -209,12 +209,16 @@ def make_ready(config: BenchmarkConfig, root: Path) -> None:
         _fetch_params(config, dataset)
     refuse_wrong_cells(config)
     lease = prepared_folder(root, config.name, "ready").with_suffix(".lock")
+    told = ""
     while True:
         try:
             with leased(lease):
                 _make_ready(config, root)
                 return
-        except BlockingIOError:
+        except BlockingIOError as error:
+            if told != (told := str(error)):
+                with Board() as board:
+                    board.say(f"{told}; waiting until the data are ready, Ctrl-C ends it")
             time.sleep(_LOOK)
 
 

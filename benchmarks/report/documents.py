@@ -9,7 +9,7 @@ from benchmarks.common.errors import RunError
 from benchmarks.common.files import write_bytes
 from benchmarks.common.workspace import report_folder
 from benchmarks.config import BenchmarkConfig
-from benchmarks.report.sections import DIFFERENCE, MARK
+from benchmarks.report.sections import DIFFERENCE, MARK, in_folds
 
 
 def embed_report(config: BenchmarkConfig, document: Path, *, root: Path) -> None:
@@ -61,7 +61,8 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
         looks = " and of tables read before" if config.grid.looks > 1 else ""
         caveats.append(
             f"Outcomes, and what could have been seen, are corrected for the number of rows{looks};"
-            f" intervals are of a row alone, and all take folds as independent{_overlap(root)}."
+            " intervals are of a row alone, and all take folds as independent"
+            f"{_overlap(root) if in_folds(config) else ''}."
         )
     caveats += convergence_note(facts, results)
     if any(d.synthetic for d in facts.datasets):
@@ -78,8 +79,8 @@ def _overlap(root: Path) -> str:
     if share is None:
         return ""
     return (
-        f" (at a correlation of {share.correlation:g}, {100 * share.coverage:.0f} of 100 such"
-        f" intervals would hold, and {100 * share.wrong:.0f} of 100 such tables have a wrong word)"
+        f" (were their results correlated by {share.correlation:g}, {100 * share.coverage:.0f} of"
+        " 100 such intervals would hold)"
     )
 
 

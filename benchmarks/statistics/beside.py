@@ -48,6 +48,7 @@ class Told:
         looks: tables made of growing data, for which every p is corrected.
         controls: methods with the controls that they were compared with.
         limits: what limits a verdict on a pair that was compared, by the rule of that report.
+        tested: rows that were tested against the baseline.
     """
 
     rows: Mapping[Place, Set[str]] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Told:
     looks: int = 1
     controls: Mapping[Place, Sequence[Pair]] = field(default_factory=dict)
     limits: Mapping[Place, Mapping[Pair, str]] = field(default_factory=dict)
+    tested: Mapping[Place, Set[str]] = field(default_factory=dict)
 
     def against(
         self, cases: pd.DataFrame, better: str, than: str, *, metric: str
@@ -94,7 +96,7 @@ class Told:
 
     def tests(self, dataset: str, labels: int) -> int:
         """Comparisons with the baseline, 1 where none is known."""
-        return max(len(self.rows.get((dataset, labels), ())) - 1, 1)
+        return max(len(self.tested.get((dataset, labels), ())), 1)
 
     def _limits(self, d: Difference) -> tuple[str, ...]:
         """Those of the report; a pair that it does not compare was picked after seeing it."""
@@ -102,13 +104,12 @@ class Told:
         if not listed:
             return ()
         pair = d.better, d.than
-        if pair in listed:
-            return (listed[pair],) * bool(listed[pair])
-        unknown = [
-            all(UNSTUDIED in words for known, words in listed.items() if row in known)
-            for row in pair
-        ]
-        return (EXPLORATORY, *(UNSTUDIED,) * any(unknown))
+        told = listed.get(pair, listed.get(pair[::-1]))
+        if told is not None:
+            return (told,) * bool(told)
+        of_rows = ([words for known, words in listed.items() if row in known] for row in pair)
+        unknown = any(own and all(UNSTUDIED in words for words in own) for own in of_rows)
+        return (EXPLORATORY, *(UNSTUDIED,) * unknown)
 
 
 def _contrasts(pairs: Iterable[Pair]) -> list[ContrastConfig]:
@@ -141,13 +142,15 @@ def told_beside(path: Path) -> Told:
     inert = defaultdict[Place, dict[str, str]](dict)
     controls = defaultdict[Place, dict[Pair, None]](dict)
     limits = defaultdict[Place, dict[Pair, str]](dict)
+    tested = defaultdict[Place, set[str]](set)
     for place, row in zip(places, listed.to_dict("records"), strict=True):
         pair = row["better"], row["than"]
         if row["family"] == "baseline":
             rows[place] |= set(pair)
+            tested[place] |= {row["better"]} if row["outcome"] != "not tested" else set()
         if row["family"] == "controls":
             controls[place][pair] = None
-        if row["family"] != "external" and row["outcome"] in {*DECIDED, "undecided"}:
+        if row["outcome"] in {*DECIDED, "undecided"}:
             limits[place][pair] = row["reason"]
         if term := _TERM.fullmatch(row["reason"]):
             inert[place][term["row"]] = term["term"]
@@ -159,4 +162,4 @@ def told_beside(path: Path) -> Told:
         for row in listed.to_dict("records")
     )
     pairs = {place: tuple(own) for place, own in controls.items()}
-    return Told(rows, external, inert, late, pilot, looks, pairs, limits)
+    return Told(rows, external, inert, late, pilot, looks, pairs, limits, tested)

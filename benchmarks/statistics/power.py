@@ -139,7 +139,7 @@ def power(
 
 
 def _wildest(cell: Cell, methods: Sequence[str], known: Power) -> str:
-    """That one method varies so much between runs that it decides what could have been seen."""
+    """That one method's scores vary so much that it decides what could have been seen."""
     if len(methods) < 3 or np.isnan(known.seen):
         return ""
 
@@ -158,7 +158,7 @@ def _wildest(cell: Cell, methods: Sequence[str], known: Power) -> str:
         return ""
     factor = rest.seen / known.seen
     return (
-        f"without {name}, whose runs differ most, {factor:.2f} times as much could have been seen"
+        f"without {name}, whose scores differ most, {factor:.2f} times as much could have been seen"
     )
 
 

@@ -211,12 +211,10 @@ class Overlap:
     Attributes:
         correlation: of the results of folds.
         coverage: share of 95 % intervals that hold the difference.
-        wrong: share of benchmarks with a wrong word.
     """
 
     correlation: float
     coverage: float
-    wrong: float
 
 
 def read_overlap(path: Path) -> Overlap | None:
@@ -226,7 +224,7 @@ def read_overlap(path: Path) -> Overlap | None:
     rows = pd.read_csv(path).to_dict("records")
     name = f"{AT_96_NAME}, {correlated(COMMON[0])}"
     row = next(row for row in rows if row["scenario"] == name)
-    return Overlap(COMMON[0], float(row["coverage"]), float(row["family_word"]))
+    return Overlap(COMMON[0], float(row["coverage"]))
 
 
 def write_rates(found: list[Rates], path: Path) -> None:

@@ -32,9 +32,10 @@ def train_with_others(wanted: Sequence[Run], place: Place, *, jobs: int | None =
         jobs: as of `train_runs`.
 
     Raises:
-        BenchError: as `train_runs`, other than `Held`.
+        BenchError: as `train_runs`, other than `Held`; or another process trains the same runs
+            with other parameters.
     """
-    todo = list(wanted)
+    todo, done = list(wanted), set[RunKey]()
     while todo:
         told = ""
         try:
@@ -44,12 +45,23 @@ def train_with_others(wanted: Sequence[Run], place: Place, *, jobs: int | None =
         with Board() as board:  # not around the training, which has one of its own
             if told:
                 board.say(told)
-            todo = _free(wanted, place.root, board)
+            todo = _free(wanted, done, place.root, board)
 
 
-def _free(wanted: Sequence[Run], root: Path, board: Board) -> list[Run]:
-    """What is not finished and nobody trains; waits while all that is left is trained by others."""
+def _free(wanted: Sequence[Run], done: set[RunKey], root: Path, board: Board) -> list[Run]:
+    """What is not finished and nobody trains; waits while all that is left is trained by others.
+
+    What is finished is added to `done`. If it is not any more, two processes would train it anew in
+    turns.
+    """
     while left := [run for run in wanted if not finished(run, root)]:
+        for run in left:
+            if run.key in done:
+                raise RunError(
+                    f"another process has trained '{run.key.folder(root)}' with other parameters"
+                    " since; stop one of the two"
+                )
+        done.update(run.key for run in wanted if run not in left)
         board.update("runs, with those of other processes", len(wanted) - len(left), len(wanted))
         if free := [run for run in left if not is_held(lease_file(run, root))]:
             return free

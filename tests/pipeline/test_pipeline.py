@@ -86,6 +86,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str, tmp_path: Pat
     while not told.is_file():
         with suppress(BlockingIOError), claimed(first.with_suffix(".lock")):
             if not told.is_file():
+                shutil.rmtree(first, ignore_errors=True)  # of a chain that failed
                 clone_of_files(first / "clone")
                 write_text(told, "\n".join(_repro(first / "clone")))
         time.sleep(0.2)

@@ -43,7 +43,7 @@ def test_a_phantom_of_another_benchmark_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_second_process_waits_until_the_data_are_ready(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, done, waited = make_config(), list[object](), list[float]()
     lease = prepared_folder(tmp_path, config.name, "ready").with_suffix(".lock")
@@ -66,6 +66,8 @@ def test_a_second_process_waits_until_the_data_are_ready(
         monkeypatch.setattr(pipeline, "_make_ready", lambda *given: done.append(given))
         make_ready(config, tmp_path)
     assert len(waited) == len(done) == 1
+    told = capsys.readouterr().err
+    assert f"process {holder.pid}" in told and "waiting until the data are ready" in told
 
 
 def test_prepared_data_do_not_need_their_raw_files(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmarks.common.errors import RunError
@@ -13,7 +15,7 @@ from benchmarks.plan.sweeps import swept
 from benchmarks.report import build_report
 from benchmarks.report.documents import embed_report, embed_text, embedded, landing
 from benchmarks.report.index import write_index
-from tests.report.made import make_config, use_made_datasets, write_scores
+from tests.report.made import leave_figures_undrawn, make_config, use_made_datasets, write_scores
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -110,6 +112,25 @@ def test_landing_tables_are_short_and_lead_to_the_report(
     embed_report(claiming, document, root=tmp_path)
     text = document.read_text()
     assert '"teachers help" is undecided' in text and header not in text
+
+
+def test_what_intervals_of_folds_take_for_granted_is_told_with_its_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_figures_undrawn(monkeypatch)
+    use_made_datasets(monkeypatch)
+    rates = Path("reports/statistics/calibration.csv")
+    (tmp_path / rates).parent.mkdir(parents=True)
+    shutil.copy(ROOT / rates, tmp_path / rates)
+    cells = pd.read_csv(ROOT / rates).set_index("scenario")["coverage"]
+    held = round(100 * cells["10 folds at 96 pixels, results correlated by 0.1"])
+    words = f"(were their results correlated by 0.1, {held} of 100 such intervals would hold)"
+    data = {"heart": {"labels": [2], "split": {"scheme": "cv", "folds": 2}}}
+    folds = make_config({"data": data}, seeds=[0, 1], folds=[0, 1], bound=True)
+    for config, told in ((folds, True), (make_config(), False)):
+        write_scores(tmp_path, config)
+        build_report(config, root=tmp_path)
+        assert (words in landing(config, tmp_path, link="x")) is told
 
 
 def test_committed_index_names_every_benchmark(tmp_path: Path) -> None:

@@ -180,15 +180,19 @@ def test_the_report_beside_a_table_decides_for_its_pairs(tmp_path: Path, looks: 
 def test_the_report_beside_a_table_limits_verdicts_on_its_pairs(tmp_path: Path) -> None:
     """With a control in the report's own family, and other pairs were picked by who saw them."""
     path = tmp_path / "cases.csv"
-    scores = noisy({"a": 0.2, "b": 0.1, "c": 0.0, "control": -0.1, "base": -0.2})
+    scores = noisy({"a": 0.2, "b": 0.1, "c": 0.0, "control": -0.1, "base": -0.2, "ext": 0.1})
     cases = table(scores)
     cases.to_csv(path, index=False)
     pairs = [ContrastConfig(name=f"{m}-", better=m, than="control") for m in ("a", "b", "c")]
     control = [limited(d, EXPLORATORY, UNSTUDIED) for d in compare(cases, pairs)]
+    grid = cases[cases["method"] != "ext"]
     baseline = [
-        limited(d, *(UNSTUDIED,) * (d.better in {"a", "control"})) for d in against(cases, "base")
+        limited(d, *(UNSTUDIED,) * (d.better in {"a", "control"})) for d in against(grid, "base")
     ]
-    families = {"baseline": baseline, "declared": (), "controls": control, "external": ()}
+    external = compare(cases, [ContrastConfig(name="ext - base", better="ext", than="base")])
+    families = {
+        "baseline": baseline, "declared": (), "controls": control, "external": external
+    }  # fmt: skip
     frame = differences_frame(cast(Results, SimpleNamespace(**families)))
     frame.to_csv(path.with_name("differences.csv"), index=False)
     told = {
@@ -197,6 +201,8 @@ def test_the_report_beside_a_table_limits_verdicts_on_its_pairs(tmp_path: Path) 
         ("b", "c"): "better (exploratory): acdc 7 last",
         ("c", "a"): "worse (exploratory; convergence not studied): acdc 7 last",
         ("b", "base"): None,
+        ("base", "a"): "worse (convergence not studied): acdc 7 last",
+        ("ext", "base"): None,
     }
     for pair, words in told.items():
         assert compare_file(path, *pair).news == ([words] if words else []), pair
@@ -208,7 +214,8 @@ def test_the_report_beside_a_table_limits_verdicts_on_its_pairs(tmp_path: Path) 
 
 def test_power_is_asked_as_the_report_beside_a_table_decides(tmp_path: Path) -> None:
     path = tmp_path / "cases.csv"
-    cases = table(noisy({"a": 0.03, "b": 0.02, "c": 0.0, "base": 0.0}))
+    scores = noisy({"a": 0.03, "b": 0.02, "c": 0.0, "base": 0.0})
+    cases = table({**scores, "none": 0 * scores["a"]})  # predicts nothing and is not tested
     cases.to_csv(path, index=False)
     (alone,) = power_file(path, effect=2)
     listed = tuple(against(cases, "base", looks=3))

@@ -103,7 +103,7 @@ def test_a_method_that_decides_what_could_be_seen_is_named() -> None:
     factor = rest.seen / found.seen
     assert calm.note == rest.note == "" and factor < 0.3
     assert found.note == (
-        f"without m2, whose runs differ most, {factor:.2f} times as much could have been seen"
+        f"without m2, whose scores differ most, {factor:.2f} times as much could have been seen"
     )
 
 
