@@ -131,7 +131,7 @@ def test_the_random_split_is_the_deciding_rows_split_in_all_but_entropy() -> Non
     ("name", "read"), [("ablation_folds", "ablation"), ("methods_folds", "acdc_cpu")]
 )
 def test_tables_that_hold_runs_already_read_count_those_readings(name: str, read: str) -> None:
-    """Each p is multiplied by the readings, of the table itself and of those before it."""
+    """Each p is corrected for the readings, of the table itself and of those before it."""
     folder = ROOT / "benchmarks/presets"
     later, before = (load_config(folder / n / "params.yaml").grid for n in (name, read))
     assert later.looks > before.looks > 1
