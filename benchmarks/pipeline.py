@@ -26,7 +26,7 @@ from benchmarks.plan.shares import counted, refuse_too_many_labels
 from benchmarks.plan.usable import refuse_torn_patients, refuse_unknown_unit
 from benchmarks.report import Report, build_report
 from benchmarks.scoring.evaluate import evaluate_dataset
-from benchmarks.training.many import train_with_others
+from benchmarks.training.many import LOOK, train_with_others
 from benchmarks.training.one import Place
 from benchmarks.training.shared import take_over
 from datasets import load_dataset
@@ -38,8 +38,6 @@ from datasets.preparing.raw import refuse_changed
 from datasets.preparing.split import save_split
 from datasets.preparing.store import Prepared, open_prepared
 from datasets.reading.generated import GENERATED
-
-_LOOK = 5.0  # seconds between two looks whether another process has prepared the data
 
 
 def fetch_stage(
@@ -216,10 +214,11 @@ def make_ready(config: BenchmarkConfig, root: Path) -> None:
                 _make_ready(config, root)
                 return
         except BlockingIOError as error:
-            if told != (told := str(error)):
+            if str(error) != told:
+                told = str(error)
                 with Board() as board:
                     board.say(f"{told}; waiting until the data are ready, Ctrl-C ends it")
-            time.sleep(_LOOK)
+            time.sleep(LOOK)
 
 
 def _make_ready(config: BenchmarkConfig, root: Path) -> None:

@@ -101,13 +101,13 @@ def refuse_document(into: Path, *tables: str) -> None:
         tables: names of their markers.
 
     Raises:
-        RunError: the file is missing, or a marker is.
+        RunError: the file is missing or no UTF-8, or a marker is missing.
     """
-    from benchmarks.report.documents import embedded
+    from benchmarks.report.documents import embedded, read_document
 
     if not into.is_file():
         raise RunError(f"--into '{into}': no such file; give a Markdown file that is there")
-    text = into.read_text(encoding="utf-8", errors="replace")
+    text = read_document(into)
     for name in tables:
         embedded(text, "", name=name, where=str(into))
 

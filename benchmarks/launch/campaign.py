@@ -8,19 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.common.errors import ConfigError
-from benchmarks.common.lease import is_held
 from benchmarks.common.signals import catching_stops, refuse_stopped
 from benchmarks.common.workers import Report
 from benchmarks.launch.backend import Backend
 from benchmarks.launch.work import Outcome
-from benchmarks.plan.record import finished
 from benchmarks.plan.resolve import Run
-from benchmarks.training.one import Place, lease_file
+from benchmarks.training.many import LOOK, divided
+from benchmarks.training.one import Place
 
 # A run is given up after so many workers have died of it, a launch after so many rounds in which
 # its workers came to the end of no run.
 _TRIES = 3
-_LOOK = 5.0  # seconds between two looks at runs that others hold
 
 
 @dataclass
@@ -76,31 +74,21 @@ def launch(
         try:
             while waiting and idle < _TRIES:
                 before = len(summary.left)
-                free, waiting = _divided(waiting, place, summary)
+                ready, free, waiting = divided(waiting, place.root)
+                for run in ready:
+                    del summary.left[run.key.title]
+                summary.kept += len(ready)
                 if free:
                     outcomes = backend.start(free, place, report)
                     waiting += [o.run for o in outcomes if _again(o, summary, deaths, say)]
                     idle = idle + 1 if len(summary.left) == before else 0
                 elif waiting:
-                    time.sleep(_LOOK)
+                    time.sleep(LOOK)
                 refuse_stopped()
         finally:
             for line in summary.lines():
                 say(line)
     return summary
-
-
-def _divided(runs: Sequence[Run], place: Place, summary: Summary) -> tuple[list[Run], list[Run]]:
-    """Runs that nobody trains, and those that others hold; finished ones are counted."""
-    free: list[Run] = []
-    held: list[Run] = []
-    for run in runs:
-        if finished(run, place.root):
-            del summary.left[run.key.title]
-            summary.kept += 1
-        else:
-            (held if is_held(lease_file(run, place.root)) else free).append(run)
-    return free, held
 
 
 def _again(

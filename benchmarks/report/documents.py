@@ -73,14 +73,16 @@ def landing(config: BenchmarkConfig, root: Path, *, link: str) -> str:
 
 def _overlap(root: Path) -> str:
     """What intervals are worth if folds are not independent, by the committed simulation."""
-    from benchmarks.statistics.simulate import CALIBRATION, read_overlap
+    from benchmarks.statistics.scenarios import COMMON
+    from benchmarks.statistics.simulate import CALIBRATION, read_coverage
 
-    share = read_overlap(report_folder(root, "statistics") / CALIBRATION)
-    if share is None:
+    least = min(COMMON)
+    held = read_coverage(report_folder(root, "statistics") / CALIBRATION, least)
+    if held is None:
         return ""
     return (
-        f" (were their results correlated by {share.correlation:g}, {100 * share.coverage:.0f} of"
-        " 100 such intervals would hold)"
+        f" (were their results correlated by {least:g}, {100 * held:.0f} of 100 such intervals"
+        " would hold)"
     )
 
 
@@ -98,16 +100,24 @@ def embed_text(document: Path, text: str, *, name: str) -> None:
     """
     if not document.is_file():
         raise RunError(f"no file '{document}'")
-    target = document.resolve()
+    old = read_document(document)
+    windows = "\r\n" in old
+    new = embedded(old.replace("\r\n", "\n"), text, name=name, where=str(document))
+    write_bytes(document.resolve(), (new.replace("\n", "\r\n") if windows else new).encode())
+
+
+def read_document(document: Path) -> str:
+    """Text of a file that is there, with its line ends.
+
+    Raises:
+        RunError: it is no UTF-8.
+    """
     try:
-        old = target.read_bytes().decode()
+        return document.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise RunError(
             f"'{document}' is no UTF-8 text ({error.reason} at byte {error.start}); save it so"
         ) from None
-    windows = "\r\n" in old
-    new = embedded(old.replace("\r\n", "\n"), text, name=name, where=str(document))
-    write_bytes(target, (new.replace("\n", "\r\n") if windows else new).encode())
 
 
 def embedded(document: str, text: str, *, name: str, where: str = "document") -> str:

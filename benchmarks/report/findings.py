@@ -117,7 +117,7 @@ def _outcomes(
     """How many rows have which outcome, and the names of the better and of the worse ones."""
     words = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.value_counts().items())
     better, worse = (
-        one.verdicts(list(keys[outcomes == word]), than) or "none" for word in ("better", "worse")
+        one.verdicts(keys[outcomes == word], than) or "none" for word in ("better", "worse")
     )
     return words, better, worse
 

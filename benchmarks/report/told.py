@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,12 @@ class Told:
         """Names of rows as a list; they may hold commas."""
         return "; ".join(map(self.title, keys))
 
-    def verdicts(self, keys: Sequence[str], than: str) -> str:
+    def verdicts(self, keys: Iterable[str], than: str) -> str:
         """Names of rows with a verdict against another, with what limits it."""
-        limits = (f" ({UNSTUDIED})" * bool(self.unstudied & {key, than}) for key in keys)
-        return "; ".join(f"{self.title(k)}{limit}" for k, limit in zip(keys, limits, strict=True))
+        limit = f" ({UNSTUDIED})"
+        return "; ".join(
+            f"{self.title(key)}{limit if self.unstudied & {key, than} else ''}" for key in keys
+        )
 
     def place(self, dataset: object, labels: Any) -> str:
         """Data set and labelled count in words."""

@@ -26,8 +26,8 @@ from benchmarks.statistics.inference import (
     look_factor,
     pooled,
 )
-from benchmarks.statistics.pairs import Cell, Design, Values, cells, select, take
-from benchmarks.statistics.spread import NAN, Spread, measure
+from benchmarks.statistics.pairs import Cell, Design, Selection, Values, cells
+from benchmarks.statistics.spread import NAN, Spread, measured
 
 RUNS = (3, 5, 10, 15, 20)
 PATIENTS = (20, 50, 100, 200)
@@ -132,8 +132,7 @@ def power(
     for cell in cells(cases, metric=metric):
         methods = [name for name in cell.methods if name not in cell.barren]
         if len(methods) > 1:
-            known = effect, tests(cell.key[0], cell.key[1]), looks
-            own = _power(cell, methods, *known, sizes)
+            own = _power(cell, methods, effect, tests(*cell.key[:2]), looks, sizes)
             found.append(replace(own, note=own.note or _wildest(cell, methods, own)))
     return found
 
@@ -143,20 +142,12 @@ def _wildest(cell: Cell, methods: Sequence[str], known: Power) -> str:
     if len(methods) < 3 or np.isnan(known.seen):
         return ""
 
-    def without(name: str) -> list[str]:
-        return [method for method in methods if method != name]
-
-    def left(name: str) -> float:
-        selection = select(cell, without(name))
-        if selection.design == "none":
-            return NAN
-        return measure(take(cell, selection, without(name))).total
-
-    name = min(methods, key=left)
-    rest = _power(cell, without(name), known.effect, known.comparisons, known.looks, ())
-    if not rest.seen < _WILD * known.seen:
+    others = {name: [method for method in methods if method != name] for name in methods}
+    left = {name: measured(cell, rest) for name, rest in others.items()}
+    name = min(methods, key=lambda name: left[name][1].total)
+    factor = _seen(*left[name], len(others[name]), known.comparisons, known.looks) / known.seen
+    if not factor < _WILD:
         return ""
-    factor = rest.seen / known.seen
     return (
         f"without {name}, whose scores differ most, {factor:.2f} times as much could have been seen"
     )
@@ -170,30 +161,28 @@ def _power(
     looks: int,
     sizes: Sequence[tuple[int, int]],
 ) -> Power:
-    selection = select(cell, methods)
+    selection, spread = measured(cell, methods)
     design, r, n = selection.design, len(selection.groups), selection.size
     if design == "none":
-        spread = Spread(NAN, NAN, NAN)
         none = Power(*cell.key, design, len(methods), 0, 0, spread, effect, comparisons, looks)
         return replace(none, note=selection.reason)
-    spread = measure(take(cell, selection, methods))
     known = Power(*cell.key, design, len(methods), r, n, spread, effect, comparisons, looks)
     if np.isnan(spread.run):
         return replace(known, note=_unknown(design, r))
     m, c = len(methods), comparisons
-    size = round(n / r) if design == "cross-validation" else n
+    size = _fold_size(selection) if design == "cross-validation" else n
 
-    def fixed(runs: int, patients: int, tests: int = c) -> float:
-        return detectable(spread, runs, patients, methods=m, comparisons=tests)
+    def fixed(runs: int, patients: int) -> float:
+        return detectable(spread, runs, patients, methods=m, comparisons=c)
 
-    def folds(count: int, tests: int = c) -> float:
-        return detectable_folds(spread, count, size * count, comparisons=tests)
+    def folds(count: int) -> float:
+        return detectable_folds(spread, count, size * count, comparisons=c)
 
     counts = range(MIN_RUNS, _MOST_RUNS + 1)
-    many, often = max(r, MIN_RUNS), c * look_factor(looks)
+    many = max(r, MIN_RUNS)
     return replace(
         known,
-        seen=folds(r, often) if design == "cross-validation" else fixed(r, n, often),
+        seen=_seen(selection, spread, m, c, looks),
         runs_needed=_least(lambda k: fixed(k, n), effect, counts),
         folds_needed=_least(folds, effect, counts),
         patients_needed=_least(lambda k: fixed(many, k), effect, _growing(_MOST_PATIENTS)),
@@ -201,6 +190,22 @@ def _power(
         table=tuple(Detectable(a, b, fixed(a, b)) for a, b in sizes),
         note=f"pilot, {r} runs: no verdict, and variances from few runs" * (r < MIN_RUNS),
     )
+
+
+def _fold_size(selection: Selection) -> int:
+    return round(selection.size / len(selection.groups))
+
+
+def _seen(
+    selection: Selection, spread: Spread, methods: int, comparisons: int, looks: int
+) -> float:
+    """Difference that these runs and patients could have shown; NaN where nothing is known."""
+    runs, tests = len(selection.groups), comparisons * look_factor(looks)
+    if np.isnan(spread.run):
+        return NAN
+    if selection.design == "cross-validation":
+        return detectable_folds(spread, runs, _fold_size(selection) * runs, comparisons=tests)
+    return detectable(spread, runs, selection.size, methods=methods, comparisons=tests)
 
 
 def _unknown(design: Design, runs: int) -> str:

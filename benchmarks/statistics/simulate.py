@@ -29,7 +29,6 @@ from benchmarks.statistics.inference import (
 from benchmarks.statistics.pairs import Values
 from benchmarks.statistics.scenarios import (
     AT_96_NAME,
-    COMMON,
     Scenario,
     correlated,
     draw,
@@ -204,27 +203,18 @@ def overlap_rows(found: list[Rates]) -> tuple[tuple[str, ...], ...]:
     return tuple((r.scenario, f"{r.coverage:.3f}", f"{r.family_word:.3f}") for r in of)
 
 
-@dataclass(frozen=True)
-class Overlap:
-    """What the rule is worth if training patients that folds share make their results alike.
+def read_coverage(path: Path, common: float) -> float | None:
+    """Share of 95 % intervals of ten folds at 96 pixels that hold the difference.
 
-    Attributes:
-        correlation: of the results of folds.
-        coverage: share of 95 % intervals that hold the difference.
+    Args:
+        path: of committed rates; None is returned without them.
+        common: correlation of the results of folds, one of `scenarios.COMMON`.
     """
-
-    correlation: float
-    coverage: float
-
-
-def read_overlap(path: Path) -> Overlap | None:
-    """The smaller overlap of ten folds at 96 pixels, from committed rates; None without them."""
     if not path.is_file():
         return None
     rows = pd.read_csv(path).to_dict("records")
-    name = f"{AT_96_NAME}, {correlated(COMMON[0])}"
-    row = next(row for row in rows if row["scenario"] == name)
-    return Overlap(COMMON[0], float(row["coverage"]))
+    name = f"{AT_96_NAME}, {correlated(common)}"
+    return float(next(row for row in rows if row["scenario"] == name)["coverage"])
 
 
 def write_rates(found: list[Rates], path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.statistics.inference import squares
-from benchmarks.statistics.pairs import Values
+from benchmarks.statistics.pairs import Cell, Selection, Values, select, take
 
 NAN = float("nan")
 
@@ -65,3 +65,11 @@ def measure(blocks: Sequence[Values]) -> Spread:
     fewer = float(np.mean([1 / block.shape[2] for block in blocks]))
     between = float(means.var(1, ddof=1).sum()) / free
     return Spread(max(between - within * fewer, 0), within, 0.0)
+
+
+def measured(cell: Cell, methods: Sequence[str]) -> tuple[Selection, Spread]:
+    """What methods share, and their variances; NaN where they share nothing."""
+    selection = select(cell, methods)
+    if selection.design == "none":
+        return selection, Spread(NAN, NAN, NAN)
+    return selection, measure(take(cell, selection, methods))

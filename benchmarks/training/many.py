@@ -20,7 +20,7 @@ from benchmarks.plan.resolve import Run
 from benchmarks.training.one import Place, lease_file, train_run
 from benchmarks.training.placing import Room, find_room
 
-_LOOK = 5.0  # seconds between two looks at runs that others train
+LOOK = 5.0  # seconds between two looks at runs that others train
 
 
 def train_with_others(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) -> None:
@@ -54,19 +54,32 @@ def _free(wanted: Sequence[Run], done: set[RunKey], root: Path, board: Board) ->
     What is finished is added to `done`. If it is not any more, two processes would train it anew in
     turns.
     """
-    while left := [run for run in wanted if not finished(run, root)]:
-        for run in left:
+    while True:
+        ready, free, held = divided(wanted, root)
+        for run in (*free, *held):
             if run.key in done:
                 raise RunError(
                     f"another process has trained '{run.key.folder(root)}' with other parameters"
                     " since; stop one of the two"
                 )
-        done.update(run.key for run in wanted if run not in left)
-        board.update("runs, with those of other processes", len(wanted) - len(left), len(wanted))
-        if free := [run for run in left if not is_held(lease_file(run, root))]:
+        done.update(run.key for run in ready)
+        board.update("runs, with those of other processes", len(ready), len(wanted))
+        if free or not held:
             return free
-        time.sleep(_LOOK)
-    return []
+        time.sleep(LOOK)
+
+
+def divided(runs: Sequence[Run], root: Path) -> tuple[list[Run], list[Run], list[Run]]:
+    """Runs that are finished, those that nobody trains, and those that other processes hold."""
+    done: list[Run] = []
+    free: list[Run] = []
+    held: list[Run] = []
+    for run in runs:
+        if finished(run, root):
+            done.append(run)
+        else:
+            (held if is_held(lease_file(run, root)) else free).append(run)
+    return done, free, held
 
 
 def train_runs(wanted: Sequence[Run], place: Place, *, jobs: int | None = None) -> int:

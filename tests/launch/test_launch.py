@@ -185,7 +185,7 @@ def test_a_run_of_which_every_worker_dies_is_given_up(
 def test_a_second_launcher_helps_and_waits_for_what_is_held(
     empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(campaign, "_LOOK", 0.05)
+    monkeypatch.setattr(campaign, "LOOK", 0.05)
     runs = plan(empty, "supervised")
     holder = multiprocessing.get_context("fork").Process(target=hold, args=(*runs, empty))
     holder.start()
